@@ -1,0 +1,28 @@
+"""imer: incomplete multi-modal emotion recognition, from raw clips to answers.
+
+The five public functions are imported when first used, so that `import imer` costs nothing:
+`extract`, `make_mask`, `train`, `evaluate`, `export`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from imer._version import __version__
+
+_PUBLIC = {
+    "extract": "imer.extractors.runner",
+    "make_mask": "imer.masks.make",
+    "train": "imer.training.run",
+    "evaluate": "imer.evaluation.sweep",
+    "export": "imer.export.publish",
+}
+
+__all__ = ["__version__", "evaluate", "export", "extract", "make_mask", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'imer' has no attribute {name!r}")

@@ -1,0 +1,90 @@
+"""The error tree and its exit codes.
+
+    ImerError                1   (a bug, unless a subclass says otherwise)
+    ├── UsageError           2   what the user asked for cannot be done as asked
+    ├── PartialFailure       3   finished, but some items failed; they are listed in errors.jsonl
+    ├── InvalidInput         4   a file is missing, corrupt or not what was expected
+    ├── MissingDependency    5   a package, weights or a device is missing
+    └── OutputExists         6   the output is there already, or another process works on it
+
+An error is one sentence that says what was expected, what was found, in which file, for which utterance, and
+what to do. Code raises these for everything a user can cause; anything else that escapes is a bug (exit code 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+EXIT_DONE = 0
+EXIT_BUG = 1
+EXIT_USAGE = 2
+EXIT_PARTIAL = 3
+EXIT_INVALID_INPUT = 4
+EXIT_MISSING_DEPENDENCY = 5
+EXIT_OUTPUT_EXISTS = 6
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+
+class ImerError(Exception):
+    """Base of all errors that `imer` reports as one sentence."""
+
+    exit_code = EXIT_BUG
+
+
+class UsageError(ImerError):
+    """What was asked for cannot be done as asked: a flag, a setting or a combination of them."""
+
+    exit_code = EXIT_USAGE
+
+
+class PartialFailure(ImerError):
+    """The command finished and its outputs are valid, but some items failed."""
+
+    exit_code = EXIT_PARTIAL
+
+
+class InvalidInput(ImerError):
+    """An input file is missing, corrupt, or not what was expected."""
+
+    exit_code = EXIT_INVALID_INPUT
+
+
+class MissingDependency(ImerError):
+    """A package, model weights or a device is missing."""
+
+    exit_code = EXIT_MISSING_DEPENDENCY
+
+
+class OutputExists(ImerError):
+    """The output is there already, or another process is working on it."""
+
+    exit_code = EXIT_OUTPUT_EXISTS
+
+
+MAX_LISTED = 10  # offending items named in one message
+
+
+def listed(items: Iterable[object], limit: int = MAX_LISTED) -> str:
+    """Join items for a message, at most `limit` of them, and say how many were left out.
+
+    >>> listed(["a", "b"])
+    'a, b'
+    >>> listed(range(12))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, … (2 more)'
+    """
+    texts = [str(item) for item in items]
+    shown = ", ".join(texts[:limit])
+    return shown if len(texts) <= limit else f"{shown}, … ({len(texts) - limit} more)"
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """Name the nearest valid name, or list them all where none is near.
+
+    >>> did_you_mean("audoi", ["audio", "text"])
+    "did you mean 'audio'?"
+    """
+    names = sorted(valid)
+    near = get_close_matches(name, names, n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else f"valid names: {listed(names, 40)}"

@@ -1,0 +1,229 @@
+"""The only way files come into being: complete, or not at all.
+
+A published file is never modified in place. It is written under a temporary name in the same folder, flushed to
+disk, and renamed (`reliability` R1): a reader sees the old file or the new one, never half of one, whatever kills
+the process. A folder is published the same way; its `manifest.json` is written last and names every file in it with
+its size and sha256, so a folder without a matching manifest does not exist.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, OutputExists
+
+_CHUNK = 1 << 20  # bytes read at a time when hashing
+FOLDER_MANIFEST = "manifest.json"
+
+
+def fault_point(name: str) -> None:
+    """Called before each step that changes the disk; the reliability tests replace it to make that step fail."""
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file's bytes as 64 hex digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Return the sha256 of a value's canonical JSON text (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _fsync_file(path: Path) -> None:
+    fault_point("fsync")
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _fsync_folder(path: Path) -> None:
+    # Some systems (Windows, a few network mounts) cannot sync a folder; the rename itself is still atomic there.
+    with suppress(OSError):
+        _fsync_file(path)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a fresh temporary name beside `path`, so that the final rename stays within one file system."""
+    return path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+
+
+@contextmanager
+def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Yield a temporary path to write to; on success it becomes `path`, on any error it is removed.
+
+    Raises
+    ------
+    OutputExists
+        `path` exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if not overwrite and path.exists():
+        raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = temporary_name(path)
+    try:
+        yield part
+        _fsync_file(part)
+        fault_point("replace")
+        os.replace(part, path)
+        _fsync_folder(path.parent)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes, *, overwrite: bool = True) -> None:
+    """Publish a file with this content."""
+    with published_file(path, overwrite=overwrite) as part:
+        fault_point("write")
+        part.write_bytes(content)
+
+
+def write_text(path: Path, content: str, *, overwrite: bool = True) -> None:
+    """Publish a UTF-8 text file."""
+    write_bytes(path, content.encode(), overwrite=overwrite)
+
+
+def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
+    """Publish a JSON file. NaN and infinities are refused: JSON has no word for them."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", overwrite=overwrite)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises
+    ------
+    InvalidInput
+        The file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{path} is missing.") from error
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path} is not readable JSON ({error}); restore it or make it again.") from error
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log and flush it to disk. A torn last line after a kill is dropped by the reader."""
+    fault_point("append")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file, leaving out a last line that a kill cut short.
+
+    Raises
+    ------
+    InvalidInput
+        Any line but the last is not JSON.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read ({error}).") from error
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
+    return records
+
+
+@contextmanager
+def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `path`, with a manifest of its files.
+
+    Raises
+    ------
+    OutputExists
+        `path` exists and `overwrite` is false.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = temporary_name(path)
+    part.mkdir()
+    try:
+        yield part
+        entries = folder_entries(part)
+        for entry in entries:
+            _fsync_file(part / entry["path"])
+        write_json(part / FOLDER_MANIFEST, {"files": entries})
+        _replace_folder(part, path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise
+
+
+def _replace_folder(part: Path, path: Path) -> None:
+    """Rename `part` to `path`. A folder cannot be replaced in one step: the old one is moved aside first."""
+    fault_point("replace")
+    old = temporary_name(path) if path.exists() else None
+    if old is not None:
+        os.rename(path, old)
+    os.rename(part, path)
+    _fsync_folder(path.parent)
+    if old is not None:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def folder_entries(folder: Path) -> list[dict[str, Any]]:
+    """List a folder's files (but its manifest) with their path, size in bytes and sha256, sorted by path."""
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != FOLDER_MANIFEST)
+    return [
+        {"path": file.relative_to(folder).as_posix(), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
+        for file in files
+    ]
+
+
+def verify_folder(folder: Path) -> list[dict[str, Any]]:
+    """Check every file that the folder's manifest names; return the entries.
+
+    Raises
+    ------
+    InvalidInput
+        The manifest is missing, or a file is missing or was changed.
+    """
+    entries = read_json(Path(folder) / FOLDER_MANIFEST)["files"]
+    for entry in entries:
+        file = Path(folder) / entry["path"]
+        if not file.is_file():
+            raise InvalidInput(f"{file} is missing although {FOLDER_MANIFEST} names it; copy the whole folder again.")
+        if file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
+            raise InvalidInput(f"{file} was changed or damaged: its sha256 is not the one in {FOLDER_MANIFEST}.")
+    return entries
+
+
+def output_entry(path: Path) -> dict[str, Any]:
+    """Describe an output for `--json`: path, sha256 and size in bytes (for a folder, of its manifest's entries)."""
+    path = Path(path)
+    if path.is_dir():
+        entries = folder_entries(path)
+        return {"path": str(path), "sha256": sha256_json(entries), "bytes": sum(e["bytes"] for e in entries)}
+    return {"path": str(path), "sha256": sha256_file(path), "bytes": path.stat().st_size}

@@ -1,0 +1,103 @@
+"""The central types. Three booleans are never mixed up:
+
+- **present**: the clip really has this modality and extraction worked;
+- **observed**: present and not hidden by a mask;
+- **valid**: a real utterance, not padding.
+
+Suffix letters of array names: N utterances, M modalities, D feature width, B dialogues in a batch, U padded
+utterances per dialogue, T frames, H hidden width, C outputs.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from imer.core.files import sha256_json
+
+MODALITIES = ("audio", "text", "visual")  # the fixed order a, t, v; other names follow alphabetically
+SPLITS = ("train", "val", "test")
+
+
+def ordered_modalities(names: Any) -> tuple[str, ...]:
+    """Sort modality names: audio, text, visual first, any other after them by name.
+
+    >>> ordered_modalities(["visual", "gaze", "audio"])
+    ('audio', 'visual', 'gaze')
+    """
+    return tuple(sorted(names, key=lambda m: (MODALITIES.index(m) if m in MODALITIES else len(MODALITIES), m)))
+
+
+class Verdict(IntEnum):
+    """What became of one modality of one utterance; stored in `/quality/<modality>` as uint8."""
+
+    ok = 0
+    no_stream = 1  # the utterance has no such medium: no path, no stream, no text column
+    decode_error = 2
+    too_short = 3
+    silent = 4
+    no_face = 5
+    empty_text = 6
+    non_finite = 7
+
+
+# Verdicts that are data (the modality is naturally absent), as against failures that belong in errors.jsonl.
+FAILURES = frozenset({Verdict.decode_error, Verdict.non_finite})
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One labelled segment of one speaker: one row of the manifest. Times are in seconds."""
+
+    utterance_id: str
+    dialogue_id: str
+    position: int
+    line: int  # of the manifest, for messages
+    speaker: str = ""
+    session: str = ""
+    split: str = ""
+    audio: Path | None = None
+    visual: Path | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+    text: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)  # every other column, as written
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Where a feature array came from: enough to make it again.
+
+    `config` holds everything that changes the numbers; worker counts and verbosity are not in it, so that
+    `fingerprint` is equal exactly when the numbers are.
+    """
+
+    modality: str
+    extractor: str
+    version: str
+    level: str  # "utterance" or "frame"
+    dim: int
+    hop_s: float | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    dim_names: tuple[str, ...] = ()
+    licence: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over what changes the numbers."""
+        parts = asdict(self)
+        del parts["dim_names"], parts["licence"]
+        return sha256_json(parts)
+
+    def to_json(self) -> str:
+        return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSpec:
+        values = json.loads(text)
+        values.pop("fingerprint", None)
+        values["dim_names"] = tuple(values.get("dim_names", ()))
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Models: dialogues of partly observed modalities in, one prediction an utterance out."""
