@@ -55,7 +55,8 @@ class Utterance:
     utterance_id: str
     dialogue_id: str
     position: int
-    line: int  # of the manifest, for messages
+    line: int  # of the manifest file, for messages
+    row: int = -1  # 0-based data row of the manifest, counting broken ones too
     speaker: str = ""
     session: str = ""
     split: str = ""

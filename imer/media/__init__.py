@@ -1,0 +1,1 @@
+"""Clips and their manifest: from rows of a table to waveforms and frames."""

@@ -1,0 +1,272 @@
+"""Read a manifest: CSV, TSV or JSONL, one row an utterance.
+
+Columns: `utterance_id` (required), `media` or (`audio`, `visual`) paths relative to the manifest, `start`, `end`
+(seconds), `text`, `dialogue_id`, `position`, `speaker`, `session`, `split` (train|val|test). Every other column is kept
+as a label. An absent cell means that the modality is absent for that utterance: data, not an error.
+
+A fault of the whole file (no such file, no header, no rows) is an error; a broken row is reported with its line, and
+every other row is used.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, did_you_mean, listed
+from imer.core.types import SPLITS, Utterance
+
+COLUMNS = (
+    "utterance_id", "media", "audio", "visual", "start", "end", "text", "dialogue_id", "position", "speaker", "session",
+    "split",
+)  # fmt: skip
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits
+MAX_ID_BYTES = 512
+_SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row that cannot be used, and why."""
+
+    line: int
+    utterance_id: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a manifest says: its usable utterances in order, its broken rows, its columns, its number of rows."""
+
+    path: Path
+    utterances: tuple[Utterance, ...]
+    problems: tuple[RowProblem, ...]
+    columns: tuple[str, ...]
+    n_rows: int
+
+
+class _BadRow(Exception):
+    """A row that cannot be used; its message becomes a RowProblem."""
+
+
+def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
+    """Read and check a manifest; media files are not opened.
+
+    Paths may not leave the manifest's folder unless `allow_outside` is true.
+
+    Raises
+    ------
+    InvalidInput
+        The file is missing or unreadable, is not CSV, TSV or JSONL, has no `utterance_id` column, or has no rows.
+    """
+    path = Path(path)
+    columns, rows = _read_rows(path)
+    if "utterance_id" not in columns:
+        near = did_you_mean("utterance_id", columns) if columns else "it has no columns"
+        raise InvalidInput(f"{path} has no column utterance_id, which every manifest needs; {near}")
+    utterances: list[Utterance] = []
+    problems: list[RowProblem] = []
+    seen: dict[str, int] = {}
+    n_rows = 0
+    for line, cells in rows:
+        name = ""
+        try:
+            if isinstance(cells, str):
+                raise _BadRow(cells)
+            name = cells.get("utterance_id", "").strip()
+            utterance = _utterance(cells, line, n_rows, path.parent, allow_outside)
+            if name in seen:
+                raise _BadRow(f"utterance_id {name!r} is used already on line {seen[name]}")
+            seen[name] = line
+            utterances.append(utterance)
+        except _BadRow as problem:
+            problems.append(RowProblem(line, name, str(problem)))
+        n_rows += 1
+    if not n_rows:
+        raise InvalidInput(f"{path} has a header but no rows: there is no utterance to work on.")
+    if not utterances:
+        raise InvalidInput(f"{path} has no usable row ({len(problems)} are broken): {listed(problems, 3)}.")
+    return Manifest(path, _with_positions(utterances), tuple(problems), tuple(columns), n_rows)
+
+
+Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)
+
+
+def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows."""
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITERS and suffix not in JSON_LINES:
+        raise InvalidInput(f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {suffix or 'no suffix'}.")
+    if not path.is_file():
+        raise InvalidInput(f"The manifest {path} does not exist or is not a file.")
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"The manifest {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise InvalidInput(f"{path} is not UTF-8 text (line {line}); save it as UTF-8.") from error
+    if not text.strip():
+        raise InvalidInput(f"The manifest {path} is empty.")
+    return _json_rows(text, path) if suffix in JSON_LINES else _table_rows(text, DELIMITERS[suffix], path)
+
+
+def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Iterator[Row]]:
+    csv.field_size_limit(MAX_CELL_BYTES)
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    try:
+        columns = [name.strip() for name in next(reader)]
+    except csv.Error as error:
+        raise InvalidInput(f"{path}, line 1, is not a table header ({error}).") from error
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")
+
+    def rows() -> Iterator[Row]:
+        while True:
+            start = reader.line_num + 1
+            try:
+                values = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield start, f"not a row of the table ({error})"
+                continue
+            if not values or not any(value.strip() for value in values):
+                continue
+            if len(values) != len(columns):
+                yield start, f"{len(values)} cells where the header has {len(columns)}"
+            else:
+                yield start, dict(zip(columns, values, strict=True))
+
+    return columns, rows()
+
+
+def _json_rows(text: str, path: Path) -> tuple[list[str], Iterator[Row]]:
+    parsed: list[Row] = []
+    columns: dict[str, None] = {}
+    for line, content in enumerate(text.splitlines(), start=1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content)
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+            cells = {str(key): _as_cell(value) for key, value in record.items()}
+        except (ValueError, RecursionError) as error:
+            parsed.append((line, f"not a JSON object ({error})"))
+            continue
+        columns.update(dict.fromkeys(cells))
+        parsed.append((line, cells))
+    return list(columns), iter(parsed)
+
+
+def _as_cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_outside: bool) -> Utterance:
+    """Check one row. The values of its own columns are stripped; a text is kept as written."""
+
+    def cell(name: str) -> str:
+        return cells.get(name, "").strip()
+
+    name = cell("utterance_id")
+    if not name:
+        raise _BadRow("utterance_id is empty")
+    if any("\x00" in value for value in cells.values()):
+        raise _BadRow(f"{name}: a cell holds a NUL character")
+    for column in ("utterance_id", "dialogue_id", "speaker", "session"):
+        if len(cell(column).encode(errors="replace")) > MAX_ID_BYTES:
+            raise _BadRow(f"{name[:40]}…: {column} is longer than {MAX_ID_BYTES} bytes")
+    start_s, end_s = _seconds(cell("start"), "start", name), _seconds(cell("end"), "end", name)
+    if end_s is not None and end_s <= (start_s or 0.0):
+        raise _BadRow(f"{name}: end {end_s:g} s is not after start {start_s or 0.0:g} s")
+    media = _path(cell("media"), "media", name, root, allow_outside)
+    split = _SPLIT_WORDS.get(cell("split").lower(), cell("split").lower())
+    if split and split not in SPLITS:
+        raise _BadRow(f"{name}: split {cell('split')!r} is not one of {', '.join(SPLITS)}")
+    sentiment = cell("sentiment")
+    if sentiment and _parsed(float, sentiment) is None:
+        raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number")
+    return Utterance(
+        utterance_id=name,
+        dialogue_id=cell("dialogue_id") or name,
+        position=_position(cell("position"), name),
+        line=line,
+        row=row,
+        speaker=cell("speaker"),
+        session=cell("session"),
+        split=split,
+        audio=_path(cell("audio"), "audio", name, root, allow_outside) or media,
+        visual=_path(cell("visual"), "visual", name, root, allow_outside) or media,
+        start_s=start_s,
+        end_s=end_s,
+        text=cells["text"] if cell("text") else ("" if "text" in cells else None),
+        labels={key: value.strip() for key, value in cells.items() if key and key not in COLUMNS},
+    )
+
+
+def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
+    """Return the number, or None where the text is none (or not finite)."""
+    try:
+        value = kind(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _seconds(text: str, column: str, name: str) -> float | None:
+    if not text:
+        return None
+    value = _parsed(float, text)
+    if value is None or value < 0:
+        raise _BadRow(f"{name}: {column} {text!r} is not a time in seconds")
+    return float(value)
+
+
+def _position(text: str, name: str) -> int:
+    if not text:
+        return -1
+    value = _parsed(float, text)
+    if value is None or value != int(value):
+        raise _BadRow(f"{name}: position {text!r} is not a whole number")
+    return int(value)
+
+
+def _path(text: str, column: str, name: str, root: Path, allow_outside: bool) -> Path | None:
+    """Return a path of the manifest, which may name a local file below the manifest's folder only."""
+    if not text:
+        return None
+    if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
+        raise _BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
+    path = root / text
+    if not allow_outside and not path.resolve().is_relative_to(root.resolve()):
+        raise _BadRow(f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)")
+    return path
+
+
+def _with_positions(utterances: list[Utterance]) -> tuple[Utterance, ...]:
+    """Number the utterances of every dialogue that has no positions: by start time where all have one, else in order."""
+    dialogues: dict[str, list[Utterance]] = {}
+    for utterance in utterances:
+        dialogues.setdefault(utterance.dialogue_id, []).append(utterance)
+    position: dict[str, int] = {}
+    for members in dialogues.values():
+        if all(u.position < 0 for u in members) and all(u.start_s is not None for u in members):
+            members = sorted(members, key=lambda u: u.start_s or 0.0)
+        for number, utterance in enumerate(members):
+            position[utterance.utterance_id] = utterance.position if utterance.position >= 0 else number
+    return tuple(replace(u, position=position[u.utterance_id]) for u in utterances)

@@ -1,0 +1,168 @@
+"""Write a feature store: a pure function of its contents, streamed, published in one step.
+
+Layout (version 1):
+
+    /                     attrs: format="imer-features", format_version, imer_version, n_utterances, provenance,
+                          content_sha256
+    /index/               utterance_id, dialogue_id, speaker, session, split, position, start_s, end_s,
+                          text + text_offsets (UTF-8 bytes of all texts)
+    /labels/<name>        float64 (NaN = unlabelled), or int64 (−1 = unlabelled) with attr classes=<dataset name>
+    /classes/<name>       the class names of an integer label
+    /columns/<name>/      text + text_offsets: a manifest column too long to be a label, kept as it was
+    /features/<modality>/<name>/{values (ΣT,D) float32, offsets (N+1,), present (N,), dim_names}  attrs: spec (JSON)
+    /quality/<modality>   uint8 verdict per utterance (`imer.core.types.Verdict`)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import h5py
+import numpy as np
+
+from imer.core.errors import InvalidInput
+from imer.core.types import FeatureSpec, Utterance
+from imer.store import profile
+
+STORE_FORMAT = "imer-features"
+STORE_FORMAT_VERSION = 1
+UNLABELLED_CLASS = -1
+MAX_LABEL_BYTES = 256  # a column with longer cells is kept as text, not as classes
+
+
+@dataclass(frozen=True)
+class FeatureBlock:
+    """One feature set of all N utterances.
+
+    `chunks` are float32 arrays [t, D] which, in order, make up the values [ΣT, D]; utterance i has the rows
+    offsets[i]:offsets[i+1] (one row at utterance level where present, none where not).
+    """
+
+    spec: FeatureSpec
+    offsets: np.ndarray
+    present: np.ndarray
+    chunks: Iterable[np.ndarray]
+
+
+def vector_block(spec: FeatureSpec, values_ND: np.ndarray, present_N: np.ndarray) -> FeatureBlock:
+    """Make an utterance-level block from one row per utterance; rows that are not present are left out."""
+    present = np.asarray(present_N, dtype=bool)
+    offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int64)
+    return FeatureBlock(spec, offsets, present, [np.ascontiguousarray(values_ND[present], dtype=np.float32)])
+
+
+def dataset_name(name: str) -> str:
+    """Return a column's name as one path component of HDF5 (a slash, or a lone dot, would be a path)."""
+    return quote(name, safe=" ()[]{}:;,+&@!?#=*äöüéèß") if name.strip(".") else name.replace(".", "%2E")
+
+
+def write_store(
+    path: Path,
+    utterances: Sequence[Utterance],
+    blocks: Iterable[FeatureBlock],
+    quality: Mapping[str, np.ndarray],
+    *,
+    provenance: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> str:
+    """Write and publish a feature store; return its content digest.
+
+    Raises
+    ------
+    InvalidInput
+        There are no utterances, or a block does not fit them.
+    OutputExists
+        `path` exists and `overwrite` is false.
+    """
+    if not utterances:
+        raise InvalidInput(f"There is no utterance to write into {path}.")
+
+    def fill(file: h5py.File) -> None:
+        profile.put_attribute(file, "n_utterances", len(utterances))
+        provenance_text = json.dumps(dict(provenance or {}), sort_keys=True, ensure_ascii=False)
+        profile.put(file, "provenance", profile.encode_texts([provenance_text])[0])
+        _write_index(file.create_group("index"), utterances)
+        _write_labels(file, utterances)
+        features = file.create_group("features")
+        for block in blocks:
+            _write_block(features, block, len(utterances), path)
+        verdicts = file.create_group("quality")
+        for modality, values in quality.items():
+            profile.put(verdicts, modality, np.asarray(values, dtype=np.uint8))
+
+    return profile.publish(path, STORE_FORMAT, STORE_FORMAT_VERSION, fill, overwrite=overwrite)
+
+
+def _write_index(group: h5py.Group, utterances: Sequence[Utterance]) -> None:
+    for name in ("utterance_id", "dialogue_id", "speaker", "session", "split"):
+        profile.put(group, name, profile.encode_strings(getattr(u, name) for u in utterances))
+    profile.put(group, "position", np.array([u.position for u in utterances], dtype=np.int64))
+    for name in ("start_s", "end_s"):
+        seconds = [math.nan if getattr(u, name) is None else getattr(u, name) for u in utterances]
+        profile.put(group, name, np.array(seconds, dtype=np.float64))
+    joined, offsets = profile.encode_texts(u.text or "" for u in utterances)
+    profile.put(group, "text", joined)
+    profile.put(group, "text_offsets", offsets)
+
+
+def _write_labels(file: h5py.File, utterances: Sequence[Utterance]) -> None:
+    labels, classes, columns = (file.create_group(name) for name in ("labels", "classes", "columns"))
+    names = list(dict.fromkeys(name for u in utterances for name in u.labels))
+    for name in names:
+        cells = [u.labels.get(name, "").strip() for u in utterances]
+        key = dataset_name(name)
+        if any(len(cell.encode()) > MAX_LABEL_BYTES for cell in cells):
+            joined, offsets = profile.encode_texts(u.labels.get(name, "") for u in utterances)
+            column = columns.create_group(key)
+            profile.put(column, "text", joined)
+            profile.put(column, "text_offsets", offsets)
+            dataset: h5py.HLObject = column
+        elif (numbers := as_numbers(cells)) is not None and name != "emotion":
+            dataset = profile.put(labels, key, numbers)
+        else:
+            class_names = sorted({cell for cell in cells if cell})
+            index = {cell: i for i, cell in enumerate(class_names)}
+            dataset = profile.put(labels, key, np.array([index.get(c, UNLABELLED_CLASS) for c in cells], dtype=np.int64))
+            profile.put(classes, key, profile.encode_strings(class_names))
+        profile.put_attribute(dataset, "name", name)
+
+
+def as_numbers(cells: Sequence[str]) -> np.ndarray | None:
+    """Return the cells as float64 with NaN for empty ones, or None where any cell is not a number."""
+    try:
+        return np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)
+    except ValueError:
+        return None
+
+
+def _write_block(features: h5py.Group, block: FeatureBlock, n: int, path: Path) -> None:
+    spec = block.spec
+    where = f"{path}: the {spec.modality} feature {spec.extractor}"
+    if len(block.offsets) != n + 1 or len(block.present) != n:
+        raise InvalidInput(f"{where} has {len(block.present)} rows for {n} utterances.")
+    modality = features.require_group(spec.modality)
+    group = modality.create_group(dataset_name(spec.extractor))
+    profile.put_attribute(group, "name", spec.extractor)
+    profile.put_attribute(group, "spec", replace(spec, dim_names=()).to_json())
+    profile.put(group, "dim_names", profile.encode_strings(spec.dim_names))
+    profile.put(group, "offsets", np.asarray(block.offsets, dtype=np.int64))
+    profile.put(group, "present", np.asarray(block.present, dtype=np.uint8))
+    total = int(block.offsets[-1])
+    values = profile.create_dataset(group, "values", (total, spec.dim), np.float32)
+    row = 0
+    for chunk in block.chunks:
+        if chunk.ndim != 2 or chunk.shape[1] != spec.dim or row + len(chunk) > total:
+            raise InvalidInput(f"{where}: a chunk of shape {chunk.shape} does not fit {total} rows of {spec.dim} values.")
+        if not np.isfinite(chunk).all():
+            raise InvalidInput(f"{where} holds NaN or infinite values; such rows must be marked as not present.")
+        if len(chunk):
+            values[row : row + len(chunk)] = chunk
+        row += len(chunk)
+    if row != total:
+        raise InvalidInput(f"{where}: {row} rows of values came for {total} that its offsets name.")
