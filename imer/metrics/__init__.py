@@ -1,0 +1,1 @@
+"""What the numbers mean: metrics on NumPy arrays, their definitions, and nothing that knows about models."""
