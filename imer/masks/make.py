@@ -28,7 +28,12 @@ PROTOCOLS = {
     "mixed": "a random non-empty subset of the modalities for every utterance",
     "cpm": "the rule of the public ComP code, to compare with published numbers",
 }
-_RATE_PROTOCOLS = {"exact": sampling.exact, "nested": sampling.nested, "bernoulli": sampling.bernoulli, "cpm": sampling.cpm}
+_RATE_PROTOCOLS = {
+    "exact": sampling.exact,
+    "nested": sampling.nested,
+    "bernoulli": sampling.bernoulli,
+    "cpm": sampling.cpm,
+}
 _BYTES_PER_NUMBER = 8
 
 
@@ -139,7 +144,9 @@ def draw_mask(
 
 def _rates_per_modality(rates: dict[str, float] | None, modalities: Sequence[str]) -> list[float]:
     if not rates:
-        raise UsageError("The protocol imbalanced needs a rate per modality, such as --missing-rate audio=0.2,text=0.7.")
+        raise UsageError(
+            "The protocol imbalanced needs a rate per modality, such as --missing-rate audio=0.2,text=0.7."
+        )
     unknown = [name for name in rates if name not in modalities]
     if unknown:
         raise UsageError(f"There is no modality {unknown[0]!r}; {did_you_mean(unknown[0], modalities)}")
@@ -166,7 +173,9 @@ def make_mask(
     rows = np.arange(store.n) if split is None else np.flatnonzero(store.splits == split)
     if not len(rows):
         known = sorted({s for s in store.splits.tolist() if s})
-        raise UsageError(f"{store.path} has no utterance of split {split!r}; it has {listed(known) or 'no splits at all'}.")
+        raise UsageError(
+            f"{store.path} has no utterance of split {split!r}; it has {listed(known) or 'no splits at all'}."
+        )
     return draw_mask(
         store.present_NM()[rows],
         store.utterance_ids[rows].tolist(),
@@ -178,3 +187,20 @@ def make_mask(
         seed=seed,
         split=split or "",
     )
+
+
+def parse_rates(text: str | None) -> tuple[float | None, dict[str, float] | None]:
+    """Read `--missing-rate`: one number → (rate, None); `audio=0.2,text=0.7` → (None, rate per modality).
+
+    >>> parse_rates("audio=0.2,text=0.7")
+    (None, {'audio': 0.2, 'text': 0.7})
+    """
+    if text is None:
+        return None, None
+    try:
+        if "=" not in text:
+            return float(text), None
+        pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
+        return None, {name.strip(): float(value) for name, value in pairs}
+    except ValueError:
+        raise UsageError(f"--missing-rate {text!r} is neither a number such as 0.5 nor audio=0.2,text=0.7.") from None

@@ -68,6 +68,12 @@ def _preserved(present_NM: Mask, uniform: Uniform) -> Mask:
     return chosen_NM & present_NM
 
 
+def _with_one_kept(observed_NM: Mask, present_NM: Mask, uniform: Uniform) -> Mask:
+    """Give every utterance that lost everything one of its present modalities back."""
+    empty_N1 = (present_NM.any(axis=1) & ~observed_NM.any(axis=1))[:, np.newaxis]
+    return np.where(empty_N1, _preserved(present_NM, uniform), observed_NM)
+
+
 def exact(present_NM: Mask, rate: float, uniform: Uniform) -> Mask:
     """Keep exactly round(N·M·(1−rate)) cells: one preserved cell per utterance, the others without replacement.
 
@@ -125,7 +131,9 @@ def instance(present_NM: Mask, probability: float, uniform: Uniform) -> Mask:
     For three complete modalities the missing rate is probability / 2 on average.
     """
     if not 0.0 <= probability <= 1.0:
-        raise UsageError(f"The probability of an incomplete utterance lies between 0 and 1, but {probability:g} was given.")
+        raise UsageError(
+            f"The probability of an incomplete utterance lies between 0 and 1, but {probability:g} was given."
+        )
     n_modalities = present_NM.shape[1]
     n_incomplete = 2**n_modalities - 2
     draw_N2 = uniform.random((len(present_NM), 2))
@@ -133,8 +141,7 @@ def instance(present_NM: Mask, probability: float, uniform: Uniform) -> Mask:
     drawn_NM = (pattern_N[:, None] >> np.arange(n_modalities)) & 1 == 1
     incomplete_N = draw_N2[:, 0] < probability
     observed_NM = np.where(incomplete_N[:, None], present_NM & drawn_NM, present_NM)
-    empty_N = present_NM.any(axis=1) & ~observed_NM.any(axis=1)
-    return np.where(empty_N[:, None], _preserved(present_NM, uniform), observed_NM)
+    return _with_one_kept(observed_NM, present_NM, uniform)
 
 
 def imbalanced(present_NM: Mask, rates_M: Sequence[float], uniform: Uniform) -> Mask:
@@ -198,8 +205,7 @@ def cpm(present_NM: Mask, rate: float, uniform: Uniform) -> Mask:
             if abs(kept_NM.mean() - keep) >= CPM_TOLERANCE:
                 continue
         observed_NM = present_NM & kept_NM[:n]
-        empty_N = present_NM.any(axis=1) & ~observed_NM.any(axis=1)
-        return np.where(empty_N[:, None], _preserved(present_NM, uniform), observed_NM)
+        return _with_one_kept(observed_NM, present_NM, uniform)
     raise UsageError(
         f"The cpm protocol did not reach a missing rate of {rate:g} for {n} utterances in {CPM_MAX_DRAWS} draws (a known "
         "fault of that rule); use the protocol exact or bernoulli."

@@ -39,7 +39,7 @@ class MaskTable:
 
     def write(self, path: Path, *, overwrite: bool = False) -> str:
         """Write the table; the same table gives the same bytes. Return its content digest."""
-        attributes = {
+        attributes: dict[str, str | int | float] = {
             "protocol": self.protocol,
             "nominal_rate": np.nan if self.nominal_rate is None else float(self.nominal_rate),
             "realised_rate": self.realised_rate,
@@ -98,4 +98,5 @@ class MaskTable:
                 "make it from the same features and split."
             )
         rows = np.array([row_of[name] for name in utterance_ids], dtype=int)
-        return self.observed_NM[np.ix_(rows, [self.modalities.index(m) for m in modalities])]
+        columns = np.array([self.modalities.index(m) for m in modalities], dtype=int)
+        return self.observed_NM[np.ix_(rows, columns)]

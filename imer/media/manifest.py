@@ -11,6 +11,7 @@ every other row is used.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -78,13 +79,14 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     problems: list[RowProblem] = []
     seen: dict[str, int] = {}
     n_rows = 0
+    root = path.parent.resolve()
     for line, cells in rows:
         name = ""
         try:
             if isinstance(cells, str):
                 raise _BadRow(cells)
             name = cells.get("utterance_id", "").strip()
-            utterance = _utterance(cells, line, n_rows, path.parent, allow_outside)
+            utterance = _utterance(cells, line, n_rows, root, allow_outside)
             if name in seen:
                 raise _BadRow(f"utterance_id {name!r} is used already on line {seen[name]}")
             seen[name] = line
@@ -106,7 +108,9 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
     """Return the column names and an iterator over the rows."""
     suffix = path.suffix.lower()
     if suffix not in DELIMITERS and suffix not in JSON_LINES:
-        raise InvalidInput(f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {suffix or 'no suffix'}.")
+        raise InvalidInput(
+            f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {suffix or 'no suffix'}."
+        )
     if not path.is_file():
         raise InvalidInput(f"The manifest {path} does not exist or is not a file.")
     try:
@@ -123,7 +127,7 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Iterator[Row]]:
     csv.field_size_limit(MAX_CELL_BYTES)
-    reader = csv.reader(text.splitlines(keepends=True), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         columns = [name.strip() for name in next(reader)]
     except csv.Error as error:
@@ -155,7 +159,7 @@ def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Itera
 def _json_rows(text: str, path: Path) -> tuple[list[str], Iterator[Row]]:
     parsed: list[Row] = []
     columns: dict[str, None] = {}
-    for line, content in enumerate(text.splitlines(), start=1):
+    for line, content in enumerate(text.split("\n"), start=1):
         if not content.strip():
             continue
         try:
@@ -186,8 +190,8 @@ def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_out
     name = cell("utterance_id")
     if not name:
         raise _BadRow("utterance_id is empty")
-    if any("\x00" in value for value in cells.values()):
-        raise _BadRow(f"{name}: a cell holds a NUL character")
+    if any("\x00" in value or not _encodable(value) for value in cells.values()):
+        raise _BadRow(f"{name!a}: a cell holds a NUL character or half of a surrogate pair")
     for column in ("utterance_id", "dialogue_id", "speaker", "session"):
         if len(cell(column).encode(errors="replace")) > MAX_ID_BYTES:
             raise _BadRow(f"{name[:40]}…: {column} is longer than {MAX_ID_BYTES} bytes")
@@ -217,6 +221,15 @@ def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_out
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
         labels={key: value.strip() for key, value in cells.items() if key and key not in COLUMNS},
     )
+
+
+def _encodable(text: str) -> bool:
+    """Say whether the text has a UTF-8 form (half of a surrogate pair, as JSON may spell one, has none)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
@@ -253,7 +266,7 @@ def _path(text: str, column: str, name: str, root: Path, allow_outside: bool) ->
     if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
         raise _BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
     path = root / text
-    if not allow_outside and not path.resolve().is_relative_to(root.resolve()):
+    if not allow_outside and not path.resolve().is_relative_to(root):
         raise _BadRow(f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)")
     return path
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ def encode_texts(values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
 def decode_texts(joined: np.ndarray, offsets: np.ndarray) -> list[str]:
     """Undo `encode_texts`."""
     text = joined.tobytes()
-    return [text[start:stop].decode() for start, stop in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [text[start:stop].decode() for start, stop in pairwise(offsets)]
 
 
 def _chunks_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -62,7 +63,12 @@ def create_dataset(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: 
     dtype = np.dtype(dtype)
     maxshape = tuple(None if extent == 0 else extent for extent in shape)
     return group.create_dataset(
-        name, shape=shape, maxshape=maxshape, dtype=dtype, chunks=_chunks_for(shape, dtype), fletcher32=True,
+        name,
+        shape=shape,
+        maxshape=maxshape,
+        dtype=dtype,
+        chunks=_chunks_for(shape, dtype),
+        fletcher32=True,
         track_times=False,
     )
 
@@ -92,7 +98,9 @@ def _walk(group: h5py.Group, path: str = "") -> Iterator[tuple[str, h5py.HLObjec
     for name in sorted(group.keys()):
         link = group.get(name, getlink=True)
         if not isinstance(link, h5py.HardLink):
-            raise InvalidInput(f"{group.file.filename}: {path}/{name} is a {type(link).__name__}, which is not allowed.")
+            raise InvalidInput(
+                f"{group.file.filename}: {path}/{name} is a {type(link).__name__}, which is not allowed."
+            )
         item = group[name]
         yield f"{path}/{name}", item
         if isinstance(item, h5py.Group):
@@ -144,14 +152,14 @@ def publish(
     path: Path, format_name: str, version: int, fill: Callable[[h5py.File], None], *, overwrite: bool = False
 ) -> str:
     """Write an HDF5 file in the profile and publish it; return its content digest. `fill` writes what is in it."""
-    with published_file(Path(path), overwrite=overwrite) as part:
-        with h5py.File(part, "w", track_order=False) as file:
-            put_attribute(file, "format", format_name)
-            put_attribute(file, "format_version", version)
-            put_attribute(file, "imer_version", __version__)
-            fill(file)
-            digest = content_digest(file)
-            put_attribute(file, DIGEST, digest)
+    with published_file(Path(path), overwrite=overwrite) as part, h5py.File(part, "w", track_order=False) as file:
+        put_attribute(file, "format", format_name)
+        put_attribute(file, "format_version", version)
+        put_attribute(file, "imer_version", __version__)
+        fill(file)
+        digest = content_digest(file)
+        put_attribute(file, DIGEST, digest)
+        file.close()  # everything is on its way to the disk before the temporary file is synced and renamed
     return digest
 
 
@@ -197,8 +205,19 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except InvalidInput:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError, MemoryError) as error:
-        raise InvalidInput(f"{path} is not a readable HDF5 file of imer: it is damaged or cut short ({error}).") from error
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+    ) as error:
+        raise InvalidInput(
+            f"{path} is not a readable HDF5 file of imer: it is damaged or cut short ({error})."
+        ) from error
 
 
 def write_small(

@@ -128,7 +128,9 @@ def _write_labels(file: h5py.File, utterances: Sequence[Utterance]) -> None:
         else:
             class_names = sorted({cell for cell in cells if cell})
             index = {cell: i for i, cell in enumerate(class_names)}
-            dataset = profile.put(labels, key, np.array([index.get(c, UNLABELLED_CLASS) for c in cells], dtype=np.int64))
+            dataset = profile.put(
+                labels, key, np.array([index.get(c, UNLABELLED_CLASS) for c in cells], dtype=np.int64)
+            )
             profile.put(classes, key, profile.encode_strings(class_names))
         profile.put_attribute(dataset, "name", name)
 
@@ -158,7 +160,9 @@ def _write_block(features: h5py.Group, block: FeatureBlock, n: int, path: Path) 
     row = 0
     for chunk in block.chunks:
         if chunk.ndim != 2 or chunk.shape[1] != spec.dim or row + len(chunk) > total:
-            raise InvalidInput(f"{where}: a chunk of shape {chunk.shape} does not fit {total} rows of {spec.dim} values.")
+            raise InvalidInput(
+                f"{where}: a chunk of shape {chunk.shape} does not fit {total} rows of {spec.dim} values."
+            )
         if not np.isfinite(chunk).all():
             raise InvalidInput(f"{where} holds NaN or infinite values; such rows must be marked as not present.")
         if len(chunk):

@@ -1,0 +1,33 @@
+"""`imer ls`: the names that other commands take."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from imer.cli import options
+from imer.cli.output import reporting
+
+KINDS = ("extractors", "models", "heads", "protocols", "metrics", "presets")
+
+
+def ls(
+    kind: Annotated[str, typer.Argument(help="extractors, models, heads, protocols, metrics or presets.")],
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """List what can be named: extractors, models, heads, mask protocols, metrics, presets."""
+    with reporting("ls", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.cli.catalogue import catalogue
+        from imer.core.errors import UsageError, did_you_mean
+
+        if kind not in KINDS:
+            raise UsageError(f"There is nothing called {kind!r} to list; {did_you_mean(kind, KINDS)}")
+        rows = catalogue(kind)
+        report.counts = {kind: len(rows)}
+        report.extra = {"kind": kind, "items": rows}
+        columns = list(rows[0]) if rows else ["name"]
+        report.table(kind, columns, [list(row.values()) for row in rows])

@@ -1,0 +1,19 @@
+"""Options that several commands share, so that each means the same everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr.")]
+LogFile = Annotated[Path | None, typer.Option("--log-file", help="Append every message to this JSON-lines file.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>. auto: CUDA where there is one.")
+]
+Features = Annotated[Path, typer.Argument(metavar="FEATURES.h5", help="A feature store, from `imer extract`.")]

@@ -1,0 +1,1 @@
+"""Other people's files: the only place where a foreign format is known."""

@@ -1,0 +1,76 @@
+"""NumPy arrays beside a manifest → a feature store: row i of each array belongs to row i of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.files import sha256_file
+from imer.core.types import FeatureSpec, Verdict
+from imer.media.manifest import Manifest, read_manifest
+from imer.store.writer import FeatureBlock, vector_block, write_store
+
+
+def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *, overwrite: bool = False) -> str:
+    """Write a store from a manifest and one `.npy` file [rows, D] per modality; return its content digest.
+
+    A row of NaN means that the modality is not present. A row that is NaN or infinite in part is not present either,
+    and its verdict is `non_finite`.
+
+    Raises
+    ------
+    InvalidInput
+        A file is missing or is no two-dimensional array of numbers, its rows do not match the manifest's, or the
+        manifest has broken rows (they could not be matched with confidence).
+    """
+    if not arrays:
+        raise UsageError("Name at least one array, such as --features audio=audio.npy.")
+    manifest = read_manifest(manifest_path)
+    if manifest.problems:
+        raise InvalidInput(
+            f"{manifest_path} has {len(manifest.problems)} broken rows ({listed(manifest.problems, 3)}); mend them, so that "
+            "every row of the arrays has its utterance."
+        )
+    blocks: list[FeatureBlock] = []
+    quality: dict[str, np.ndarray] = {}
+    for modality, path in arrays.items():
+        values_ND = _load(Path(path), modality, manifest)
+        finite_N = np.isfinite(values_ND).all(axis=1)
+        absent_N = np.isnan(values_ND).all(axis=1)
+        quality[modality] = np.where(finite_N, Verdict.ok, np.where(absent_N, Verdict.no_stream, Verdict.non_finite))
+        spec = FeatureSpec(
+            modality=modality,
+            extractor=f"array/{Path(path).stem}",
+            version="1",
+            level="utterance",
+            dim=values_ND.shape[1],
+            config={"sha256": sha256_file(Path(path))},
+        )
+        blocks.append(vector_block(spec, values_ND, finite_N))
+    provenance = {
+        "command": "data import arrays",
+        "manifest": {"name": Path(manifest_path).name, "sha256": sha256_file(Path(manifest_path))},
+        "arrays": {modality: Path(path).name for modality, path in arrays.items()},
+    }
+    return write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+
+
+def _load(path: Path, modality: str, manifest: Manifest) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False, mmap_mode="r")
+    except FileNotFoundError as error:
+        raise InvalidInput(f"The {modality} array {path} does not exist.") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInput(f"{path} is not a .npy array of numbers ({error}).") from error
+    if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiub" or not values.shape[1]:
+        found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "an archive"
+        raise InvalidInput(f"{path} must be an array of numbers [rows, width], but it is {found}.")
+    if len(values) != manifest.n_rows:
+        raise InvalidInput(
+            f"{path} has {len(values)} rows, but {manifest.path} has {manifest.n_rows}: row i of an array belongs to row i "
+            "of the manifest."
+        )
+    return np.asarray(values, dtype=np.float32)

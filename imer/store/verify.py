@@ -1,0 +1,40 @@
+"""Recompute the digests of anything that `imer` publishes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+
+from imer.core.errors import InvalidInput
+from imer.core.files import FOLDER_MANIFEST, sha256_json, verify_folder
+from imer.store import profile
+
+# The formats written in the profile, each with the version that this release reads.
+FORMATS = {"imer-features": 1, "imer-mask": 1}
+
+
+def verify_any(path: Path) -> tuple[str, str]:
+    """Verify a store, a mask, or a folder with a manifest; return its kind and content digest.
+
+    Raises
+    ------
+    InvalidInput
+        It is missing, damaged or changed, or nothing that `imer` writes.
+    """
+    path = Path(path)
+    if path.is_dir():
+        folders = (
+            [path] if (path / FOLDER_MANIFEST).is_file() else sorted(p.parent for p in path.rglob(FOLDER_MANIFEST))
+        )
+        if not folders:
+            raise InvalidInput(f"{path} holds no {FOLDER_MANIFEST}, so there is nothing to verify it against.")
+        return "folder", sha256_json([verify_folder(folder) for folder in folders])
+    if not path.is_file():
+        raise InvalidInput(f"{path} does not exist.")
+    with profile.reading(path), h5py.File(path, "r") as file:
+        format_name = str(profile.attribute(file.attrs.get("format", b"")))
+    if format_name not in FORMATS:
+        raise InvalidInput(f"{path} is HDF5, but not a file of imer (its format is {format_name or 'not stated'!r}).")
+    with profile.opened(path, format_name, FORMATS[format_name]) as file:
+        return format_name, str(profile.attribute(file.attrs[profile.DIGEST]))

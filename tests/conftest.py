@@ -1,0 +1,53 @@
+"""Fixtures that every part of the suite shares."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real corpora beside the checkout; tests that need it skip where it is absent."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("the real corpora are not here")
+    return folder
+
+
+@dataclass
+class Finished:
+    """A finished run of the command line."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+def run_imer(*arguments: object, cwd: Path | None = None, timeout_s: float = 300, **environment: str) -> Finished:
+    """Run the command line as a subprocess, as a shell would, with one thread and no network."""
+    settings = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "200", **environment}
+    done = subprocess.run(
+        [sys.executable, "-m", "imer", *map(str, arguments)],
+        capture_output=True, text=True, cwd=cwd or ROOT, env=settings, timeout=timeout_s, check=False,
+    )  # fmt: skip
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+@pytest.fixture(scope="session")
+def imer() -> Callable[..., Finished]:
+    return run_imer
