@@ -72,7 +72,8 @@ def parse_pattern(text: str, modalities: Sequence[str]) -> tuple[int, ...]:
     tokens = [part.strip() for part in text.split("+")] if "+" in text or text in names else list(text.strip())
     columns = []
     for token in tokens:
-        matches = [i for i, name in enumerate(names) if name == token or (len(token) == 1 and name.startswith(token))]
+        matches = [i for i, name in enumerate(names) if name == token]  # a whole name wins over another's initial
+        matches = matches or [i for i, name in enumerate(names) if len(token) == 1 and name.startswith(token)]
         if len(matches) != 1:
             what = "more than one modality" if matches else "no modality"
             raise UsageError(f"{token!r} in the pattern {text!r} names {what}; there are {listed(names)}.")

@@ -1,0 +1,104 @@
+"""95 % intervals by resampling dialogues.
+
+Utterances of one dialogue share a speaker, a topic and their context, so they are not independent: whole dialogues are
+drawn with replacement. The statistic is the mean over mask seeds, so an interval speaks about the test set as drawn,
+averaged over masks. Two runs are compared on the same dialogues and the same masks (a paired difference).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from imer.core.seeding import generator
+from imer.metrics.tally import Tally
+
+LEVEL = 0.95
+REPLICATES = 2000
+MIN_DEFINED = 0.9  # share of replicates in which a metric must be defined for its interval to be given
+_CHUNK_BYTES = 32 << 20
+
+Interval = tuple[float, float] | None
+
+
+def replicate_weights(n_groups: int, n_replicates: int = REPLICATES, seed: int = 0) -> Iterator[np.ndarray]:
+    """Yield how often each group is drawn: float64 [r, n_groups] in chunks, n_replicates rows in all.
+
+    Each row is multinomial (n_groups draws with replacement); the same arguments give the same rows.
+    """
+    rng = generator("bootstrap", seed, n_groups)
+    chunk = max(1, _CHUNK_BYTES // (8 * n_groups))
+    for start in range(0, n_replicates, chunk):
+        rows = min(chunk, n_replicates - start)
+        drawn = rng.integers(n_groups, size=(rows, n_groups)) + n_groups * np.arange(rows)[:, None]
+        counts = np.bincount(drawn.ravel(), minlength=rows * n_groups)
+        yield counts.reshape(rows, n_groups).astype(np.float64)
+
+
+def percentile_interval(values_R: np.ndarray, level: float = LEVEL) -> Interval:
+    """Return the percentile interval of bootstrap replicates; None where too many of them are undefined."""
+    defined = values_R[np.isfinite(values_R)]
+    if len(values_R) == 0 or len(defined) < MIN_DEFINED * len(values_R):
+        return None
+    low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
+    return float(low), float(high)
+
+
+def _replicates(
+    statistic: Callable[[np.ndarray], dict[str, np.ndarray]], n_groups: int, n_replicates: int, seed: int
+) -> dict[str, np.ndarray]:
+    chunks = [statistic(weights_RG) for weights_RG in replicate_weights(n_groups, n_replicates, seed)]
+    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+
+
+def _mean_over_masks(tallies: Sequence[Tally], weights_RG: np.ndarray) -> dict[str, np.ndarray]:
+    found = [tally.metrics(weights_RG) for tally in tallies]
+    return {name: np.mean([one[name] for one in found], axis=0) for name in found[0]}
+
+
+def labelled_groups(tallies: Sequence[Tally]) -> np.ndarray:
+    """Return the groups with at least one labelled utterance; the others must not be drawn."""
+    return np.flatnonzero(sum(np.abs(tally.sums_GK).sum(axis=1) for tally in tallies))
+
+
+def intervals(tallies: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0) -> dict[str, Interval]:
+    """Return each metric's 95 % interval for the mean over masks (one tally per mask, grouped by dialogue).
+
+    None where there are fewer than two dialogues, or the metric is undefined too often.
+    """
+    groups = labelled_groups(tallies)
+    kept = [tally.only(groups) for tally in tallies]
+    if len(groups) < 2:
+        return dict.fromkeys(kept[0].metrics())
+    values = _replicates(lambda weights_RG: _mean_over_masks(kept, weights_RG), len(groups), n_replicates, seed)
+    return {name: percentile_interval(values_R) for name, values_R in values.items()}
+
+
+def paired_differences(
+    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
+) -> dict[str, tuple[float | None, Interval]]:
+    """Return, for each metric, first − second (mean over masks) and its 95 % interval over the same drawn dialogues.
+
+    The tallies of both runs must list the same dialogues in the same order.
+
+    Raises
+    ------
+    ValueError
+        The two have different numbers of dialogues.
+    """
+    if len({len(tally.sums_GK) for tally in (*first, *second)}) != 1:
+        raise ValueError("a paired difference needs the same dialogues in both runs.")
+    groups = labelled_groups([*first, *second])
+    one, two = [t.only(groups) for t in first], [t.only(groups) for t in second]
+
+    def difference(weights_RG: np.ndarray) -> dict[str, np.ndarray]:
+        left, right = _mean_over_masks(one, weights_RG), _mean_over_masks(two, weights_RG)
+        return {name: left[name] - right[name] for name in left}
+
+    every_group_once = difference(np.ones((1, len(groups))))
+    estimate = {name: None if np.isnan(v[0]) else float(v[0]) for name, v in every_group_once.items()}
+    if len(groups) < 2:
+        return {name: (value, None) for name, value in estimate.items()}
+    values = _replicates(difference, len(groups), n_replicates, seed)
+    return {name: (estimate[name], percentile_interval(values[name])) for name in estimate}

@@ -1,0 +1,153 @@
+"""The conditions under which a model is evaluated: missing rates, fixed patterns of modalities, or a mask file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from imer.core.errors import UsageError, listed
+from imer.masks.make import parse_pattern, parse_rates
+from imer.masks.table import MaskTable
+
+RATE_PROTOCOLS = ("nested", "exact", "bernoulli", "cpm", "instance")
+MAX_RATES = 1001  # a step far too small is a slip, not a wish
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way of hiding modalities from a model.
+
+    protocol   a mask protocol; `pattern` for a fixed set of modalities
+    rate       the nominal missing rate, None where the protocol has no single one
+    rates      modality → rate, for the protocol `imbalanced`
+    pattern    the modalities left, as short as can be said without doubt (`at`, or `audio+gaze`)
+    table      the mask itself, when it comes from a file
+    """
+
+    protocol: str
+    rate: float | None = None
+    rates: tuple[tuple[str, float], ...] = ()
+    pattern: str | None = None
+    table: MaskTable | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name for tables and messages."""
+        if self.pattern is not None:
+            return f"pattern {self.pattern}"
+        if self.table is not None:
+            return f"mask file ({self.protocol})"
+        if self.rate is not None:
+            return f"{self.protocol} {self.rate:g}"
+        return f"{self.protocol} " + ",".join(f"{m}={r:g}" for m, r in self.rates)
+
+
+def parse_rate_grid(text: str) -> list[float]:
+    """Read missing rates: one number, a comma list, or start:stop:step with the stop included.
+
+    Raises
+    ------
+    UsageError
+        The text is none of these, or a rate lies outside 0 … 1.
+
+    >>> parse_rate_grid("0:0.7:0.1")
+    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    """
+    wrong = UsageError(
+        f"--missing-rate {text!r} is none of: a rate such as 0.5, a list such as 0,0.3,0.5, a grid start:stop:step such "
+        "as 0:0.7:0.1."
+    )
+    try:
+        if ":" in text:
+            start, stop, step = (float(part) for part in text.split(":"))
+            if not all(map(math.isfinite, (start, stop, step))) or step <= 0 or stop < start:
+                raise wrong
+            n_steps = int((stop - start) / step + 1e-9)
+            if n_steps >= MAX_RATES:
+                raise UsageError(f"--missing-rate {text!r} asks for more than {MAX_RATES - 1} rates; use a larger step.")
+            rates = [round(start + i * step, 10) for i in range(n_steps + 1)]
+        else:
+            rates = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise wrong from None
+    for rate in rates:
+        if not 0.0 <= rate <= 1.0:
+            raise UsageError(f"A missing rate lies between 0 and 1, but {rate:g} was given.")
+    return sorted(set(rates))
+
+
+def pattern_name(columns: Sequence[int], modalities: Sequence[str]) -> str:
+    """Name a set of modalities by their initials in modality order, or in full where initials are ambiguous.
+
+    >>> pattern_name([0, 2], ["audio", "text", "visual"])
+    'av'
+    >>> pattern_name([0, 1], ["text", "touch"])
+    'text+touch'
+    """
+    initials = [name[0] for name in modalities]
+    chosen = sorted(set(columns))
+    short = "".join(initials[c] for c in chosen)
+    if len(set(initials)) == len(initials) and short not in modalities:
+        return short
+    return "+".join(modalities[c] for c in chosen)
+
+
+def all_patterns(modalities: Sequence[str]) -> list[tuple[int, ...]]:
+    """Return the columns of every non-empty set of modalities, single ones first.
+
+    >>> all_patterns(["audio", "text"])
+    [(0,), (1,), (0, 1)]
+    """
+    columns = range(len(modalities))
+    return [chosen for size in range(1, len(modalities) + 1) for chosen in combinations(columns, size)]
+
+
+def parse_patterns(text: str, modalities: Sequence[str]) -> list[str]:
+    """Read `--pattern`: `all`, or patterns separated by commas (`a,at,audio+visual`); return their canonical names.
+
+    Raises
+    ------
+    UsageError
+        A letter or name belongs to no modality, or to more than one.
+    """
+    if text.strip() == "all" and "all" not in modalities:
+        return [pattern_name(columns, modalities) for columns in all_patterns(modalities)]
+    tokens = [token.strip() for token in text.split(",")]
+    if not all(tokens):
+        raise UsageError(f"--pattern {text!r} has an empty entry; name modalities of {listed(modalities)}, or `all`.")
+    names = [pattern_name(parse_pattern(token, modalities), modalities) for token in tokens]
+    return list(dict.fromkeys(names))
+
+
+def make_conditions(
+    modalities: Sequence[str],
+    *,
+    missing_rate: str | None = None,
+    pattern: str | None = None,
+    table: MaskTable | None = None,
+    protocol: str = "nested",
+) -> list[Condition]:
+    """Return the conditions that the options ask for; complete data (rate 0) when they ask for nothing.
+
+    Raises
+    ------
+    UsageError
+        An option cannot be read, or names what is not there.
+    """
+    if protocol not in RATE_PROTOCOLS:
+        raise UsageError(f"--protocol {protocol!r} draws no mask from a missing rate; choose {listed(RATE_PROTOCOLS)}.")
+    if missing_rate is None and pattern is None and table is None:
+        missing_rate = "0"
+    conditions: list[Condition] = []
+    if missing_rate is not None and "=" in missing_rate:
+        _, rates = parse_rates(missing_rate)
+        conditions.append(Condition("imbalanced", rates=tuple(sorted((rates or {}).items()))))
+    elif missing_rate is not None:
+        conditions += [Condition(protocol, rate=rate) for rate in parse_rate_grid(missing_rate)]
+    if pattern is not None:
+        conditions += [Condition("pattern", pattern=name) for name in parse_patterns(pattern, modalities)]
+    if table is not None:
+        conditions.append(Condition(table.protocol, rate=table.nominal_rate, table=table))
+    return conditions

@@ -1,0 +1,89 @@
+"""Reading missing rates and patterns."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imer.core.errors import UsageError
+from imer.evaluation.conditions import (
+    all_patterns,
+    make_conditions,
+    parse_patterns,
+    parse_rate_grid,
+    pattern_name,
+)
+from imer.masks.make import parse_pattern
+
+THREE = ("audio", "text", "visual")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("0.5", [0.5]),
+        ("0", [0.0]),
+        ("0:0.7:0.1", [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]),
+        ("0.1:0.35:0.1", [0.1, 0.2, 0.3]),
+        ("0.5,0,0.5", [0.0, 0.5]),
+        ("0.3:0.3:0.1", [0.3]),
+    ],
+)
+def test_rates(text, expected):
+    assert parse_rate_grid(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["", "half", "0:1", "0:0.7:0", "0:0.7:-0.1", "0.7:0:0.1", "1.5", "-0.1", "nan", "0:inf:0.1", "0:1:1e-9", "0,,1"]
+)
+def test_wrong_rates_are_refused_with_the_text(text):
+    with pytest.raises(UsageError, match="rate"):
+        parse_rate_grid(text)
+
+
+def test_all_patterns_of_three_modalities():
+    assert parse_patterns("all", THREE) == ["a", "t", "v", "at", "av", "tv", "atv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("at", ["at"]),
+        ("ta,at", ["at"]),
+        ("a, v", ["a", "v"]),
+        ("audio", ["a"]),
+        ("visual+text", ["tv"]),
+        ("atv,t", ["atv", "t"]),
+    ],
+)
+def test_patterns(text, expected):
+    assert parse_patterns(text, THREE) == expected
+
+
+def test_shared_initials_need_names():
+    modalities = ("text", "touch", "visual")
+    assert parse_patterns("all", modalities)[:4] == ["text", "touch", "visual", "text+touch"]
+    with pytest.raises(UsageError, match="more than one modality"):
+        parse_patterns("t", modalities)
+
+
+@pytest.mark.parametrize("text", ["x", "atx", "", "a,,t", "audio+smell"])
+def test_unknown_letters_are_refused(text):
+    with pytest.raises(UsageError, match="audio, text, visual"):
+        parse_patterns(text, THREE)
+
+
+@given(st.lists(st.text("abcdefg", min_size=1, max_size=4), min_size=2, max_size=5, unique=True), st.data())
+def test_a_name_reads_back_as_its_modalities(modalities, data):
+    columns = data.draw(st.sampled_from(all_patterns(modalities)))
+    assert parse_pattern(pattern_name(columns, modalities), modalities) == columns
+
+
+def test_conditions_of_the_options():
+    names = [c.name for c in make_conditions(THREE, missing_rate="0:0.2:0.1", pattern="a,tv")]
+    assert names == ["nested 0", "nested 0.1", "nested 0.2", "pattern a", "pattern tv"]
+    assert [c.name for c in make_conditions(THREE)] == ["nested 0"]
+    assert [c.name for c in make_conditions(THREE, missing_rate="text=0.7,audio=0.2")] == [
+        "imbalanced audio=0.2,text=0.7"
+    ]
+    with pytest.raises(UsageError, match="mixed"):
+        make_conditions(THREE, missing_rate="0.5", protocol="mixed")
