@@ -143,7 +143,9 @@ class Report:
         if sys.stdout.isatty():
             _print_rich(self.tables)
         else:
-            for _, columns, rows in self.tables:
+            for number, (_, columns, rows) in enumerate(self.tables):
+                if number or self.text:
+                    typer.echo()  # a blank line ends each block, so that a script can tell the tables apart
                 for row in [columns, *rows]:
                     typer.echo("\t".join(row))
 

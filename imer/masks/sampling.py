@@ -70,8 +70,10 @@ def _preserved(present_NM: Mask, uniform: Uniform) -> Mask:
 
 def _with_one_kept(observed_NM: Mask, present_NM: Mask, uniform: Uniform) -> Mask:
     """Give every utterance that lost everything one of its present modalities back."""
-    empty_N1 = (present_NM.any(axis=1) & ~observed_NM.any(axis=1))[:, np.newaxis]
-    return np.where(empty_N1, _preserved(present_NM, uniform), observed_NM)
+    empty = np.flatnonzero(present_NM.any(axis=1) & ~observed_NM.any(axis=1))
+    kept_NM = observed_NM.copy()
+    kept_NM[empty] = _preserved(present_NM, uniform)[empty]
+    return kept_NM
 
 
 def exact(present_NM: Mask, rate: float, uniform: Uniform) -> Mask:

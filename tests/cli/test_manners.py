@@ -1,0 +1,145 @@
+"""The manners of the command line: fast help, clean streams, honest exit codes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.stores import write_small_store
+
+HEAVY = ("torch", "librosa", "opensmile", "sentence_transformers", "facenet_pytorch", "sklearn", "scipy", "matplotlib")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["train", "--help"], ["ls", "protocols"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom imer.cli.app import app\n"
+        f"try:\n    app({arguments!r})\nexcept SystemExit:\n    pass\n"
+        f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert done.stdout
+
+
+def test_mask_and_inspect_import_nothing_heavy(tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    mask = ["mask", str(store), "-o", str(tmp_path / "m.h5"), "--missing-rate", "0.5"]
+    for arguments in (mask, ["data", "inspect", str(store)], ["data", "verify", str(store)]):
+        code = (
+            "import sys\nfrom imer.cli.app import app\n"
+            f"try:\n    app({arguments!r})\nexcept SystemExit as stop:\n    assert not stop.code, stop.code\n"
+            f"print([m for m in {HEAVY!r} if m in sys.modules], file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+def test_every_command_has_help(imer: Callable) -> None:
+    top = imer("--help").out
+    for command in ("demo", "extract", "mask", "train", "eval", "predict", "export", "report", "data", "ls", "doctor"):
+        assert f" {command} " in top
+        done = imer(command, "--help")
+        assert done.code == 0
+        assert "Usage" in done.out
+    assert "Exit codes" in top
+
+
+def test_mask_prints_nominal_beside_realised(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.5", "--split", "test", "--json")
+    assert done.code == 0
+    document = done.json
+    assert document["schema"] == "imer.mask/1"
+    assert document["status"] == "ok"
+    assert (document["missing_rate"], document["split"]) == (0.5, "test")
+    assert document["realised_rate"] == pytest.approx(0.5, abs=1 / document["counts"]["cells"])
+    assert document["outputs"][0]["path"] == str(tmp_path / "m.h5")
+    table = imer("mask", store, "-o", tmp_path / "m2.h5", "--pattern", "at").out.splitlines()
+    assert table[0].split("\t")[:3] == ["protocol", "nominal", "realised"]
+    assert table[1].startswith("pattern audio+text\t–\t")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--missing-rate", "0.9"], 2, "0.6667"),
+        (["--missing-rate", "lots"], 2, "neither a number"),
+        (["--missing-rate", "0.5", "--protocol", "exat"], 2, "did you mean 'exact'"),
+        (["--missing-rate", "0.5", "--split", "tset"], 2, "no utterance of split 'tset'"),
+        (["--pattern", "x"], 2, "no modality"),
+        (["--missing-rate", "audio=0.9,text=0.9,visual=0.9"], 2, "at most 2"),
+    ],
+)
+def test_mask_explains_what_is_wrong(
+    imer: Callable, tmp_path: Path, arguments: list[str], code: int, words: str
+) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("mask", store, "-o", tmp_path / "m.h5", *arguments)
+    assert done.code == code
+    assert words in done.err
+    assert not (tmp_path / "m.h5").exists()
+
+
+def test_existing_output_needs_overwrite(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    (tmp_path / "m.h5").write_text("precious")
+    done = imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.5", "--json")
+    assert done.code == 6
+    assert done.json["status"] == "error"
+    assert "--overwrite" in done.json["error"]["message"]
+    assert (tmp_path / "m.h5").read_text() == "precious"
+    assert imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.5", "--overwrite").code == 0
+
+
+def test_a_wrong_file_is_named(imer: Callable, tmp_path: Path) -> None:
+    (tmp_path / "x.h5").write_text("no hdf5")
+    for arguments in (
+        ["data", "inspect", tmp_path / "x.h5"],
+        ["data", "verify", tmp_path / "x.h5"],
+        ["data", "inspect", "gone.h5"],
+    ):
+        done = imer(*arguments)
+        assert done.code == 4
+        assert str(arguments[-1]) in done.err
+        assert "Traceback" not in done.err
+
+
+def test_inspect_json_has_the_digest_counts_and_verdicts(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    document = imer("data", "inspect", store, "--json").json
+    assert len(document["content_sha256"]) == 64
+    assert set(document["present"]) == {"audio", "text", "visual"}
+    assert document["quality"]["audio"]["ok"] == document["present"]["audio"]
+    assert imer("data", "verify", store, "--json").json["content_sha256"] == document["content_sha256"]
+
+
+def test_log_file_is_json_lines(imer: Callable, tmp_path: Path) -> None:
+    imer("data", "inspect", tmp_path / "gone.h5", "--log-file", tmp_path / "log.jsonl")
+    (event,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert event["level"] == "error"
+    assert "gone.h5" in event["message"]
+
+
+def test_ls_knows_its_kinds(imer: Callable) -> None:
+    for kind in ("extractors", "models", "heads", "protocols", "metrics", "presets"):
+        done = imer("ls", kind, "--json")
+        assert done.code == 0
+        assert done.json["items"]
+    done = imer("ls", "metric")
+    assert done.code == 2
+    assert "did you mean 'metrics'" in done.err
+
+
+def test_doctor_names_versions_and_licences(imer: Callable) -> None:
+    done = imer("doctor", "--json")
+    assert done.code == 0
+    checks = {check["name"]: check for check in done.json["checks"]}
+    assert "audEERING" in checks["opensmile"]["found"]
+    assert checks["torch"]["state"] == "ok"
+    assert "--face-weights" in checks["face weights"]["advice"]

@@ -1,0 +1,121 @@
+"""Files come into being complete or not at all, whichever step fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from imer.core import files
+from imer.core.errors import InvalidInput, OutputExists
+
+
+def test_published_file_is_complete_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    files.write_text(tmp_path / "deep" / "a.txt", "héllo")
+    assert (tmp_path / "deep" / "a.txt").read_text() == "héllo"
+    assert [p.name for p in (tmp_path / "deep").iterdir()] == ["a.txt"]
+    with pytest.raises(OutputExists, match="--overwrite"):
+        files.write_text(tmp_path / "deep" / "a.txt", "other", overwrite=False)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE])
+def test_a_failing_system_call_publishes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    """Make the n-th step fail, n = 1, 2, … until a run finishes untouched: at every point the old file stays whole."""
+    for n in range(1, 20):
+        target = tmp_path / f"{n}.txt"
+        target.write_text("old")
+        calls = 0
+
+        def fail_at_n(point: str, n: int = n) -> None:
+            nonlocal calls
+            calls += 1
+            if calls == n:
+                raise OSError(code, os.strerror(code))
+
+        monkeypatch.setattr(files, "fault_point", fail_at_n)
+        try:
+            files.write_text(target, "new")
+        except OSError as error:
+            assert error.errno == code
+            assert target.read_text() == "old"
+            assert not list(tmp_path.glob(".*.part"))
+        else:
+            assert target.read_text() == "new"
+            if calls < n:  # untouched by any fault: every point has been tried
+                return
+    pytest.fail("the loop never finished a run")
+
+
+_KILL_AT = """
+import os, sys
+from pathlib import Path
+from imer.core import files
+calls = 0
+def die(point):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+files.fault_point = die
+with files.published_folder(Path(sys.argv[1]), overwrite=True) as part:
+    (part / "a.txt").write_text("new" * 1000)
+    (part / "b.txt").write_text("new")
+"""
+
+
+def test_kill_9_at_every_commit_point_of_a_folder(tmp_path: Path) -> None:
+    """After a kill at any step the folder is the old one, the new one, or (between two renames) absent: never mixed."""
+    finished = False
+    for n in range(1, 30):
+        folder = tmp_path / str(n) / "run"
+        with files.published_folder(folder) as part:
+            (part / "a.txt").write_text("old")
+        code = subprocess.run([sys.executable, "-c", _KILL_AT, str(folder), str(n)], check=False).returncode
+        if folder.exists():
+            files.verify_folder(folder)
+            assert (folder / "a.txt").read_text() in ("old", "new" * 1000)
+        if code == 0:
+            finished = True
+            break
+        assert code == -9
+    assert finished
+    assert (folder / "a.txt").read_text() == "new" * 1000
+
+
+def test_verify_folder_notices_change_and_loss(tmp_path: Path) -> None:
+    with files.published_folder(tmp_path / "x") as part:
+        (part / "a.txt").write_text("abc")
+        (part / "sub").mkdir()
+        (part / "sub" / "b.txt").write_text("def")
+    assert [e["path"] for e in files.verify_folder(tmp_path / "x")] == ["a.txt", "sub/b.txt"]
+    (tmp_path / "x" / "a.txt").write_text("abd")
+    with pytest.raises(InvalidInput, match="changed or damaged"):
+        files.verify_folder(tmp_path / "x")
+    (tmp_path / "x" / "a.txt").unlink()
+    with pytest.raises(InvalidInput, match="is missing"):
+        files.verify_folder(tmp_path / "x")
+
+
+def test_json_lines_drop_a_torn_last_line_only(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    files.append_line(log, '{"a": 1}')
+    files.append_line(log, '{"a": 2}')
+    with open(log, "a") as file:
+        file.write('{"a": 3')
+    assert files.read_json_lines(log) == [{"a": 1}, {"a": 2}]
+    log.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
+    with pytest.raises(InvalidInput, match="line 2"):
+        files.read_json_lines(log)
+
+
+def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(tmp_path / "a.json", {"x": float("nan")})
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(InvalidInput, match=r"b\.json"):
+        files.read_json(tmp_path / "b.json")

@@ -1,0 +1,129 @@
+"""Masks as tables: the same on every machine, whatever the order, and stable when utterances are added."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imer.core.errors import InvalidInput, UsageError
+from imer.masks.make import KeyedUniform, draw_mask, parse_pattern, parse_rates
+from imer.masks.table import MaskTable
+
+IDS = [f"utterance-{i:03d}" for i in range(200)]
+NAMES = ("audio", "text", "visual")
+FULL = np.ones((200, 3), dtype=bool)
+
+
+GOLDEN = {"exact": "5ea76356dd42", "nested": "5bc7e7a75275", "bernoulli": "f5b7c2141f6b", "mixed": "47850ee3c7c1"}
+
+
+def test_golden_masks() -> None:
+    """These digests were made once; a change means that masks differ between releases or machines."""
+    arguments = {"exact": {"rate": 0.5}, "nested": {"rate": 0.3}, "bernoulli": {"rate": 0.4}, "mixed": {}}
+    digests = {
+        name: hashlib.sha256(draw_mask(FULL, IDS, NAMES, protocol=name, **kw).observed_NM.tobytes()).hexdigest()[:12]
+        for name, kw in arguments.items()
+    }
+    assert digests == GOLDEN
+
+
+def test_the_table_does_not_depend_on_the_order_of_the_utterances() -> None:
+    forward = draw_mask(FULL, IDS, NAMES, rate=0.5)
+    backward = draw_mask(FULL, IDS[::-1], NAMES, rate=0.5)
+    assert forward.utterance_ids == backward.utterance_ids
+    assert (forward.observed_NM == backward.observed_NM).all()
+
+
+@pytest.mark.parametrize("protocol", ["mixed", "instance"])
+def test_adding_an_utterance_changes_no_other(protocol: str) -> None:
+    rate = {"mixed": None, "instance": 0.5}[protocol]
+    small = draw_mask(FULL[:199], IDS[:199], NAMES, protocol=protocol, rate=rate)
+    large = draw_mask(FULL, IDS, NAMES, protocol=protocol, rate=rate)
+    assert (small.observed_NM == large.observed_NM[:199]).all()
+
+
+def test_adding_an_utterance_moves_at_most_the_marginal_cells_of_exact() -> None:
+    small = draw_mask(FULL[:199], IDS[:199], NAMES, rate=0.5).observed_NM
+    large = draw_mask(FULL, IDS, NAMES, rate=0.5).observed_NM[:199]
+    assert (small != large).sum() <= 2
+
+
+def test_seed_split_and_protocol_each_change_the_draw() -> None:
+    base = draw_mask(FULL, IDS, NAMES, rate=0.5).observed_NM
+    for change in ({"seed": 1}, {"split": "test"}, {"protocol": "bernoulli"}):
+        assert (draw_mask(FULL, IDS, NAMES, rate=0.5, **change).observed_NM != base).any()
+
+
+def test_nested_tables_share_one_draw_over_rates() -> None:
+    masks = [draw_mask(FULL, IDS, NAMES, protocol="nested", rate=r).observed_NM for r in (0.1, 0.3, 0.5, 0.7)]
+    for more, fewer in itertools.pairwise(masks):
+        assert not (fewer & ~more).any()
+
+
+def test_keyed_uniform_is_uniform() -> None:
+    numbers = KeyedUniform([f"{i}" for i in range(20_000)], "key").random((20_000, 11))
+    assert numbers.mean() == pytest.approx(0.5, abs=0.005)
+    assert numbers.var() == pytest.approx(1 / 12, abs=0.002)
+    assert np.abs(np.corrcoef(numbers.T) - np.eye(11)).max() < 0.04
+    assert 0 <= numbers.min() < numbers.max() < 1
+
+
+def test_a_mask_file_comes_back_and_is_the_same_bytes_twice(tmp_path: Path) -> None:
+    table = draw_mask(FULL, IDS, NAMES, protocol="imbalanced", rates={"audio": 0.2, "text": 0.7}, seed=3, split="test")
+    table.write(tmp_path / "a.h5")
+    table.write(tmp_path / "b.h5")
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+    again = MaskTable.read(tmp_path / "a.h5")
+    assert (again.observed_NM == table.observed_NM).all()
+    assert (again.utterance_ids, again.modalities, again.seed, again.split) == (table.utterance_ids, NAMES, 3, "test")
+    assert again.nominal_rate is None
+    assert again.detail == "audio=0.2,text=0.7,visual=0"
+
+
+def test_rows_for_reorders_and_names_what_is_missing() -> None:
+    table = draw_mask(FULL, IDS, NAMES, rate=0.5)
+    rows = table.rows_for(np.array(["utterance-007", "utterance-001"]), ("visual", "audio"))
+    assert (rows == table.observed_NM[[7, 1]][:, [2, 0]]).all()
+    with pytest.raises(InvalidInput, match="no row for 1 of 2"):
+        table.rows_for(np.array(["utterance-007", "stranger"]), NAMES)
+    with pytest.raises(InvalidInput, match="no column for gaze"):
+        table.rows_for(np.array(["utterance-007"]), ("gaze",))
+
+
+def test_patterns_by_initials_and_by_names() -> None:
+    assert parse_pattern("at", NAMES) == (0, 1)
+    assert parse_pattern("v+a", NAMES) == (0, 2)
+    assert parse_pattern("audio+text", NAMES) == (0, 1)
+    assert parse_pattern("visual", NAMES) == (2,)
+    for wrong in ("x", "", "audio+gaze"):
+        with pytest.raises(UsageError):
+            parse_pattern(wrong, NAMES)
+    with pytest.raises(UsageError, match="more than one"):
+        parse_pattern("a", ("audio", "accent"))
+
+
+def test_rates_on_the_command_line() -> None:
+    assert parse_rates("0.5") == (0.5, None)
+    assert parse_rates("audio=0.2, text=0.7") == (None, {"audio": 0.2, "text": 0.7})
+    with pytest.raises(UsageError, match="neither"):
+        parse_rates("half")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"protocol": "exat", "rate": 0.5}, "did you mean 'exact'"),
+        ({"protocol": "exact"}, "needs one --missing-rate"),
+        ({"protocol": "pattern"}, "needs --pattern"),
+        ({"protocol": "imbalanced"}, "rate per modality"),
+        ({"protocol": "imbalanced", "rates": {"audo": 0.3}}, "did you mean 'audio'"),
+        ({"protocol": "exact", "rate": 0.9}, "0.6667"),
+    ],
+)
+def test_wrong_arguments_are_explained(arguments: dict, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        draw_mask(FULL, IDS, NAMES, **arguments)

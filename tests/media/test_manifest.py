@@ -1,0 +1,135 @@
+"""The front door: every broken row is reported with its line, every other row is used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imer.core.errors import InvalidInput
+from imer.media.manifest import read_manifest
+
+
+def manifest(tmp_path: Path, text: str, name: str = "m.csv", encoding: str = "utf-8") -> Path:
+    path = tmp_path / name
+    path.write_bytes(text.encode(encoding))
+    return path
+
+
+def test_columns_paths_and_labels(tmp_path: Path) -> None:
+    text = (
+        "utterance_id,media,audio,start,end,text,dialogue_id,position,speaker,session,split,emotion,mood\n"
+        'u1,a.mp4,,0.5,2,"one, two",d1,3,ann,s1,valid,happy,3\n'
+        "u2,a.mp4,b.wav,,,,,,,,,,\n"
+    )
+    read = read_manifest(manifest(tmp_path, text))
+    one, two = read.utterances
+    assert (one.audio, one.visual) == (tmp_path / "a.mp4", tmp_path / "a.mp4")
+    assert (one.start_s, one.end_s, one.text, one.position, one.split) == (0.5, 2.0, "one, two", 3, "val")
+    assert one.labels == {"emotion": "happy", "mood": "3"}
+    assert (two.audio, two.visual, two.dialogue_id, two.text) == (tmp_path / "b.wav", tmp_path / "a.mp4", "u2", "")
+    assert not read.problems
+    assert read.n_rows == 2
+
+
+@pytest.mark.parametrize("name", ["m.tsv", "m.jsonl"])
+def test_the_other_formats_say_the_same(tmp_path: Path, name: str) -> None:
+    rows = {
+        "m.tsv": "utterance_id\ttext\tsentiment\nu1\thé \u2028 \x85 you\t1.5\n",
+        "m.jsonl": '{"utterance_id": "u1", "text": "hé \u2028 \x85 you", "sentiment": 1.5}\n\n',
+    }
+    (utterance,) = read_manifest(manifest(tmp_path, rows[name], name)).utterances
+    assert (utterance.text, utterance.labels) == ("hé \u2028 \x85 you", {"sentiment": "1.5"})
+    assert utterance.audio is None
+
+
+def test_every_broken_row_is_reported_with_its_line(tmp_path: Path) -> None:
+    text = (
+        "utterance_id,media,start,end,position,split,sentiment\n"
+        "good,a.wav,,,,,\n"  # 2
+        ",a.wav,,,,,\n"
+        "good,a.wav,,,,,\n"
+        "u5,../up.wav,,,,,\n"
+        "u6,http://host/a.wav,,,,,\n"
+        "u7,a.wav,2,1,,,\n"
+        "u8,a.wav,-1,,,,\n"
+        "u9,a.wav,,,1.5,,\n"
+        "u10,a.wav,,,,dev2,\n"
+        "u11,a.wav,,,,,nice\n"
+        "u12,a.wav\n"  # 12
+        "u13,concat:a|b,,,,,\n"
+        "u14,a.wav,nan,,,,\n"
+        "u15,a\x00b,,,,,\n"
+        "last,,,,,,\n"  # 16
+    )
+    read = read_manifest(manifest(tmp_path, text))
+    assert [u.utterance_id for u in read.utterances] == ["good", "last"]
+    assert [p.line for p in read.problems] == list(range(3, 16))
+    words = ["is empty", "already on line 2", "outside", "URL", "not after", "not a time", "whole number", "train, val, test",
+             "not a number", "2 cells where the header has 7", "protocol", "not a time", "NUL"]  # fmt: skip
+    for problem, word in zip(read.problems, words, strict=True):
+        assert word in problem.message
+    assert read.n_rows == 15
+    assert [u.row for u in read.utterances] == [0, 14]
+
+
+def test_a_path_may_leave_its_root_when_allowed(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "utterance_id,media\nu1,../up.wav\n")
+    (utterance,) = read_manifest(path, allow_outside=True).utterances
+    assert utterance.audio == tmp_path / "../up.wav"
+
+
+def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path)
+    path = manifest(root, "utterance_id,media\nu1,link/up.wav\nu2,ok.wav\n")
+    assert [p.utterance_id for p in read_manifest(path).problems] == ["u1"]
+
+
+def test_positions_follow_start_times_else_the_order_of_rows(tmp_path: Path) -> None:
+    text = "utterance_id,dialogue_id,start\nb,d,5\na,d,1\nc,e,\nd,e,0\n"
+    positions = {u.utterance_id: u.position for u in read_manifest(manifest(tmp_path, text)).utterances}
+    assert positions == {"a": 0, "b": 1, "c": 0, "d": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "encoding", "words"),
+    [
+        ("", "m.csv", "utf-8", "empty"),
+        ("utterance_id,text\n", "m.csv", "utf-8", "no rows"),
+        ("id,text\nu,x\n", "m.csv", "utf-8", "no column utterance_id"),
+        ("utterence_id,text\nu,x\n", "m.csv", "utf-8", "did you mean 'utterence_id'"),
+        ("utterance_id,a,a\nu,1,2\n", "m.csv", "utf-8", "more than once"),
+        ("utterance_id\nü\n", "m.csv", "latin-1", "not UTF-8 text .line 2."),
+        ("utterance_id\nu\n", "m.csv", "utf-16", "not UTF-8"),
+        ("utterance_id\nu\n", "m.xlsx", "utf-8", "expected a .csv, .tsv or .jsonl"),
+        ("utterance_id,split\nu,x\nv,y\n", "m.csv", "utf-8", "no usable row"),
+        ('["a"]\n', "m.jsonl", "utf-8", "no column utterance_id"),
+    ],
+)
+def test_faults_of_the_whole_file(tmp_path: Path, text: str, name: str, encoding: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        read_manifest(manifest(tmp_path, text, name, encoding))
+
+
+def test_missing_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="does not exist"):
+        read_manifest(tmp_path / "none.csv")
+    with pytest.raises(InvalidInput, match="not a file"):
+        (tmp_path / "d.csv").mkdir()
+        read_manifest(tmp_path / "d.csv")
+
+
+def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "\ufeffutterance_id,text\r\nu1,hello\r\n")
+    assert read_manifest(path).utterances[0].text == "hello"
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("corpus", "n"), [("grid", 11), ("emodb", 535), ("ravdess", 1440), ("mosi", 2199), ("meld", 3716)]
+)
+def test_real_manifests(shared_data: Path, corpus: str, n: int) -> None:
+    read = read_manifest(shared_data / corpus / "manifest.csv")
+    assert (len(read.utterances), read.problems) == (n, ())

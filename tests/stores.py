@@ -1,0 +1,67 @@
+"""Small feature stores for the tests, made by the real writer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from imer.core.types import FeatureSpec, Utterance, Verdict
+from imer.store.writer import vector_block, write_store
+
+WIDTHS = {"audio": 6, "text": 5, "visual": 4}
+EMOTIONS = ("angry", "happy", "sad")
+
+
+def write_small_store(
+    path: Path,
+    *,
+    n_dialogues: int = 24,
+    length: int = 5,
+    seed: int = 0,
+    modalities: tuple[str, ...] = ("audio", "text", "visual"),
+) -> Path:
+    """Write a learnable store: each modality carries a noisy copy of the emotion, some of it is absent by nature.
+
+    Dialogues are split 60/20/20 into train, val and test; `sentiment` is a number, `emotion` a class; every ninth
+    utterance has no label.
+    """  # fmt: skip
+    rng = np.random.default_rng(seed)
+    utterances, states = [], []
+    for d in range(n_dialogues):
+        split = "train" if d % 5 < 3 else ("val" if d % 5 == 3 else "test")
+        for position in range(length):
+            state = int(rng.integers(3))
+            states.append(state)
+            unlabelled = len(states) % 9 == 0
+            labels = {
+                "emotion": "" if unlabelled else EMOTIONS[state],
+                "sentiment": "" if unlabelled else f"{(state - 1) * 2 + rng.normal() * 0.3:.3f}",
+                "take": str(d % 3),
+            }
+            name = f"d{d:02d}_u{position}"
+            utterances.append(
+                Utterance(
+                    name,
+                    f"d{d:02d}",
+                    position,
+                    line=len(states) + 1,
+                    row=len(states) - 1,
+                    speaker=f"s{d % 6}",
+                    session=f"{d % 4}",
+                    split=split,
+                    text=f"words of {name}",
+                    labels=labels,
+                )
+            )
+    state_N = np.array(states)
+    blocks, quality = [], {}
+    for modality in modalities:
+        centre_CD = rng.normal(size=(3, WIDTHS[modality])) * 1.5
+        values = centre_CD[state_N] + rng.normal(size=(len(states), WIDTHS[modality]))
+        present = rng.random(len(states)) < 0.95
+        spec = FeatureSpec(modality, f"test/{modality}", "1", "utterance", WIDTHS[modality])
+        blocks.append(vector_block(spec, values, present))
+        quality[modality] = np.where(present, Verdict.ok, Verdict.no_stream)
+    write_store(path, utterances, blocks, quality, provenance={"made_by": "tests"}, overwrite=True)
+    return path
