@@ -1,0 +1,1 @@
+"""A trained model as something to hand on: a bundle, an ONNX file, a torch.export program."""
