@@ -1,0 +1,1 @@
+"""A synthetic corpus of talking faces, made from a public-domain portrait and a speech synthesiser."""
