@@ -1,0 +1,101 @@
+"""What an output head takes and gives back.
+
+A head turns the branches of a model into the answer, and says what it costs to be wrong. It is built with a
+`HeadSpec`, called with a `HeadInput`, and its `losses` get the `HeadOutput` back together with the targets:
+
+    head = LinearHead(spec, LinearSettings())
+    output = head(given)
+    terms = head.losses(output, target_BU, counted_BU)
+
+Every head takes the branches *unscaled*, with the coordinator's weights beside them, and decides itself what to do
+with the weights. Where nothing is admitted (no weight at all) it must answer with something finite that does not
+depend on the branches.
+
+Shape suffixes: B dialogues, U padded utterances, M modalities, H hidden width, C outputs, N training utterances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """What a head has to answer.
+
+    task           "classification" or "regression"
+    n_outputs      number of classes, or 1
+    modalities     in order
+    width          H of every branch
+    class_weights  weight of each class in the loss, mean 1; None: all alike (and for regression)
+    target_centre, target_spread   regression: targets and answers are (label − centre) / spread
+    target_range   regression: smallest and largest training label, in the label's own units
+    """
+
+    task: str
+    n_outputs: int
+    modalities: tuple[str, ...]
+    width: int
+    class_weights: tuple[float, ...] | None = None
+    target_centre: float = 0.0
+    target_spread: float = 1.0
+    target_range: tuple[float, float] = (-1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class HeadInput:
+    """What a head reads.
+
+    branches_MBUH  one vector per modality and utterance, unscaled. Where not observed it may carry what the
+                   neighbours and the other modalities say, or nothing at all: `weight_BUM` tells.
+    observed_BUM   bool; false at padding
+    weight_BUM     ≥ 0, the coordinator's weights: 0 where a modality must not speak; their sum is the number of
+                   modalities that may (so that each is 1 where all weigh alike)
+    """
+
+    branches_MBUH: Tensor
+    observed_BUM: Tensor
+    weight_BUM: Tensor
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """What a head answers.
+
+    answer_BUC  logits, whose softmax are the class probabilities; or [B, U, 1] the standardised value
+    fused_BUH   what the answer was read from
+    extra       whatever `losses` needs besides, by name
+    """
+
+    answer_BUC: Tensor
+    fused_BUH: Tensor
+    extra: dict[str, Tensor] = field(default_factory=dict)
+
+
+class Head(Protocol):
+    """The protocol of heads. Implementations are `torch.nn.Module`s, built as `Head(spec, settings)`.
+
+    `Settings` is the frozen dataclass of the head's settings: flat, numbers, strings and booleans only.
+    `learning_rate_factor` multiplies the learning rate of the head's parameters; `undecayed` names those of its
+    parameters that take no weight decay (biases and norms never do).
+    """
+
+    Settings: type
+    learning_rate_factor: float
+    undecayed: frozenset[str]
+
+    def __call__(self, given: HeadInput) -> HeadOutput: ...
+
+    def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
+        """Return the weighted loss terms by name (their sum is minimised), zero where nothing is counted.
+
+        target_BU is int64 (any value where not counted), or float32 standardised; counted_BU tells which to count.
+        """
+        ...
+
+    def start(self, branches_MNH: Tensor, observed_NM: Tensor, target_N: Tensor) -> None:
+        """Be shown all labelled training utterances once, before the head is first trained (without gradient)."""
+        ...
