@@ -1,0 +1,97 @@
+"""What can be named on the command line, and where it lives. Nothing is imported until a name is used.
+
+Other people's extractors and models join through the entry-point groups `imer.extractors` and `imer.models`; an
+entry point's object carries its own `modality`, `description` and `licence`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from imer.core.errors import MissingDependency, UsageError, did_you_mean
+
+NONE = "none"  # switches a modality off
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name: `target` is `module:attribute`; `modality` is empty for what belongs to none."""
+
+    name: str
+    target: str
+    modality: str = ""
+    description: str = ""
+    licence: str = ""
+
+
+def _table(*entries: Entry) -> dict[str, Entry]:
+    return {entry.name: entry for entry in entries}
+
+
+OPENSMILE_LICENCE = "audEERING Research License (research, teaching and personal use; products need a commercial one)"
+
+EXTRACTORS = _table(
+    Entry(
+        "opensmile/egemaps", "imer.extractors.opensmile:EGeMAPS", "audio",
+        "eGeMAPSv02: 88 functionals of pitch, loudness, voice quality and spectrum (default)", OPENSMILE_LICENCE,
+    ),
+    Entry(
+        "opensmile/compare", "imer.extractors.opensmile:ComParE", "audio",
+        "ComParE_2016: 6373 functionals of 65 low-level descriptors", OPENSMILE_LICENCE,
+    ),
+    Entry(
+        "librosa/prosody", "imer.extractors.librosa:Prosody", "audio",
+        "log-mel, MFCC, spectral shape, energy and pitch statistics", "ISC",
+    ),
+    Entry(
+        "minilm", "imer.extractors.sentence:MiniLM", "text",
+        "all-MiniLM-L6-v2 sentence embedding, 384 values, offline (default)", "Apache-2.0",
+    ),
+    Entry(
+        "sentence-transformers", "imer.extractors.sentence:SentenceModel", "text",
+        "any sentence-transformers model folder, by --sentence-model", "that of the model",
+    ),
+    Entry(
+        "face/geometry-hog", "imer.extractors.face:GeometryHog", "visual",
+        "MTCNN face, landmark geometry and HOG of the aligned face; not an identity embedding (default)", "MIT",
+    ),
+    Entry(
+        "facenet", "imer.extractors.facenet:FaceNet", "visual",
+        "InceptionResnetV1 face embedding; needs --face-weights PATH or --download", "MIT; weights: VGGFace2 terms",
+    ),
+)  # fmt: skip
+
+MODELS: dict[str, Entry] = {}
+
+DEFAULT_EXTRACTORS = {"audio": "opensmile/egemaps", "text": "minilm", "visual": "face/geometry-hog"}
+
+
+def entries(kind: str) -> dict[str, Entry]:
+    """Return name → entry of a kind (`extractors` or `models`), built-in ones first, then installed plug-ins."""
+    found = dict({"extractors": EXTRACTORS, "models": MODELS}[kind])
+    for point in sorted(entry_points(group=f"imer.{kind}"), key=lambda point: point.name):
+        found.setdefault(point.name, Entry(point.name, point.value, description=f"plug-in {point.value}"))
+    return found
+
+
+def resolve(kind: str, name: str) -> Any:
+    """Import what a name stands for.
+
+    Raises
+    ------
+    UsageError
+        Nothing has that name.
+    MissingDependency
+        It exists, but a package that it needs is not installed.
+    """
+    table = entries(kind)
+    if name not in table:
+        raise UsageError(f"There is no {kind[:-1]} called {name!r}; {did_you_mean(name, table)}")
+    module, _, attribute = table[name].target.partition(":")
+    try:
+        return getattr(import_module(module), attribute)
+    except ImportError as error:
+        raise MissingDependency(f"The {kind[:-1]} {name} needs a package that is not installed ({error}).") from error

@@ -1,0 +1,1 @@
+"""From media and text to features: extractors, and the runner that takes a whole manifest through them."""

@@ -1,0 +1,91 @@
+"""What every extractor is, and what it gives back.
+
+An extractor is made from plain options without loading anything; `load` brings its model in, once a process. It sees
+arrays and texts, never paths. What it returns for one utterance never depends on any other utterance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.core.types import FeatureSpec, Verdict
+from imer.media.sampling import Picture
+
+LEVELS = ("utterance", "frame")
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """One modality of one utterance: float32 values [T, D] where the verdict is ok (T = 1 at utterance level)."""
+
+    verdict: Verdict
+    values_TD: np.ndarray | None = None
+    message: str = ""
+    code: str = ""  # one of the codes of errors.jsonl, for failures
+
+
+@runtime_checkable
+class Extractor(Protocol):
+    """What all three kinds share."""
+
+    @property
+    def spec(self) -> FeatureSpec: ...
+
+    def load(self, device: str) -> None: ...
+
+
+class AudioExtractor(Extractor, Protocol):
+    """Takes a waveform: float32 [samples], mono, 16 kHz, finite, neither silent nor shorter than 60 ms."""
+
+    def extract(self, waveform: np.ndarray) -> Extracted: ...
+
+
+class TextExtractor(Extractor, Protocol):
+    """Takes a text that is not empty."""
+
+    def extract(self, text: str) -> Extracted: ...
+
+
+class FaceSession(Protocol):
+    """One utterance's pictures, in order of time; the result when they have all come."""
+
+    def add(self, picture: Picture) -> None: ...
+
+    def finish(self) -> Extracted: ...
+
+
+class VisualExtractor(Extractor, Protocol):
+    """Takes the sampled frames of an utterance one by one, so that an hour needs no more memory than a second."""
+
+    @property
+    def frames_per_s(self) -> float: ...
+
+    def begin(self) -> FaceSession: ...
+
+
+def finite(values_TD: np.ndarray, extractor: str) -> Extracted:
+    """Return values as a result, or `non_finite` where an extractor made NaN or infinite numbers."""
+    values = np.ascontiguousarray(values_TD, dtype=np.float32)
+    if not len(values):
+        return Extracted(Verdict.too_short, message=f"{extractor} gave no frame.")
+    if not np.isfinite(values).all():
+        share = 1.0 - float(np.isfinite(values).mean())
+        return Extracted(Verdict.non_finite, None, f"{extractor} gave NaN or infinite values ({share:.0%}).", "E-NONFINITE")
+    return Extracted(Verdict.ok, values)
+
+
+def checked_level(level: str) -> str:
+    """Return the level, or say which there are.
+
+    Raises
+    ------
+    UsageError
+        It is neither utterance nor frame.
+    """
+    if level not in LEVELS:
+        raise UsageError(f"There is no feature level {level!r}; {did_you_mean(level, LEVELS)}")
+    return level

@@ -1,0 +1,215 @@
+"""Face embeddings: InceptionResnetV1 with weights that the user names. A network without weights never passes for one.
+
+The weights are not in facenet-pytorch's wheel. They come from `--face-weights PATH` (a state dict, `.safetensors` or
+`.pt`) or, only when asked for, from the project's own release by `--download`. The network sees the face's box cut
+from the full-size frame, as it did in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, MissingDependency, UsageError
+from imer.core.files import published_file, sha256_file
+from imer.core.types import FeatureSpec
+from imer.extractors.alignment import FACE_SIZE, boxed_face
+from imer.extractors.base import Extracted, checked_level, finite
+from imer.extractors.facenet_import import facenet_pytorch
+from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.following import FollowedFaces, checked_policy
+from imer.media.sampling import Picture
+
+WIDTH = 512
+RELEASE_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
+
+
+
+class FaceNet:
+    """512 values a face, pooled over the utterance to mean and spread (or one row per sampled frame)."""
+
+    name = "facenet"
+
+    def __init__(
+        self,
+        level: str = "utterance",
+        frames_per_s: float = 5.0,
+        face_policy: str = "largest",
+        face_weights: str | None = None,
+        download: bool = False,
+    ) -> None:
+        self.level = checked_level(level)
+        self.frames_per_s = frames_per_s
+        self.face_policy = checked_policy(face_policy)
+        if face_weights is None and not download:
+            raise MissingDependency(
+                "--visual facenet needs the weights of InceptionResnetV1, which no package carries: name a file with "
+                "--face-weights PATH, or fetch them once with --download; --visual face/geometry-hog needs none."
+            )
+        self.weights = Path(face_weights) if face_weights is not None else downloaded_weights()
+        self._digest = ""
+        self._detector: FaceDetector | None = None
+        self._network: Any = None
+        self._device = "cpu"
+
+    @property
+    def spec(self) -> FeatureSpec:
+        frame = self.level == "frame"
+        pools = ("",) if frame else ("_mean", "_sd")
+        return FeatureSpec(
+            modality="visual",
+            extractor=self.name,
+            version=f"1, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            level=self.level,
+            dim=WIDTH if frame else 2 * WIDTH,
+            hop_s=1.0 / self.frames_per_s if frame else None,
+            config={
+                **FaceDetector.config,
+                "frames_per_s": self.frames_per_s,
+                "face_policy": self.face_policy,
+                "weights_sha256": self._weights_digest(),
+            },
+            dim_names=tuple(f"embedding_{i}{pool}" for pool in pools for i in range(WIDTH)),
+            licence="MIT; weights: terms of their training data",
+        )
+
+    def _weights_digest(self) -> str:
+        if not self._digest:
+            if not self.weights.is_file():
+                raise InvalidInput(f"--face-weights {self.weights} does not exist or is not a file.")
+            self._digest = sha256_file(self.weights)
+        return self._digest
+
+    def load(self, device: str) -> None:
+        import torch
+
+        digest = self._weights_digest()
+        network = facenet_pytorch().InceptionResnetV1(pretrained=None, classify=False)
+        network.load_state_dict(checked_state(read_state(self.weights), network.state_dict(), self.weights, digest))
+        self._network = network.eval().to(device=torch.device(device), memory_format=torch.channels_last)
+        self._detector = FaceDetector(device)
+        self._device = device
+
+    def embed(self, faces: list[np.ndarray]) -> np.ndarray:
+        """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""
+        import torch
+
+        batch = torch.from_numpy(np.stack(faces)).to(self._device).permute(0, 3, 1, 2).float()
+        with torch.inference_mode():
+            found = self._network((batch - 127.5) / 128.0)
+        return found.float().cpu().numpy()
+
+    def begin(self) -> FaceNetSession:
+        if self._detector is None:
+            raise RuntimeError("load() comes before begin()")
+        return FaceNetSession(self, self._detector)
+
+
+class FaceNetSession(FollowedFaces):
+    """One utterance's embeddings."""
+
+    def __init__(self, extractor: FaceNet, detector: FaceDetector) -> None:
+        super().__init__(detector, extractor.face_policy)
+        self._extractor = extractor
+        self._rows: list[np.ndarray] = []
+
+    def take(self, seen: list[tuple[Picture, Face]]) -> None:
+        self._rows.append(self._extractor.embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen]))
+
+    def finish(self) -> Extracted:
+        self.flush()
+        if (verdict := self.nothing()) is not None:
+            return verdict
+        rows_TD = np.concatenate(self._rows)
+        if self._extractor.level == "utterance":
+            rows_TD = np.concatenate([rows_TD.mean(axis=0), rows_TD.std(axis=0)])[None, :]
+        return finite(rows_TD, FaceNet.name)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read a state dict of tensors.
+
+    Raises
+    ------
+    InvalidInput
+        The file holds anything else.
+    UsageError
+        It is a pickled file and this torch is older than 2.10, whose loader can be attacked.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return dict(load_file(path))
+        if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 10):
+            raise UsageError(f"{path}: a .pt file is read with torch 2.10 or newer only; convert it to .safetensors.")
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, KeyError, EOFError, AttributeError) as error:
+        raise InvalidInput(f"{path} is not a readable weights file ({_first_line(error)}).") from error
+    except Exception as error:
+        # torch and safetensors each have their own error class for a file that they refuse.
+        if type(error).__name__ in ("UnpicklingError", "SafetensorError"):
+            raise InvalidInput(f"{path} is not a plain state dict of tensors ({_first_line(error)}).") from error
+        raise
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise InvalidInput(f"{path} is not a state dict: expected names and tensors.")
+    return state
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+
+
+def checked_state(state: dict[str, Any], expected: dict[str, Any], path: Path, digest: str) -> dict[str, Any]:
+    """Return the entries that the network has, all of them with their shapes; a classifier's last layer is dropped.
+
+    Raises
+    ------
+    InvalidInput
+        An entry is missing or has another shape.
+    """
+    for name, tensor in expected.items():
+        if name not in state:
+            raise InvalidInput(f"{path} (sha256 {digest[:12]}…) is not InceptionResnetV1: it has no {name}.")
+        if state[name].shape != tensor.shape:
+            raise InvalidInput(
+                f"{path}: {name} has shape {tuple(state[name].shape)}, InceptionResnetV1 has {tuple(tensor.shape)}."
+            )
+    return {name: state[name] for name in expected}
+
+
+def downloaded_weights() -> Path:
+    """Fetch the VGGFace2 weights from facenet-pytorch's release into the cache, once; return the file.
+
+    Raises
+    ------
+    MissingDependency
+        They cannot be fetched (no network), or what came is not what its name says.
+    """
+    import requests
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "imer"
+    path = cache / RELEASE_URL.rsplit("/", 1)[-1]
+    if path.is_file():
+        return path
+    advice = "fetch it on a machine with a network and name it with --face-weights PATH"
+    try:
+        with requests.get(RELEASE_URL, stream=True, timeout=30) as answer, published_file(path) as part:
+            answer.raise_for_status()
+            digest = hashlib.sha256()
+            with open(part, "wb") as file:
+                for block in answer.iter_content(1 << 20):
+                    digest.update(block)
+                    file.write(block)
+    except requests.RequestException as error:
+        reason = type(error).__name__
+        raise MissingDependency(f"The face weights cannot be downloaded from {RELEASE_URL} ({reason}); {advice}.") from error
+    return path

@@ -1,0 +1,129 @@
+"""Follow one person through a clip, batch by batch, so that an hour needs no more memory than a second."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.core.types import Verdict
+from imer.extractors.base import Extracted
+from imer.extractors.faces import BATCH_FRAMES, Face, FaceDetector
+from imer.media.sampling import Picture
+
+POLICIES = ("largest", "central", "confident")
+_SAME_PERSON_OVERLAP = 0.2  # intersection over union with the face's last box
+_LOST_AFTER = 10  # sampled frames without the followed face before another may take its place
+
+
+def checked_policy(policy: str) -> str:
+    """Return the policy, or say which there are."""
+    if policy not in POLICIES:
+        raise UsageError(f"There is no face policy {policy!r}; {did_you_mean(policy, POLICIES)}")
+    return policy
+
+
+class FaceFollower:
+    """Chooses one person and stays with them.
+
+    Where nobody is being followed, the faces of the batch are linked to tracks by overlap and the policy chooses the
+    best track: `largest` by summed area, `central` by area weighed by nearness to the middle, `confident` by summed
+    confidence. The choice holds until that face has been gone for 10 sampled frames (2 s at 5 frames/s).
+    """
+
+    def __init__(self, policy: str) -> None:
+        self._policy = checked_policy(policy)
+        self._last: Face | None = None
+        self._gone = 0
+
+    def choose(self, found: Sequence[Sequence[Face]], width: int, height: int) -> list[Face | None]:
+        """Return the followed person's face in each frame of a batch, or None where it is not seen."""
+        chosen: list[Face | None] = []
+        for index, faces in enumerate(found):
+            if self._last is None:
+                self._last = self._best_start(found[index:], width, height)
+            face = None
+            if self._last is not None:
+                near = [(self._last.overlap(other), other.confidence, n) for n, other in enumerate(faces)]
+                best = max(near, default=(0.0, 0.0, 0))
+                face = faces[best[2]] if best[0] >= _SAME_PERSON_OVERLAP else None
+            if face is not None:
+                self._last, self._gone = face, 0
+            elif self._last is not None:
+                self._gone += 1
+                if self._gone >= _LOST_AFTER:
+                    self._last, self._gone = None, 0
+            chosen.append(face)
+        return chosen
+
+    def _best_start(self, found: Sequence[Sequence[Face]], width: int, height: int) -> Face | None:
+        tracks: list[list[Face]] = []
+        for faces in found:
+            for face in faces:
+                for track in tracks:
+                    if track[-1].overlap(face) >= _SAME_PERSON_OVERLAP:
+                        track.append(face)
+                        break
+                else:
+                    tracks.append([face])
+        if not tracks:
+            return None
+        return max(tracks, key=lambda track: sum(self._worth(face, width, height) for face in track))[0]
+
+    def _worth(self, face: Face, width: int, height: int) -> float:
+        if self._policy == "confident":
+            return face.confidence
+        if self._policy == "largest":
+            return face.area
+        middle = np.array([width, height]) / 2
+        offset = np.abs((face.box[:2] + face.box[2:]) / 2 - middle) / middle  # 0 in the middle, 1 at an edge
+        return face.area * float(np.clip(1.0 - offset, 0.0, 1.0).prod())
+
+
+class FollowedFaces(ABC):
+    """Takes an utterance's pictures in batches of 16 through detection and choice of person."""
+
+    def __init__(self, detector: FaceDetector, face_policy: str) -> None:
+        self._detector = detector
+        self._follower = FaceFollower(face_policy)
+        self._waiting: list[Picture] = []
+        self.n_frames = 0
+        self.n_faces = 0
+
+    def add(self, picture: Picture) -> None:
+        if self._waiting and self._waiting[0].rgb.shape != picture.rgb.shape:  # a stream may change its frame size
+            self.flush()
+        self._waiting.append(picture)
+        if len(self._waiting) == BATCH_FRAMES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits through the detector and give each face to `take`."""
+        if not self._waiting:
+            return
+        pictures, self._waiting = self._waiting, []
+        height, width = pictures[0].rgb.shape[:2]
+        found = self._detector.detect([picture.rgb for picture in pictures])
+        seen = [
+            (picture, face)
+            for picture, face in zip(pictures, self._follower.choose(found, width, height), strict=True)
+            if face is not None
+        ]
+        self.n_frames += len(pictures)
+        self.n_faces += len(seen)
+        if seen:
+            self.take(seen)
+
+    @abstractmethod
+    def take(self, seen: list[tuple[Picture, Face]]) -> None:
+        """Use the followed person's faces of one batch."""
+
+    def nothing(self) -> Extracted | None:
+        """Return the verdict of an utterance without a usable face, or None where there is one."""
+        if not self.n_frames:
+            return Extracted(Verdict.too_short, message="no video frame lies within the segment.")
+        if not self.n_faces:
+            return Extracted(Verdict.no_face, message=f"no face in {self.n_frames} sampled frames.")
+        return None

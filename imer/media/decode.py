@@ -1,0 +1,234 @@
+"""Decode a clip once, in order, for all its segments: audio samples and sampled frames as they come.
+
+Reading is sequential and single-threaded (one process per core is faster than threads within one). A broken packet
+costs that packet. A segment that lies far into a file is reached by seeking to an anchor, a whole multiple of 30 s, so
+that what a segment yields never depends on which other segments are read with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import av.container
+import numpy as np
+
+from imer.media import probe
+from imer.media.probe import MediaError
+from imer.media.sampling import FrameClock, Picture, mono, rgb
+
+ANCHOR_S = 30.0  # segments are reached from the last whole multiple of this
+_PREROLL_S = 1.0  # decoded before the anchor, so that codecs with memory have settled
+_LATE_S = 0.5  # a seek that lands later than this after the first segment's start has failed
+_MAX_BROKEN_SHARE = 0.1  # of a stream's packets; above it the stream is not usable
+_TRUNCATED_S, _TRUNCATED_SHARE, _TRUNCATED_SHARE_INEXACT = 0.5, 0.1, 0.5
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of a clip in seconds; `end_s` None means to its end."""
+
+    start_s: float = 0.0
+    end_s: float | None = None
+
+    def covers(self, time_s: float) -> bool:
+        return self.start_s <= time_s and (self.end_s is None or time_s < self.end_s)
+
+    @property
+    def anchor(self) -> int:
+        """The number of the 30-second window in which it starts."""
+        return int(self.start_s // ANCHOR_S)
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Audio samples of one segment: float32 [n] at `rate_hz`."""
+
+    segment: int
+    samples: np.ndarray
+    rate_hz: int
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A sampled frame of one segment."""
+
+    segment: int
+    picture: Picture
+
+
+@dataclass
+class _Stream:
+    """What happened to one of the two streams so far."""
+
+    packets: int = 0
+    broken: int = 0
+    first_s: float | None = None
+    ended: bool = False
+    counted_s: float = 0.0  # used where frames carry no time stamp
+
+
+@dataclass
+class ClipReader:
+    """Reads the segments of one clip. Afterwards, `problem` tells whether what was read can be trusted."""
+
+    path: Path
+    segments: Sequence[Segment]
+    audio: bool = True
+    video: bool = True
+    frames_per_s: float = 5.0
+    has_audio: bool = field(default=False, init=False)
+    has_video: bool = field(default=False, init=False)
+    duration_s: float | None = field(default=None, init=False)
+    _streams: dict[str, _Stream] = field(default_factory=dict, init=False)
+    _reached_s: float = field(default=0.0, init=False)
+    _at_end: bool = field(default=False, init=False)
+    _inexact: bool = field(default=False, init=False)
+
+    def read(self) -> Iterator[Sound | Sight]:
+        """Yield the segments' sound and pictures in the order of the file.
+
+        Raises
+        ------
+        MediaError
+            The file is missing, is not a media file, or its frames are too large.
+        """
+        seek = min(segment.anchor for segment in self.segments) > 0
+        yielded = False
+        try:
+            for event in self._pass(seek=seek):
+                yielded = True
+                yield event
+        except _SeekFailed:
+            if yielded:
+                raise MediaError("E-DAMAGED", f"{self.path} has time stamps that go back.") from None
+            yield from self._pass(seek=False)
+
+    def problem(self, kind: str) -> MediaError | None:
+        """Return why the `audio` or `video` of these segments cannot be trusted, or None."""
+        stream = self._streams.get(kind)
+        if stream is not None and stream.broken > _MAX_BROKEN_SHARE * stream.packets:
+            return MediaError(
+                "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
+            )
+        if self._at_end and self.duration_s is not None:
+            wanted_s = max(min(s.end_s or self.duration_s, self.duration_s) for s in self.segments)
+            share = _TRUNCATED_SHARE_INEXACT if self._inexact else _TRUNCATED_SHARE
+            if wanted_s - self._reached_s > max(_TRUNCATED_S, share * self.duration_s):
+                return MediaError(
+                    "E-TRUNCATED",
+                    f"{self.path} is cut short: it declares {self.duration_s:.2f} s, "
+                    f"but its data end at {self._reached_s:.2f} s.",
+                )
+        return None
+
+    def _pass(self, *, seek: bool) -> Iterator[Sound | Sight]:
+        with probe.open_media(self.path) as container:
+            audio, video = probe.audio_stream(container), probe.video_stream(container)
+            self.has_audio, self.has_video = audio is not None, video is not None
+            self.duration_s = probe.declared_duration_s(container)
+            self._inexact = container.format.name in probe.INEXACT_DURATION
+            self._streams, self._at_end, self._reached_s = {}, False, 0.0
+            wanted: list[av.AudioStream | av.VideoStream] = []
+            if self.audio and audio is not None:
+                wanted.append(audio)
+                self._streams["audio"] = _Stream()
+            if self.video and video is not None:
+                pixels = video.codec_context.width * video.codec_context.height
+                if pixels > probe.MAX_FRAME_PIXELS:
+                    raise MediaError("E-TOOLARGE", f"{self.path} declares frames of {pixels} pixels.")
+                wanted.append(video)
+                self._streams["video"] = _Stream()
+            if wanted:
+                yield from self._events(container, wanted, seek)
+
+    def _events(
+        self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], seek: bool
+    ) -> Iterator[Sound | Sight]:
+        origin_s = (container.start_time or 0) / av.time_base
+        for stream in wanted:
+            stream.thread_type = "NONE"
+        if seek:
+            anchor_s = min(segment.anchor for segment in self.segments) * ANCHOR_S
+            try:
+                container.seek(int((origin_s + anchor_s - _PREROLL_S) * av.time_base))
+            except av.FFmpegError:
+                raise _SeekFailed from None
+        clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
+        for kind, frame in self._frames(container, wanted, origin_s):
+            state = self._streams[kind]
+            time_s = state.counted_s if frame.time is None else frame.time - origin_s
+            if state.first_s is None:
+                state.first_s = time_s
+                if seek and time_s > min(segment.start_s for segment in self.segments) + _LATE_S:
+                    raise _SeekFailed
+            state.ended = all(s.end_s is not None and time_s >= s.end_s for s in self.segments)
+            if isinstance(frame, av.AudioFrame):
+                state.counted_s = time_s + frame.samples / frame.sample_rate
+                yield from self._sounds(frame, time_s)
+            else:
+                state.counted_s = time_s + self._frame_s(wanted)
+                for index, segment in enumerate(self.segments):
+                    if segment.covers(time_s) and clocks[index].wants(time_s):
+                        yield Sight(index, Picture(time_s, rgb(frame)))
+            self._reached_s = max(self._reached_s, state.counted_s)
+
+    def _frames(
+        self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], origin_s: float
+    ) -> Iterator[tuple[str, av.AudioFrame | av.VideoFrame]]:
+        """Demux and decode packet by packet; a packet that cannot be decoded is counted and left out."""
+        kinds = {stream.index: stream.type for stream in wanted}
+        packets = container.demux([*container.streams.audio, *container.streams.video])
+        while not all(stream.ended for stream in self._streams.values()):
+            try:
+                packet = next(packets)
+            except StopIteration:
+                self._at_end = True
+                return
+            except av.FFmpegError:  # the rest of the file cannot even be taken apart
+                self._at_end = True
+                for stream in self._streams.values():
+                    stream.packets, stream.broken = stream.packets + 1, stream.broken + 1
+                return
+            if packet.pts is not None and packet.time_base:  # of any stream: it says how far the data go
+                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                self._reached_s = max(self._reached_s, end_s - origin_s)
+            kind = kinds.get(packet.stream.index)
+            if kind is None or self._streams[kind].ended:
+                continue
+            state = self._streams[kind]
+            state.packets += packet.size > 0
+            try:
+                frames = packet.decode()
+            except (av.FFmpegError, ValueError):
+                state.broken += packet.size > 0
+                continue
+            for frame in frames:
+                yield kind, frame
+
+    def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
+        rate_hz = frame.sample_rate
+        end_s = time_s + frame.samples / rate_hz
+        samples: np.ndarray | None = None
+        for index, segment in enumerate(self.segments):
+            if end_s <= segment.start_s or (segment.end_s is not None and time_s >= segment.end_s):
+                continue
+            if samples is None:
+                samples = mono(frame)
+            first = max(round((segment.start_s - time_s) * rate_hz), 0)
+            last = len(samples) if segment.end_s is None else round((segment.end_s - time_s) * rate_hz)
+            if first < min(last, len(samples)):
+                yield Sound(index, samples[first:last], rate_hz)
+
+    @staticmethod
+    def _frame_s(wanted: list[av.AudioStream | av.VideoStream]) -> float:
+        for stream in wanted:
+            if isinstance(stream, av.VideoStream) and stream.average_rate:
+                return 1.0 / float(stream.average_rate)
+        return 0.04
+
+
+class _SeekFailed(Exception):
+    """The container cannot seek there; read it from its start."""

@@ -1,0 +1,131 @@
+"""Open a media file safely: local regular files only, known containers only, no protocol and no playlist followed."""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.container
+from av.stream import Disposition
+
+# Container formats that hold their own data. Playlists, concatenation scripts and devices are not among them, so no
+# file can make the reader open another one.
+CONTAINERS = (
+    "aac,ac3,aiff,amr,ape,asf,au,avi,caf,dv,eac3,flac,flv,gif,h264,hevc,ivf,m4v,matroska,mov,mp3,mpeg,mpegts,mpegvideo,"
+    "mxf,nut,ogg,rm,tta,voc,w64,wav,webm,wv"
+)
+MAX_FRAME_PIXELS = 50_000_000  # 8K is 33 million; a larger frame is taken for a trap
+BYTES_PER_SECOND_FLOOR = 500  # no real recording is smaller, so a size bounds a declared duration
+INEXACT_DURATION = frozenset({"mp3", "aac"})  # formats that often only guess their duration from the bit rate
+
+
+class MediaError(Exception):
+    """A media file that cannot be used. `code` is one of the stable codes of errors.jsonl."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """What a file says of itself; times in seconds, None where it does not say."""
+
+    duration_s: float | None
+    has_audio: bool
+    has_video: bool
+    container: str
+    width: int = 0
+    height: int = 0
+
+
+def check_file(path: Path) -> int:
+    """Return the size in bytes of a regular, readable file.
+
+    Raises
+    ------
+    MediaError
+        It is missing, is no regular file (a folder, pipe or device), is empty, or may not be read.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        raise MediaError("E-NOFILE", f"{path} does not exist.") from None
+    except (OSError, ValueError) as error:
+        raise MediaError("E-NOFILE", f"{path} cannot be reached ({error}).") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise MediaError("E-NOFILE", f"{path} is not a regular file.")
+    if status.st_size == 0:
+        raise MediaError("E-OPEN", f"{path} is empty (0 bytes).")
+    return status.st_size
+
+
+def open_media(path: Path) -> av.container.InputContainer:
+    """Open a local media file for reading; the caller closes it.
+
+    Raises
+    ------
+    MediaError
+        The file is missing, or is not a media file that can be read.
+    """
+    check_file(path)
+    try:
+        container = av.open(
+            f"file:{path.absolute()}",
+            container_options={"protocol_whitelist": "file", "format_whitelist": CONTAINERS},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise MediaError("E-OPEN", f"{path} is not a readable media file ({reason}).") from None
+    return container
+
+
+def audio_stream(container: av.container.InputContainer) -> av.AudioStream | None:
+    """Return the first audio stream, or None."""
+    return next(iter(container.streams.audio), None)
+
+
+def video_stream(container: av.container.InputContainer) -> av.VideoStream | None:
+    """Return the first video stream that is moving pictures (an album cover is none), or None."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    return None
+
+
+def declared_duration_s(container: av.container.InputContainer) -> float | None:
+    """Return the duration that the container (or its longest stream) declares, or None."""
+    if container.duration is not None and container.duration > 0:
+        return container.duration / av.time_base
+    ends = [float(s.duration * s.time_base) for s in container.streams if s.duration and s.time_base]
+    return max(ends, default=None)
+
+
+def probe(path: Path) -> MediaInfo:
+    """Read a file's header.
+
+    Raises
+    ------
+    MediaError
+        The file is missing, or is not a media file that can be read.
+    """
+    with open_media(path) as container:
+        video = video_stream(container)
+        return MediaInfo(
+            duration_s=declared_duration_s(container),
+            has_audio=audio_stream(container) is not None,
+            has_video=video is not None,
+            container=container.format.name,
+            width=video.codec_context.width if video else 0,
+            height=video.codec_context.height if video else 0,
+        )
+
+
+def plausible_duration_s(declared_s: float | None, size_bytes: int) -> float:
+    """Return the declared duration, bounded by what a file of that size can hold (headers lie)."""
+    bound = size_bytes / BYTES_PER_SECOND_FLOOR
+    return min(declared_s, bound) if declared_s is not None else bound

@@ -1,0 +1,110 @@
+"""From decoded frames to what extractors take: mono float32 audio at 16 kHz, RGB pictures at a stated rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.audio.resampler import AudioResampler
+
+SAMPLE_RATE_HZ = 16_000
+MAX_SHORT_SIDE = 720  # pixels; a face needs no more, and memory stays bounded for 8K video
+_FEED_SAMPLES = 1 << 15  # given to the resampler at a time
+_SAMPLE_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
+_TIME_SLACK_S = 1e-3  # container time stamps are rounded, some to a millisecond
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One sampled video frame: its time in the clip in seconds, and uint8 RGB [H, W, 3]."""
+
+    time_s: float
+    rgb: np.ndarray
+
+
+def mono(frame: av.AudioFrame) -> np.ndarray:
+    """Return an audio frame as float32 [samples]: the mean of its channels, full scale = ±1."""
+    kind = frame.format.name
+    planar = kind.endswith("p")
+    kind = kind.removesuffix("p")
+    values = frame.to_ndarray()
+    channels = values if planar else values.reshape(-1, frame.layout.nb_channels).T
+    if kind in _SAMPLE_SCALE:
+        scaled = channels.astype(np.float32) / np.float32(_SAMPLE_SCALE[kind])
+        channels = scaled - 1.0 if kind == "u8" else scaled
+    return channels.astype(np.float32).mean(axis=0, dtype=np.float32)
+
+
+class Waveform:
+    """Collects the audio of one segment and resamples it to 16 kHz as it comes."""
+
+    def __init__(self) -> None:
+        self._pending: list[np.ndarray] = []
+        self._n_pending = 0
+        self._rate_hz = 0
+        self._resampler: AudioResampler | None = None
+        self._done: list[np.ndarray] = []
+
+    def add(self, samples: np.ndarray, rate_hz: int) -> None:
+        """Add float32 samples at their own rate; a stream may change its rate on the way."""
+        if rate_hz != self._rate_hz:
+            self._flush()
+            self._rate_hz = rate_hz
+            if rate_hz != SAMPLE_RATE_HZ:
+                self._resampler = AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
+        self._pending.append(samples)
+        self._n_pending += len(samples)
+        if self._n_pending >= _FEED_SAMPLES:
+            self._feed()
+
+    def _feed(self) -> None:
+        if not self._n_pending:
+            return
+        joined = np.concatenate(self._pending)
+        self._pending, self._n_pending = [], 0
+        if self._resampler is None:
+            self._done.append(joined)
+            return
+        frame = av.AudioFrame.from_ndarray(joined[None, :], format="fltp", layout="mono")
+        frame.sample_rate = self._rate_hz
+        self._done.extend(out.to_ndarray()[0] for out in self._resampler.resample(frame))
+
+    def _flush(self) -> None:
+        self._feed()
+        if self._resampler is not None:
+            self._done.extend(out.to_ndarray()[0] for out in self._resampler.resample(None))
+            self._resampler = None
+
+    def finish(self) -> np.ndarray:
+        """Return everything as float32 [samples] at 16 kHz."""
+        self._flush()
+        return np.concatenate(self._done) if self._done else np.zeros(0, dtype=np.float32)
+
+
+class FrameClock:
+    """Says which frames of a segment to keep: the first at or after each tick of the stated rate."""
+
+    def __init__(self, start_s: float, frames_per_s: float) -> None:
+        self._start_s = start_s
+        self._frames_per_s = frames_per_s
+        self._next = 0
+
+    def wants(self, time_s: float) -> bool:
+        tick = int((time_s - self._start_s + _TIME_SLACK_S) * self._frames_per_s)
+        if tick < self._next:
+            return False
+        self._next = tick + 1
+        return True
+
+
+def rgb(frame: av.VideoFrame) -> np.ndarray:
+    """Return a video frame as uint8 RGB [H, W, 3], upright, with a short side of at most 720 pixels."""
+    width, height = frame.width, frame.height
+    short = min(width, height)
+    if short > MAX_SHORT_SIDE:
+        width, height = (max(round(side * MAX_SHORT_SIDE / short), 1) for side in (width, height))
+        frame = frame.reformat(width, height, format="rgb24", interpolation="AREA")
+    picture = frame.to_ndarray(format="rgb24")
+    turns = round(frame.rotation / 90) % 4
+    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
