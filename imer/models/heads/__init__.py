@@ -1,0 +1,1 @@
+"""Output heads: what turns the fused features of an utterance into an answer."""

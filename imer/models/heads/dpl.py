@@ -1,0 +1,164 @@
+"""The DPL head: decoupled prototypes behind the protocol of heads.
+
+It reads the branches unscaled: normalisation would erase a coordinator that scales features, so its weights mix the
+cosines instead. Modalities are not mixed before the cosines either; each branch may pass a residual layer of its own.
+"""
+
+from __future__ import annotations
+
+from math import isnan
+
+import torch
+from torch import Tensor, nn
+
+from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
+from imer.models.heads.contrast import prototype_contrast
+from imer.models.heads.decoupled import FUSED, Comparison, DecoupledPrototypes
+from imer.models.heads.dpl_settings import DPLSettings
+from imer.models.heads.prototypes import unit
+from imer.models.heads.readout import Readout
+
+
+class BranchRefiner(nn.Module):
+    """h + Dropout(ReLU(Linear h)) for one branch: [..., H] → [..., H]."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.layer = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.layer.weight)
+        nn.init.zeros_(self.layer.bias)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, branch: Tensor) -> Tensor:
+        refined: Tensor = branch + self.dropout(torch.relu(self.layer(branch)))
+        return refined
+
+
+class DPLHead(nn.Module):
+    """Decoupled prototypes as an output head (DPL).
+
+    Total loss: the margin loss (or the value and bin losses of regression) + λ · the contrast among prototypes
+    + μ · the mean squared length of the offsets.
+    """
+
+    Settings = DPLSettings
+
+    def __init__(self, spec: HeadSpec, settings: DPLSettings) -> None:
+        super().__init__()
+        self.spec, self.settings = spec, settings
+        widths = {
+            "branches": dict.fromkeys(spec.modalities, spec.width),
+            "concatenated": {FUSED: spec.width * len(spec.modalities)},
+            "fused": {FUSED: spec.width},
+        }[settings.attach]
+        low, high = ((value - spec.target_centre) / spec.target_spread for value in self._value_range())
+        prototypes_of = settings.bins if settings.decoder == "bins" else 1
+        n_classes = spec.n_outputs if spec.task == "classification" else prototypes_of
+        self.prototypes = DecoupledPrototypes(spec.modalities, widths, n_classes, settings)
+        self.readout = Readout(self.prototypes.cases, spec.task, n_classes, settings, (low, high))
+        refined = widths if settings.refine else {}
+        self.refiners = nn.ModuleDict({b: BranchRefiner(width, settings.dropout) for b, width in refined.items()})
+        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
+        self.register_buffer("class_weight_C", weights, persistent=False)
+        self.learning_rate_factor = settings.learning_rate_factor
+        plain = [n for n, _ in self.readout.named_parameters(prefix="readout")]
+        if not settings.decay:
+            plain += [n for n, _ in self.prototypes.named_parameters(prefix="prototypes")]
+        self.undecayed = frozenset(plain)
+
+    def _value_range(self) -> tuple[float, float]:
+        """The lowest and highest bin in the label's own units; NaN in the settings stands for the training labels'."""
+        low, high = self.spec.target_range
+        low = low if isnan(self.settings.bin_low) else self.settings.bin_low
+        high = high if isnan(self.settings.bin_high) else self.settings.bin_high
+        return low, high
+
+    def _blocks(self, branches: Tensor, observed: Tensor) -> dict[str, Tensor]:
+        """Return the features of every block: branches [M, ..., H] (or [1, ..., H] with `fused`)."""
+        if self.settings.attach == "concatenated":
+            kept = [torch.where(o.unsqueeze(-1), x, 0.0) for o, x in zip(observed.unbind(-1), branches, strict=True)]
+            blocks = {FUSED: torch.cat(kept, -1)}
+        else:
+            blocks = dict(zip(self.prototypes.blocks, branches, strict=True))
+        return {b: self.refiners[b](x) if b in self.refiners else x for b, x in blocks.items()}
+
+    def forward(self, given: HeadInput) -> HeadOutput:
+        """Answer with logits s·z, or with the standardised value; where nothing is observed, the same for all."""
+        blocks = self._blocks(given.branches_MBUH, given.observed_BUM)
+        compared = self.prototypes(blocks, given.observed_BUM, given.weight_BUM)
+        return HeadOutput(
+            answer_BUC=self.readout.answer(compared.cosine_K, compared.case),
+            fused_BUH=torch.cat(list(blocks.values()), -1),
+            extra={
+                "cosine_BUK": compared.cosine_K,
+                "block_cosine_BUMK": compared.block_cosine_BK,
+                "case_BU": compared.case,
+            },
+        )
+
+    def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
+        """Return the loss terms: `joint`, with bins `bins`, and where switched on `contrast` and `offsets`."""
+        compared = Comparison(output.extra["cosine_BUK"], output.extra["block_cosine_BUMK"], output.extra["case_BU"])
+        counted_BU = counted_BU & (compared.case > 0)
+        if self.training:
+            self.prototypes.count(compared.case, counted_BU)
+        terms = self.readout.losses(compared, target_BU, counted_BU, self.class_weight_C, self.settings.label_smoothing)
+        if self._contrasts():
+            terms["contrast"] = self.settings.contrast_weight * self.contrast()
+        if self.settings.delta_penalty > 0 and self.prototypes.prototypes.offset:
+            terms["offsets"] = self.settings.delta_penalty * self.prototypes.prototypes.offset_size()
+        return terms
+
+    def _contrasts(self) -> bool:
+        wanted = self.settings.contrast_weight > 0 and self.settings.contrast_scope != "none"
+        return wanted and self.readout.n_classes > 1
+
+    def contrast(self) -> Tensor:
+        """Return the contrastive loss among the prototypes of the cases that training has met, unweighted.
+
+        `all`: cases and modalities together; `intra_modality`: the mean over modalities of each one's own.
+        """
+        table = self.prototypes.prototypes
+        components, active = [], []
+        for block in self.prototypes.blocks:
+            unit_VKD, of_row_R = table.components(block)
+            met_R = (self.prototypes.count_C > 0)[table.case_codes(block)].float()
+            components.append(unit_VKD)
+            met_V = torch.zeros(len(unit_VKD), device=met_R.device).index_add(0, of_row_R, met_R)
+            active.append(met_V > 0)
+        repel_KK = self.readout.bins.distance_KK() if self.readout.bins is not None else None
+        heat = self.settings.contrast_temperature
+        if self.settings.contrast_scope == "all":
+            return prototype_contrast(torch.cat(components), torch.cat(active), heat, repel_KK)
+        each = [prototype_contrast(c, a, heat, repel_KK) for c, a in zip(components, active, strict=True)]
+        return torch.stack(each).mean()
+
+    @torch.no_grad()
+    def start(self, branches_MNH: Tensor, observed_NM: Tensor, target_N: Tensor) -> None:
+        """Start the prototypes from class means (`initial = "class_mean"`).
+
+        Regression counts every utterance in its two bins; an axis has no classes and keeps its start.
+        """
+        if self.settings.initial != "class_mean" or self.readout.axis:
+            return
+        was_training = self.training
+        self.eval()
+        if self.readout.bins is not None:
+            share_NK = self.readout.bins.two_hot(target_N)
+        else:
+            share_NK = nn.functional.one_hot(target_N.long(), self.readout.n_classes).float()
+        case_N = self.prototypes.cases.codes(observed_NM)
+        table = self.prototypes.prototypes
+        for block, x_NH in self._blocks(branches_MNH, observed_NM).items():
+            row_N = table.row_CB[case_N, self.prototypes.blocks.index(block)]
+            codes_R = table.case_codes(block)
+            in_row_NR = (row_N.unsqueeze(1) == torch.arange(len(codes_R), device=row_N.device)).float()
+            x_NH = unit(torch.where((row_N >= 0).unsqueeze(1), x_NH, 0.0))
+            sum_RKD = torch.einsum("nr,nk,nd->rkd", in_row_NR, share_NK, x_NH)
+            count_RK = torch.einsum("nr,nk->rk", in_row_NR, share_NK)
+            table.set_means(block, sum_RKD, count_RK, self.settings.class_mean_pull)
+        self.train(was_training)
+
+    def check_cases(self, observed: Tensor) -> None:
+        """Say once, or refuse, where utterances fall into cases that training hardly met: bool [..., M]."""
+        self.prototypes.check_cases(observed)

@@ -1,0 +1,156 @@
+"""The settings of the decoupled-prototype head (DPL), and the two sets worth naming."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isnan, nan
+
+from imer.core.errors import UsageError, did_you_mean
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "sharing": ("delta", "full", "shared", "additive", "cardinality"),
+    "attach": ("branches", "concatenated", "fused"),
+    "absent": ("zero", "trainable"),
+    "normalise": ("block", "joint"),
+    "initial": ("class_mean", "tied", "xavier"),
+    "learn_scale": ("regression", "always", "never"),
+    "contrast_scope": ("intra_modality", "all", "none"),
+    "decoder": ("bins", "axis"),
+    "value_loss": ("mse", "l1"),
+    "coordinator": ("logit_weight", "off"),
+    "unseen": ("shared_fallback", "own", "error"),
+}
+
+
+@dataclass(frozen=True)
+class DPLSettings:
+    """How the prototypes are kept, trained and read. Every angle is in radians.
+
+    sharing           how cases share prototypes: delta, full, shared, additive or cardinality
+    attach            `branches`: one block per modality; `concatenated`: one block of all branches, zero where not
+                      observed (prototypes per case only, the un-decomposed ablation); `fused`: the model gives one
+                      vector per utterance
+    absent            `zero`: only observed modalities vote; `trainable`: reconstructed branches vote as well
+    normalise         `block`: every block to unit length by itself; `joint`: their concatenation (ablation)
+    initial           class_mean (at the start of the last stage, from the training features), tied or xavier
+    class_mean_pull   utterances at which a case's own mean counts as much as the mean over all cases
+    delta_penalty     weight of the mean squared length of the offsets of `delta` and `additive`
+    scale             s of softmax(s·z); learnable within scale_low … scale_high where `learn_scale` says so
+    margin_complete, margin_single   angular margin with all modalities observed and with one; linear between;
+                      classification only
+    scales, margins   the same for single cases by name, such as "audio = 0.3, audio+text = 0.15"
+    contrast_weight   weight of the contrastive loss among prototypes; contrast_scope says which meet which
+    decoder           regression by `bins` (expectation over ordered classes) or one `axis` per case and modality
+    bin_low, bin_high lowest and highest bin in the label's own units; NaN: the training labels' extremes
+    bin_loss_weight   weight of the two-hot cross-entropy beside the loss on the value
+    coordinator       `logit_weight`: the coordinator's weights mix the cosines; `off`: every modality counts alike
+    refine            a residual layer h + Dropout(ReLU(Linear h)) of its own for every modality before the cosine
+    dropout           of the residual layer, share of its units
+    label_smoothing   share of the target spread over all classes
+    zero_as_missing   treat an observed feature vector of zeros as missing
+    unseen            a case with fewer than unseen_minimum training utterances: use a trained substitute, use its
+                      own prototypes all the same, or refuse
+    learning_rate_factor   the head's learning rate over the encoder's
+    decay             whether the run's weight decay also applies to the prototypes (their directions do not care)
+    """
+
+    sharing: str = "delta"
+    attach: str = "branches"
+    absent: str = "zero"
+    normalise: str = "block"
+    initial: str = "class_mean"
+    class_mean_pull: float = 20.0
+    delta_penalty: float = 1e-2
+    scale: float = 16.0
+    learn_scale: str = "regression"
+    scale_low: float = 4.0
+    scale_high: float = 64.0
+    scales: str = ""
+    margin_complete: float = 0.10
+    margin_single: float = 0.20
+    margins: str = ""
+    contrast_weight: float = 0.1
+    contrast_scope: str = "intra_modality"
+    contrast_temperature: float = 1.0
+    decoder: str = "bins"
+    bins: int = 7
+    bin_low: float = nan
+    bin_high: float = nan
+    value_loss: str = "mse"
+    bin_loss_weight: float = 1.0
+    coordinator: str = "logit_weight"
+    refine: bool = True
+    dropout: float = 0.3
+    label_smoothing: float = 0.0
+    zero_as_missing: bool = True
+    unseen: str = "shared_fallback"
+    unseen_minimum: int = 50
+    learning_rate_factor: float = 10.0
+    decay: bool = False
+
+    def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            value = getattr(self, name)
+            if value not in choices:
+                raise UsageError(f"The setting dpl.{name} is {value!r}: {did_you_mean(str(value), choices)}.")
+        if not 0 < self.scale_low < self.scale_high:
+            raise UsageError(
+                f"The settings dpl.scale_low and dpl.scale_high need 0 < low < high, "
+                f"but are {self.scale_low:g} and {self.scale_high:g}."
+            )
+        self._refuse_below_zero(
+            "delta_penalty", "contrast_weight", "bin_loss_weight", "margin_complete", "margin_single",
+            "dropout", "label_smoothing", "class_mean_pull", "unseen_minimum",
+        )  # fmt: skip
+        for case, value in {"": self.scale, **by_case("dpl.scales", self.scales)}.items():
+            if not self.scale_low <= value <= self.scale_high:
+                raise UsageError(
+                    f"The scale of {case or 'every case'} must lie between dpl.scale_low and dpl.scale_high "
+                    f"({self.scale_low:g} to {self.scale_high:g}), but is {value:g}."
+                )
+        by_case("dpl.margins", self.margins)
+        for name in ("contrast_temperature", "learning_rate_factor"):
+            if not getattr(self, name) > 0:
+                raise UsageError(f"The setting dpl.{name} must be above 0, but is {getattr(self, name)!r}.")
+        if not isnan(self.bin_low) and not isnan(self.bin_high) and not self.bin_high > self.bin_low:
+            raise UsageError(f"dpl.bin_high must lie above dpl.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
+
+    def _refuse_below_zero(self, *names: str) -> None:
+        for name in names:
+            if not getattr(self, name) >= 0:
+                raise UsageError(f"The setting dpl.{name} must not be below 0, but is {getattr(self, name)!r}.")
+
+
+def by_case(setting: str, text: str) -> dict[str, float]:
+    """Read values of single cases, such as "audio = 0.3, audio+text = 0.15".
+
+    Raises UsageError for anything else.
+
+    >>> by_case("dpl.margins", "audio = 0.3, audio+text = 0.15")
+    {'audio': 0.3, 'audio+text': 0.15}
+    """
+    values = {}
+    for part in (p.strip() for p in text.split(",") if p.strip()):
+        name, equals, number = part.partition("=")
+        try:
+            values[name.strip()] = float(number)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise UsageError(f"The setting {setting} reads like 'audio = 0.3, audio+text = 0.15', but holds {part!r}.")
+    return values
+
+
+def published(n_classes: int) -> DPLSettings:
+    """Return the settings of the published experiments, as far as they carry over to more than two modalities."""
+    return DPLSettings(
+        sharing="full", initial="xavier", scale=32.0, margin_complete=0.15, margin_single=0.25,
+        contrast_weight=5.0 if n_classes == 2 else 0.5, contrast_scope="all", coordinator="off", refine=False,
+        zero_as_missing=False, unseen="error", decay=True,
+    )  # fmt: skip
+
+
+def needs_equal_widths(settings: DPLSettings, widths: Iterable[int]) -> bool:
+    """Whether prototypes of different widths would have to be compared."""
+    return settings.contrast_scope == "all" and settings.contrast_weight > 0 and len(set(widths)) > 1
