@@ -1,0 +1,208 @@
+"""Plots of an evaluation as PNG: metric over missing rate, patterns, coordinator weights, confusion matrices.
+
+Drawn with matplotlib's Agg canvas directly, so that no display and no global state is needed. Colours are Okabe and
+Ito's, which colour-blind readers can tell apart; lines also differ in marker and dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
+from imer.metrics.definitions import TITLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#595959"
+_DPI = 150
+_STYLE = {
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#e3e3e3", "grid.linewidth": 0.8, "axes.edgecolor": "#777777", "legend.frameon": False,
+}  # fmt: skip
+RATE_AXIS = "realised missing rate (share of hidden modality cells)"
+_UNITS = {"mae": "MAE (label units, lower is better)", "corr": "Corr (Pearson r)", "ccc": "CCC"}
+
+
+def axis_title(metric: str) -> str:
+    """Return a metric's axis label with its unit."""
+    return _UNITS.get(metric, f"{TITLES[metric]} (0–1, higher is better)")
+
+
+def _drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> bytes:
+    """Return the PNG that `draw` makes on an empty figure."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        buffer = BytesIO()
+        # No software field: the same results give the same bytes whatever the version of matplotlib says of itself.
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], index: int, label: str) -> None:
+    means = [np.nan if p.mean is None else p.mean for p in points]
+    low = [np.nan if p.ci_low is None else p.ci_low for p in points]
+    high = [np.nan if p.ci_high is None else p.ci_high for p in points]
+    colour = COLOURS[index % len(COLOURS)]
+    axes.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
+    axes.plot(rates, means, color=colour, marker=MARKERS[index % len(MARKERS)], linewidth=1.8, label=label)
+
+
+def curves_png(evaluations: Sequence[tuple[str, Evaluation]]) -> bytes | None:
+    """Plot the headline metrics over the realised missing rate, one line per named evaluation; None without a curve.
+
+    The band is the 95 % interval over dialogues; the dashed line is the constant baseline of the first evaluation.
+    """
+    shown = [(name, one) for name, one in evaluations if len(one.rate_curve()) > 1]
+    if not shown:
+        return None
+    task = shown[0][1].task
+    shown = [(name, one) for name, one in shown if one.task == task]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(HEADLINE[task]), squeeze=False)[0]
+        for axes, metric in zip(panels, HEADLINE[task], strict=True):
+            for index, (name, one) in enumerate(shown):
+                curve = one.rate_curve()
+                _band(axes, [c.realised_rate for c in curve], [c.metrics[metric] for c in curve], index, name)
+            axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label="95 % interval over dialogues")
+            _baseline_line(axes, shown[0][1], metric)
+            axes.set_xlabel(RATE_AXIS)
+            axes.set_ylabel(axis_title(metric))
+            axes.set_title(TITLES[metric], loc="left", fontweight="bold")
+            axes.set_xlim(left=-0.01)
+        _legend_below(figure, panels[0])
+
+    return _drawn(draw, 11.0, 4.6)
+
+
+def _legend_below(figure: Figure, axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+
+
+def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str) -> None:
+    metrics = evaluation.baseline["metrics"]
+    if metrics is not None and metrics[metric] is not None:
+        label = f"baseline: always the {_baseline_word(evaluation)}"
+        axes.axhline(metrics[metric], color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label)
+
+
+def _baseline_word(evaluation: Evaluation) -> str:
+    return "majority class of training" if evaluation.task == "classification" else "mean training label"
+
+
+def patterns_png(evaluation: Evaluation) -> bytes | None:
+    """Plot the headline metrics of every fixed pattern as bars with 95 % intervals; None without patterns."""
+    patterns = evaluation.patterns()
+    if not patterns:
+        return None
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(HEADLINE[evaluation.task]), squeeze=False)[0]
+        for axes, metric in zip(panels, HEADLINE[evaluation.task], strict=True):
+            _pattern_bars(axes, patterns, metric)
+            axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label="95 % interval over dialogues")
+            _baseline_line(axes, evaluation, metric)
+            axes.set_ylabel(axis_title(metric))
+            axes.set_xlabel("observed modalities: " + ", ".join(evaluation.modalities))
+            axes.set_title(TITLES[metric], loc="left", fontweight="bold")
+            axes.grid(visible=False, axis="x")
+        if panels[0].get_legend_handles_labels()[0]:
+            _legend_below(figure, panels[0])
+
+    return _drawn(draw, max(9.0, 1.0 * len(patterns) + 3), 4.6)
+
+
+def _pattern_bars(axes: Axes, patterns: Sequence[ConditionSummary], metric: str) -> None:
+    names = [str(one.pattern) for one in patterns]
+    points = [one.metrics[metric] for one in patterns]
+    means = np.array([np.nan if p.mean is None else p.mean for p in points])
+    low = np.array([m if p.ci_low is None else p.ci_low for p, m in zip(points, means, strict=True)])
+    high = np.array([m if p.ci_high is None else p.ci_high for p, m in zip(points, means, strict=True)])
+    # A percentile interval need not contain the estimate; an error bar cannot be negative.
+    errors = np.maximum([means - low, high - means], 0.0)
+    axes.bar(names, means, color=COLOURS[0], width=0.66, yerr=errors, ecolor="#222222", capsize=3)
+    for position, (mean, top) in enumerate(zip(means, np.maximum(high, means), strict=True)):
+        if np.isfinite(mean):
+            axes.annotate(f"{mean:.2f}", (position, top), (0, 3), textcoords="offset points", ha="center", fontsize=9)
+    axes.margins(y=0.12)
+    if max(map(len, names)) > 5:
+        axes.tick_params(axis="x", labelrotation=30)
+
+
+def weights_png(evaluation: Evaluation) -> bytes | None:
+    """Plot the mean coordinator weight of each modality over the missing rate; None without weights or a curve."""
+    curve = [one for one in evaluation.rate_curve() if any(v is not None for v in one.weights.values())]
+    if len(curve) < 2:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        rates = [one.realised_rate for one in curve]
+        for index, modality in enumerate(evaluation.modalities):
+            weights = [np.nan if one.weights.get(modality) is None else one.weights[modality] for one in curve]
+            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+            axes.plot(rates, weights, color=colour, marker=marker, linewidth=1.8, label=modality)
+        axes.axhline(1.0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label="equal share")
+        axes.set_xlabel(RATE_AXIS)
+        axes.set_ylabel("mean coordinator weight (1 = equal share)")
+        axes.set_title("Coordinator weights, utterances with two or more observed modalities", loc="left", fontsize=10)
+        axes.set_xlim(left=-0.01)
+        _legend_below(figure, axes)
+
+    return _drawn(draw, 6.6, 4.6)
+
+
+def confusion_png(evaluation: Evaluation) -> bytes | None:
+    """Plot row-normalised confusion matrices at the lowest and the highest missing rate; None for regression."""
+    with_counts = [one for one in (evaluation.rate_curve() or evaluation.summary) if one.confusion]
+    if not with_counts:
+        return None
+    shown = with_counts[:1] + with_counts[1:][-1:]
+    n_classes = len(evaluation.class_names)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(1, len(shown), squeeze=False)[0]
+        for axes, one in zip(panels, shown, strict=True):
+            counts = np.array(one.confusion)
+            share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
+            axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+            for row in range(n_classes):
+                for column in range(n_classes):
+                    value = share[row, column]
+                    colour = "white" if value > 0.55 else "black"
+                    axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
+            axes.set_xticks(range(n_classes), evaluation.class_names, rotation=45, ha="right")
+            axes.set_yticks(range(n_classes), evaluation.class_names)
+            axes.grid(visible=False)
+            axes.set_xlabel("prediction")
+            axes.set_ylabel("label")
+            axes.set_title(f"missing rate {one.realised_rate:.2f}: % of each label", loc="left", fontsize=10)
+
+    side = max(3.6, 0.55 * n_classes + 1.8)
+    return _drawn(draw, side * len(shown), side + 0.4)
+
+
+def all_plots(evaluation: Evaluation) -> dict[str, bytes]:
+    """Return every plot that the evaluation has data for: file name → PNG."""
+    made = {
+        "curve.png": curves_png([(str(evaluation.run["name"]), evaluation)]),
+        "patterns.png": patterns_png(evaluation),
+        "weights.png": weights_png(evaluation),
+        "confusion.png": confusion_png(evaluation),
+    }
+    return {name: png for name, png in made.items() if png is not None}

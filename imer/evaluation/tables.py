@@ -1,0 +1,133 @@
+"""Tables of results: rows for a terminal, TSV, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation
+from imer.metrics.compute import METRICS
+
+Table = tuple[list[str], list[list[str]]]  # column names, rows
+UNDEFINED = "–"
+_LATEX_SPECIAL = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+        "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "≥": r"$\geq$", "−": "$-$",
+    }
+)  # fmt: skip
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Write a number for a table; a dash where it is undefined."""
+    return UNDEFINED if value is None else f"{value:.{digits}f}"
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Write a 95 % interval as [low, high]; a dash where there is none."""
+    return UNDEFINED if low is None or high is None else f"[{low:.3f}, {high:.3f}]"
+
+
+def condition_table(evaluation: Evaluation) -> Table:
+    """One row per condition with every metric, intervals for the headline metrics, and the baseline as last row."""
+    names = METRICS[evaluation.task]
+    headline = HEADLINE[evaluation.task]
+    columns = ["protocol", "missing_rate", "realised", "pattern", "masks", "n"]
+    for name in names:
+        columns += [name, f"{name} 95 %"] if name in headline else [name]
+    rows = [_condition_row(one, names, headline) for one in evaluation.summary]
+    if evaluation.baseline["metrics"] is not None:
+        cells = [f"baseline ({evaluation.baseline['kind']})", UNDEFINED, UNDEFINED, UNDEFINED, UNDEFINED]
+        cells.append(str(evaluation.counts["labelled"]))
+        for name in names:
+            value = number(evaluation.baseline["metrics"][name])
+            cells += [value, UNDEFINED] if name in headline else [value]
+        rows.append(cells)
+    return columns, rows
+
+
+def _condition_row(one: ConditionSummary, names: Sequence[str], headline: Sequence[str]) -> list[str]:
+    rate = UNDEFINED if one.missing_rate is None else f"{one.missing_rate:g}"
+    cells = [one.protocol, rate, number(one.realised_rate), one.pattern or UNDEFINED, str(one.n_masks), str(one.n)]
+    for name in names:
+        metric = one.metrics[name]
+        cells.append(number(metric.mean))
+        if name in headline:
+            cells.append(interval(metric.ci_low, metric.ci_high))
+    return cells
+
+
+def tidy_table(evaluation: Evaluation) -> Table:
+    """One row per condition and metric, for R, pandas or a spreadsheet; empty cells where undefined."""
+    columns = ["run", "split", "protocol", "missing_rate", "realised_rate", "pattern", "metric", "mean", "sd", "ci_low"]
+    columns += ["ci_high", "n_masks", "n", "baseline"]
+    baseline = evaluation.baseline["metrics"] or {}
+    rows = []
+    for one in evaluation.summary:
+        for name, metric in one.metrics.items():
+            values = [metric.mean, metric.sd, metric.ci_low, metric.ci_high]
+            rows.append(
+                [
+                    str(evaluation.run["name"]),
+                    one.split,
+                    one.protocol,
+                    _plain(one.missing_rate),
+                    _plain(one.realised_rate),
+                    one.pattern or "",
+                    name,
+                    *map(_plain, values),
+                    str(one.n_masks),
+                    str(one.n),
+                    _plain(baseline.get(name)),
+                ]
+            )
+    return columns, rows
+
+
+def _plain(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
+
+
+def as_tsv(table: Table) -> str:
+    """Write a table as tab-separated text with a header line."""
+    columns, rows = table
+    clean = [[cell.replace("\t", " ").replace("\n", " ") for cell in row] for row in [columns, *rows]]
+    return "".join("\t".join(row) + "\n" for row in clean)
+
+
+def as_markdown(table: Table) -> str:
+    """Write a table as GitHub Markdown; columns of numbers are right-aligned."""
+    columns, rows = table
+    clean = [[cell.replace("|", r"\|").replace("\n", " ") for cell in row] for row in [columns, *rows]]
+    rule = ["---:" if numeric else "---" for numeric in _numeric_columns(table)]
+    return "".join("| " + " | ".join(row) + " |\n" for row in [clean[0], rule, *clean[1:]])
+
+
+def as_latex(table: Table, caption: str = "") -> str:
+    """Write a table as LaTeX (needs the package booktabs)."""
+    columns, rows = table
+    layout = "".join("r" if numeric else "l" for numeric in _numeric_columns(table))
+    body = [" & ".join(cell.translate(_LATEX_SPECIAL) for cell in row) + r" \\" for row in [columns, *rows]]
+    lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{layout}}}", r"\toprule", body[0], r"\midrule"]
+    lines += [*body[1:], r"\bottomrule", r"\end{tabular}"]
+    if caption:
+        lines.append(rf"\caption{{{caption.translate(_LATEX_SPECIAL)}}}")
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def latex_text(text: str) -> str:
+    """Escape plain text for LaTeX."""
+    return text.translate(_LATEX_SPECIAL)
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    columns, rows = table
+    return [bool(rows) and all(_is_number(row[i]) for row in rows) for i in range(len(columns))]
+
+
+def _is_number(cell: str) -> bool:
+    text = cell.split("±")[0].strip("[ ]").split(",")[0]
+    try:
+        float(text)
+    except ValueError:
+        return cell in (UNDEFINED, "")
+    return True

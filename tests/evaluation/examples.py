@@ -1,0 +1,53 @@
+"""A finished evaluation made of plain numbers, for the tests of tables and plots."""
+
+import numpy as np
+
+from imer.evaluation.results import ConditionSummary, Evaluation, MaskResult, MetricSummary, area_under_curve
+from imer.metrics.compute import METRICS
+
+CLASSES = ["angry", "happy", "neutral", "sad"]
+
+
+def example(task: str = "classification", name: str = "comp", shift: float = 0.0) -> Evaluation:
+    """Return a sweep over eight rates and seven patterns with smooth, made-up numbers."""
+    rates = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
+    conditions = [("nested", r, min(r, 2 / 3), None, 5 if r else 1) for r in rates]
+    patterns = ["a", "t", "v", "at", "av", "tv", "atv"]
+    conditions += [("pattern", None, 1 - len(p) / 3, p, 1) for p in patterns]
+    summary, results = [], []
+    for protocol, rate, realised, pattern, n_masks in conditions:
+        metrics = {m: _metric(m, realised, shift) for m in METRICS[task]}
+        confusion = (np.full((4, 4), 20 * realised) + np.eye(4) * (100 - 60 * realised)).tolist()
+        summary.append(
+            ConditionSummary(
+                split="test", protocol=protocol, missing_rate=rate, realised_rate=realised, pattern=pattern, n=300,
+                n_masks=n_masks, metrics=metrics, confusion=confusion if task == "classification" else [],
+                weights={"audio": 0.8, "text": 1.3 - realised / 3, "visual": 0.9 + realised / 3} if realised < 0.66 else {},
+            )
+        )  # fmt: skip
+        plain = {m: value.mean for m, value in metrics.items()}
+        results += [MaskResult("test", protocol, rate, realised, pattern, s, 300, plain) for s in range(n_masks)]
+    return Evaluation(
+        run={"name": name, "path": f"runs/{name}", "seed": 0},
+        features={"path": "features.h5", "content_sha256": "0" * 64},
+        task=task,
+        label="emotion" if task == "classification" else "sentiment",
+        class_names=CLASSES if task == "classification" else [],
+        modalities=["audio", "text", "visual"],
+        split="test",
+        counts={"utterances": 310, "labelled": 300, "dialogues": 20},
+        baseline={"kind": "majority" if task == "classification" else "mean", "metrics": _baseline(task)},
+        results=results,
+        summary=summary,
+        aulc_mr=area_under_curve(summary, task),
+    )
+
+
+def _metric(name: str, realised: float, shift: float) -> MetricSummary:
+    value = 0.6 + 0.8 * realised - shift if name == "mae" else 0.85 - 0.4 * realised + shift
+    return MetricSummary(value, 0.01, value - 0.05, value + 0.04)
+
+
+def _baseline(task: str) -> dict[str, float | None]:
+    values = dict.fromkeys(METRICS[task], 0.3) if task == "classification" else dict.fromkeys(METRICS[task], 0.5)
+    return {**values, **({"corr": None, "ccc": None, "mae": 1.3} if task == "regression" else {})}
