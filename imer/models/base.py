@@ -7,36 +7,48 @@ Shape suffixes: B dialogues in a batch, U padded utterances per dialogue, M moda
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from torch import Tensor
 
+from imer.batches.batch import Batch
+from imer.models.heads.base import HeadSpec
 
-@dataclass
-class Batch:
-    """A batch of dialogues, padded to the longest of them.
+__all__ = ["Batch", "EmotionModel", "ModelOutput", "ModelSpec", "Prediction"]
 
-    features   modality → float32 [B, U, D], standardised; any value where not observed
-    observed_BUM   bool: present in the data and not hidden by a mask
-    valid_BU       bool: a real utterance, not padding
-    target_BU      int64 class index (−1 unlabelled) or float32 value (NaN unlabelled)
-    row_BU         int64 row of the corpus, −1 for padding
-    speaker_BU     int64 speaker index within the dialogue, 0 for padding
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model has to learn; together with its settings it says everything needed to build it.
+
+    modalities     name → feature width, in order
+    task           "classification" or "regression"
+    n_outputs      number of classes, or 1
+    class_weights  weight of each class in the loss, mean 1; None: all alike (and for regression)
+    target_centre, target_spread   regression: the model works on (label − centre) / spread
+    target_range   regression: smallest and largest training label, in the label's own units
     """
 
-    features: dict[str, Tensor]
-    observed_BUM: Tensor
-    valid_BU: Tensor
-    target_BU: Tensor
-    row_BU: Tensor
-    speaker_BU: Tensor
+    modalities: dict[str, int]
+    task: str
+    n_outputs: int
+    class_weights: tuple[float, ...] | None = None
+    target_centre: float = 0.0
+    target_spread: float = 1.0
+    target_range: tuple[float, float] = (-1.0, 1.0)
 
-    def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            {m: x.to(device) for m, x in self.features.items()},
-            *(t.to(device) for t in (self.observed_BUM, self.valid_BU, self.target_BU, self.row_BU, self.speaker_BU)),
+    def head(self, width: int) -> HeadSpec:
+        """Return what a head on branches of this width has to answer."""
+        return HeadSpec(
+            task=self.task,
+            n_outputs=self.n_outputs,
+            modalities=tuple(self.modalities),
+            width=width,
+            class_weights=self.class_weights,
+            target_centre=self.target_centre,
+            target_spread=self.target_spread,
+            target_range=self.target_range,
         )
 
 
@@ -46,9 +58,10 @@ class ModelOutput:
 
     joint_BUC        the prediction: logits, or the standardised value for regression
     branch           modality → [B, U, C]: each modality's own head (empty where a model has none)
-    weight_BUM       the coordinator's weight per modality: 0 where not observed, sums to their number
+    weight_BUM       the coordinator's weight per modality: 0 where it must not speak, sums to the number that may
     reconstruction   modality → [B, U, D] (empty where a model has none)
     fused_BUH        what the output head reads
+    extra            whatever the model's `losses` needs besides
     """
 
     joint_BUC: Tensor
@@ -56,11 +69,18 @@ class ModelOutput:
     weight_BUM: Tensor | None = None
     reconstruction: dict[str, Tensor] = field(default_factory=dict)
     fused_BUH: Tensor | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
 
 
 class EmotionModel(Protocol):
-    """The protocol that training, evaluation and export rely on. Implementations are `torch.nn.Module`s."""
+    """The protocol that training, evaluation and export rely on. Implementations are `torch.nn.Module`s, built as
+    `Model(spec, settings, head)`; `Settings` is the frozen dataclass of their settings.
 
+    A stage whose name is in `branch_stages` trains the branches alone: each modality is selected by its own head's
+    validation score, and `modality_state(u)` gives the tensors to restore for it.
+    """
+
+    Settings: type
     modalities: dict[str, int]  # name → feature width, in order
     stages: tuple[str, ...]  # names of the training stages, in order; prediction uses the last
 

@@ -54,11 +54,13 @@ class HeadInput:
     observed_BUM   bool; false at padding
     weight_BUM     ≥ 0, the coordinator's weights: 0 where a modality must not speak; their sum is the number of
                    modalities that may (so that each is 1 where all weigh alike)
+    branch_answers_MBUC   the answer of each branch's own linear head, for late fusion
     """
 
     branches_MBUH: Tensor
     observed_BUM: Tensor
     weight_BUM: Tensor
+    branch_answers_MBUC: Tensor
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""From the feature store to what a model reads: arrays, standardisation, splits, batches of dialogues."""

@@ -1,0 +1,131 @@
+"""Batches of whole dialogues, padded to the longest of the batch, without a loop over utterances.
+
+A corpus lies on the device as one matrix per modality; a batch is a table of rows `row_BU` that gathers from it.
+Dialogues of like length go together, so that little is padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imer.batches.corpus import Corpus
+from imer.batches.batch import Batch
+
+LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
+
+
+@dataclass(frozen=True)
+class Dialogues:
+    """The dialogues among some rows of a corpus: `rows` in order of dialogue and position, `starts` [n + 1] in it."""
+
+    rows: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, corpus: Corpus, rows: np.ndarray) -> Dialogues:
+        """Group rows by dialogue, in order of position (then of the store)."""
+        rows = np.asarray(rows, dtype=np.int64)
+        _, dialogue = np.unique(corpus.dialogue_ids[rows].astype(str), return_inverse=True)
+        order = np.lexsort((rows, corpus.positions[rows], dialogue))
+        counts = np.bincount(dialogue) if len(rows) else np.zeros(0, dtype=np.int64)
+        return cls(rows[order], np.concatenate([[0], np.cumsum(counts)]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+    def table(self, which: np.ndarray, pad_to: int = 0) -> np.ndarray:
+        """Return `row_BU` of these dialogues: int64 rows of the corpus, −1 at padding."""
+        lengths = self.lengths[which]
+        place_U = np.arange(max(int(lengths.max()), pad_to))
+        index_BU = self.starts[which][:, None] + np.minimum(place_U, lengths[:, None] - 1)
+        return np.where(place_U < lengths[:, None], self.rows[index_BU], -1)
+
+    def batches(
+        self, utterances: int, rng: np.random.Generator | None = None, *, dialogues: int = 0, pad_to: int = 0
+    ) -> list[np.ndarray]:
+        """Cut the dialogues into batches and return their row tables.
+
+        Parameters
+        ----------
+        utterances
+            Most padded utterances of a batch; a longer dialogue is a batch of its own.
+        rng
+            Shuffles; None keeps the batches in order of length, always the same.
+        dialogues
+            Where given, the number of dialogues of a batch; `utterances` is then not looked at.
+        pad_to
+            Pad every batch at least to this length.
+        """
+        lengths = self.lengths
+        if rng is None:
+            order = np.argsort(lengths, kind="stable")
+        else:
+            jitter = rng.uniform(1 - LENGTH_JITTER, 1 + LENGTH_JITTER, len(lengths))
+            order = np.lexsort((rng.random(len(lengths)), np.round(lengths * jitter)))
+        groups: list[list[int]] = [[]]
+        longest = 0
+        for dialogue in order.tolist():
+            longest = max(longest, int(lengths[dialogue]))
+            full = len(groups[-1]) >= dialogues if dialogues else (len(groups[-1]) + 1) * longest > utterances
+            if groups[-1] and full:
+                groups.append([])
+                longest = int(lengths[dialogue])
+            groups[-1].append(dialogue)
+        tables = [self.table(np.array(group), pad_to) for group in groups if group]
+        return tables if rng is None else [tables[i] for i in rng.permutation(len(tables))]
+
+
+@dataclass(frozen=True)
+class Resident:
+    """A standardised corpus on a device, from which batches are gathered.
+
+    features    modality → float32 [N, D]
+    target_N    int64 class index (−1), or float32 standardised value (NaN)
+    speaker_N   int64, the index of the speaker within the dialogue, by first appearance
+    """
+
+    features: dict[str, Tensor]
+    target_N: Tensor
+    speaker_N: Tensor
+
+    @classmethod
+    def place(
+        cls, corpus: Corpus, features: dict[str, np.ndarray], target_N: np.ndarray, device: torch.device
+    ) -> Resident:
+        target = torch.from_numpy(target_N.astype(np.float32 if target_N.dtype.kind == "f" else np.int64))
+        return cls(
+            {name: torch.from_numpy(values).to(device) for name, values in features.items()},
+            target.to(device),
+            torch.from_numpy(speaker_index(corpus)).to(device),
+        )
+
+    def batch(self, row_BU: np.ndarray | Tensor, observed_NM: Tensor) -> Batch:
+        """Gather a batch; padding takes row 0's numbers, which nobody reads."""
+        device = self.target_N.device
+        row_BU = torch.as_tensor(row_BU, device=device)
+        valid_BU = row_BU >= 0
+        index_BU = row_BU.clamp(min=0)
+        return Batch(
+            features={name: values[index_BU] for name, values in self.features.items()},
+            observed_BUM=observed_NM[index_BU] & valid_BU[..., None],
+            valid_BU=valid_BU,
+            target_BU=self.target_N[index_BU],
+            row_BU=row_BU,
+            speaker_BU=torch.where(valid_BU, self.speaker_N[index_BU], 0),
+        )
+
+
+def speaker_index(corpus: Corpus) -> np.ndarray:
+    """Return int64 [N]: 0 for the first speaker of a dialogue, 1 for the second, and so on."""
+    index_N = np.zeros(corpus.n, dtype=np.int64)
+    dialogues = Dialogues.of(corpus, np.arange(corpus.n))
+    for start, end in zip(dialogues.starts[:-1], dialogues.starts[1:], strict=True):
+        rows = dialogues.rows[start:end]
+        order = {name: i for i, name in enumerate(dict.fromkeys(corpus.speakers[rows].tolist()))}
+        index_N[rows] = [order[name] for name in corpus.speakers[rows].tolist()]
+    return index_N

@@ -1,0 +1,218 @@
+"""Which utterances train, validate and test: the official split, or folds. Always whole dialogues, where possible."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
+from imer.core.seeding import generator
+
+VALIDATION_BY = ("auto", "speaker", "dialogue")
+LARGEST_VALIDATION_SHARE = 0.3  # with `auto`, a validation part by speakers may take this much of the training part
+DRAWS = 64  # candidate validation parts, of which the most representative is taken
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of a corpus: rows of each part. `name` is the fold, or empty for a single split."""
+
+    name: str
+    train: np.ndarray
+    val: np.ndarray
+    test: np.ndarray
+    warnings: tuple[str, ...] = field(default=())
+
+
+def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto") -> Split:
+    """Return the split that the manifest's `split` column gives; without a val part, one is cut from train.
+
+    Raises
+    ------
+    UsageError
+        The corpus has no `split` column.
+    InvalidInput
+        It has no train or no test utterances, or a part has no label.
+    """
+    parts = {part: np.flatnonzero(corpus.splits == part) for part in ("train", "val", "test")}
+    if not any(len(rows) for rows in parts.values()):
+        raise UsageError(
+            "The utterances have no split (train, val, test); add a split column to the manifest, or cross-validate with "
+            "--folds session, --folds speaker, --folds COLUMN or --folds 5."
+        )
+    for part in ("train", "test"):
+        if not len(parts[part]):
+            raise InvalidInput(f"No utterance has the split {part}; add some to the manifest, or use --folds 5.")
+    train, val = parts["train"], parts["val"]
+    notes = []
+    if not len(val):
+        train, val, notes = _cut_validation(corpus, train, seed=seed, share=share, by=by, fold="")
+    return _checked(corpus, Split("", train, val, parts["test"], tuple(notes)))
+
+
+def fold_splits(corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, by: str = "auto") -> list[Split]:
+    """Return one split per fold: `session`, `speaker`, another column, or a number of folds over dialogues.
+
+    Raises
+    ------
+    UsageError
+        There is no such column, or it has fewer than two values, or there are fewer dialogues than folds.
+    """
+    group_N = _fold_groups(corpus, folds, seed)
+    names = sorted({name for name in group_N.tolist() if name}, key=_natural)
+    if len(names) < 2:
+        raise UsageError(
+            f"--folds {folds} needs at least two different values, but {listed(names) or 'none'} was found."
+        )
+    loose = int((group_N == "").sum())
+    splits = []
+    for name in names:
+        test, rest = np.flatnonzero(group_N == name), np.flatnonzero(group_N != name)
+        train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name)
+        if loose and not splits:
+            notes.append(f"{loose} utterances have no {folds}; they train in every fold and are never tested.")
+        splits.append(
+            _checked(corpus, Split(name, train, val, test, tuple(notes)), speakers=folds in ("speaker", "session"))
+        )
+    return splits
+
+
+def _natural(name: str) -> tuple[int, float, str]:
+    """Sort numbers as numbers, before other names."""
+    try:
+        return (0, float(name), name)
+    except ValueError:
+        return (1, 0.0, name)
+
+
+def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
+    if not folds.isdigit():
+        if folds not in corpus.columns:
+            raise UsageError(f"--folds {folds}: there is no such column; {did_you_mean(folds, corpus.columns)}")
+        return corpus.columns[folds]
+    count = int(folds)
+    dialogues, index_N = np.unique(corpus.dialogue_ids.astype(str), return_inverse=True)
+    if not 2 <= count <= len(dialogues):
+        raise UsageError(
+            f"--folds {count} needs between 2 and {len(dialogues)} folds: there are {len(dialogues)} dialogues."
+        )
+    size = np.bincount(index_N)
+    order = generator(seed, "folds", count).permutation(len(dialogues))
+    fold_of, load = np.zeros(len(dialogues), dtype=np.int64), np.zeros(count)
+    for dialogue in order[np.argsort(-size[order], kind="stable")]:  # the longest first, each to the emptiest fold
+        fold_of[dialogue] = load.argmin()
+        load[fold_of[dialogue]] += size[dialogue]
+    return np.array([str(fold) for fold in fold_of[index_N]], dtype=object)
+
+
+def _cut_validation(
+    corpus: Corpus, rows: np.ndarray, *, seed: int, share: float, by: str, fold: str
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Take about `share` of the rows for validation, in whole groups: of speakers where that is possible."""
+    if by not in VALIDATION_BY:
+        raise UsageError(f"The validation part is chosen by one of {listed(VALIDATION_BY)}, not by {by!r}.")
+    group = _speaker_groups(corpus, rows) if by != "dialogue" else None
+    if group is not None and by == "auto" and _smallest_part(group, share) > LARGEST_VALIDATION_SHARE:
+        group = None
+    notes = []
+    if group is None:
+        if by == "speaker":
+            notes.append(
+                "the validation part shares speakers with the training part: speakers cannot be kept apart here."
+            )
+        group = np.unique(corpus.dialogue_ids[rows].astype(str), return_inverse=True)[1]
+    n_groups = int(group.max()) + 1 if len(group) else 0
+    if n_groups < 2:
+        raise InvalidInput(
+            f"The training part{f' of fold {fold}' if fold else ''} is a single dialogue, so no validation part can be cut "
+            "from it; add a val split to the manifest."
+        )
+    rng = generator(seed, "validation", fold)
+    chosen = min(
+        (_draw(group, n_groups, share, rng) for _ in range(DRAWS)), key=lambda c: _mismatch(corpus, rows, c, share)
+    )
+    return rows[~chosen], rows[chosen], notes
+
+
+def _smallest_part(group: np.ndarray, share: float) -> float:
+    """Return the smallest share of the rows that whole groups can make up, not less than `share` / 2."""
+    sizes = np.sort(np.bincount(group)) / len(group)
+    if len(sizes) < 3:
+        return 1.0
+    cumulative = np.cumsum(sizes)
+    return float(cumulative[np.argmax(cumulative >= share / 2)])
+
+
+def _draw(group: np.ndarray, n_groups: int, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Take groups in random order while that brings the part nearer to `share`; at least one, never all."""
+    sizes, wanted = np.bincount(group, minlength=n_groups), share * len(group)
+    taken, total = [], 0
+    for candidate in rng.permutation(n_groups):
+        if len(taken) == n_groups - 1:
+            break
+        if not taken or abs(total + sizes[candidate] - wanted) < abs(total - wanted):
+            taken.append(candidate)
+            total += sizes[candidate]
+    return np.isin(group, taken)
+
+
+def _mismatch(corpus: Corpus, rows: np.ndarray, chosen: np.ndarray, share: float) -> float:
+    """Measure how unlike the rest a validation part is: its size, and its labels."""
+    labelled = corpus.labelled_N[rows]
+    target = corpus.target_N[rows]
+    inside, outside = target[chosen & labelled], target[~chosen & labelled]
+    if not len(inside) or not len(outside):
+        return np.inf
+    size = abs(chosen.mean() - share) / share
+    if corpus.task == "classification":
+        n = len(corpus.class_names)
+        a, b = (np.bincount(part, minlength=n) / len(part) for part in (inside, outside))
+        return float(size + np.abs(a - b).sum() + ((a == 0) & (b > 0)).sum())
+    spread = max(float(np.std(target[labelled])), 1e-12)
+    return float(size + (abs(inside.mean() - outside.mean()) + abs(inside.std() - outside.std())) / spread)
+
+
+def _speaker_groups(corpus: Corpus, rows: np.ndarray) -> np.ndarray | None:
+    """Join dialogues that share a speaker, and speakers that share a dialogue; None where speakers are unknown."""
+    speakers = corpus.speakers[rows].astype(str)
+    if (speakers == "").any():
+        return None
+    _, dialogue = np.unique(corpus.dialogue_ids[rows].astype(str), return_inverse=True)
+    _, speaker = np.unique(speakers, return_inverse=True)
+    component = np.arange(int(dialogue.max()) + 1)
+    while True:  # pass the smallest number on through shared speakers until nothing changes
+        of_speaker = np.full(int(speaker.max()) + 1, len(component))
+        np.minimum.at(of_speaker, speaker, component[dialogue])
+        smaller = component.copy()
+        np.minimum.at(smaller, dialogue, of_speaker[speaker])
+        if (smaller == component).all():
+            return np.unique(component[dialogue], return_inverse=True)[1]
+        component = smaller
+
+
+def _checked(corpus: Corpus, split: Split, *, speakers: bool = True) -> Split:
+    """Refuse a part without labels; warn of dialogues that are cut apart and speakers that are on both sides."""
+    where = f" of fold {split.name}" if split.name else ""
+    for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
+        if not corpus.labelled_N[rows].any():
+            raise InvalidInput(
+                f"The {part} part{where} has no utterance with a {corpus.label} label ({len(rows)} utterances); label some, "
+                "or choose other folds."
+            )
+    warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
+    seen = np.concatenate([split.train, split.val])
+    cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
+    if cut:
+        warnings.append(
+            f"{len(cut)} dialogues{where} have utterances both in training and in test ({listed(sorted(cut), 3)}): the test "
+            "is not independent."
+        )
+    shared = sorted((set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""})
+    if shared and speakers:
+        warnings.append(
+            f"{len(shared)} speakers{where} are both in training and in test ({listed(shared, 3)}): the result does not hold "
+            "for new speakers."
+        )
+    return Split(split.name, split.train, split.val, split.test, tuple(warnings))

@@ -1,0 +1,87 @@
+"""The linear head: weigh the branches, mix them once, classify (ComP eq. 13–15), and add the branches' own answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
+from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    """Settings of the linear head.
+
+    dropout          of the mixing layer
+    label_smoothing  share of the target spread over all classes
+    regression_loss  mse, l1 or huber, on standardised values
+    late_fusion      how much of the weighted mean of the branches' own answers is added to the joint answer
+    mixing           whether the weighted branches pass the residual layer that mixes them
+    """
+
+    dropout: float = 0.3
+    label_smoothing: float = 0.1
+    regression_loss: str = "mse"
+    late_fusion: float = 1.0
+    mixing: bool = True
+
+
+class LinearHead(nn.Module):
+    """Reads the concatenation of the weighted branches, [B, U, M·H]."""
+
+    Settings: ClassVar[type] = LinearSettings
+    learning_rate_factor = 1.0
+    undecayed: frozenset[str] = frozenset()
+    class_weights_C: Tensor | None
+
+    def __init__(self, spec: HeadSpec, settings: LinearSettings) -> None:
+        super().__init__()
+        if settings.regression_loss not in REGRESSION_LOSSES:
+            raise UsageError(
+                f"There is no regression loss {settings.regression_loss!r}; "
+                f"{did_you_mean(settings.regression_loss, REGRESSION_LOSSES)}"
+            )
+        self.spec, self.settings = spec, settings
+        width = len(spec.modalities) * spec.width
+        self.mix = nn.Linear(width, width) if settings.mixing else None
+        self.dropout = nn.Dropout(settings.dropout)
+        self.classify = nn.Linear(width, spec.n_outputs)
+        for layer in (self.mix, self.classify):
+            if layer is not None:
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
+        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
+        self.register_buffer("class_weights_C", weights, persistent=False)
+
+    def forward(self, given: HeadInput) -> HeadOutput:
+        weight_MBU1 = given.weight_BUM.permute(2, 0, 1).unsqueeze(-1)
+        fused_BUH = torch.cat(list(given.branches_MBUH * weight_MBU1), dim=-1)
+        mixed_BUH = fused_BUH
+        if self.mix is not None:
+            mixed_BUH = fused_BUH + self.dropout(torch.relu(self.mix(fused_BUH)))
+        answer_BUC = self.classify(mixed_BUH)
+        if self.settings.late_fusion:
+            share_MBU1 = weight_MBU1 / given.weight_BUM.sum(-1).clamp(min=1.0)[None, ..., None]
+            answer_BUC = answer_BUC + self.settings.late_fusion * (given.branch_answers_MBUC * share_MBU1).sum(0)
+        return HeadOutput(answer_BUC, fused_BUH)
+
+    def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
+        if self.spec.task == "regression":
+            loss = regression_loss(output.answer_BUC, target_BU, counted_BU, self.settings.regression_loss)
+        else:
+            loss = cross_entropy(
+                output.answer_BUC,
+                target_BU,
+                counted_BU,
+                class_weights=self.class_weights_C,
+                smoothing=self.settings.label_smoothing,
+            )
+        return {"joint": loss}
+
+    def start(self, branches_MNH: Tensor, observed_NM: Tensor, target_N: Tensor) -> None:
+        """Nothing to learn beforehand."""
