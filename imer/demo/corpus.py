@@ -6,7 +6,7 @@ import csv
 import io
 import multiprocessing
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,7 +142,7 @@ def _manifest_row(line: Line) -> list[object]:
     ]  # fmt: skip
 
 
-def _table(columns: tuple[str, ...], rows: list[list[object]]) -> str:
+def _table(columns: tuple[str, ...], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

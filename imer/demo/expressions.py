@@ -74,7 +74,7 @@ ACTIONS: dict[str, Shift] = {
     "lids_wide": {**_both("lid_upper", 0.0, -2.0), **_both("lid_lower", 0.0, 0.8)},
     "lids_low": {**_both("lid_upper", 0.0, 2.4), **_both("eye_outer", 0.0, 1.0)},
     "squint": {**_both("lid_upper", 0.0, 1.0), **_both("lid_lower", 0.0, -1.8)},
-    "blink": {**_both("lid_upper", 0.0, 6.4), **_both("lid_lower", 0.0, -0.8)},
+    "blink": {**_both("lid_upper", 0.0, 4.5), **_both("lid_lower", 0.0, -0.5)},
     "jaw": {  # the lower lip leaves the upper one; what shows between them is painted, see `face.py`
         "lower_lip_left": (0.0, 3.4), "lower_lip": (0.0, 7.0), "lower_lip_right": (0.0, 3.4),
         "lower_lip_bottom_left": (0.0, 4.2), "lower_lip_bottom": (0.0, 7.0), "lower_lip_bottom_right": (0.0, 4.2),

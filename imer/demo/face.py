@@ -67,7 +67,10 @@ class Rig:
         top, left = self.box[0].start, self.box[1].start
         guess = self.grid - shift - np.array([left, top], np.float32)
         shift = np.stack(
-            [map_coordinates(shift[..., axis], [guess[..., 1], guess[..., 0]], order=1, mode="nearest") for axis in (0, 1)],
+            [
+                map_coordinates(shift[..., axis], [guess[..., 1], guess[..., 0]], order=1, mode="nearest")
+                for axis in (0, 1)
+            ],
             axis=-1,
         )
         source = self.grid - shift
@@ -119,7 +122,9 @@ def face_rig() -> Rig:
     grid_y, grid_x = np.mgrid[rows, columns].astype(np.float32)
     grid = np.stack([grid_x, grid_y], axis=-1)
     # Every field fades out towards the edge of the box, so that no seam shows there.
-    fade = np.minimum.reduce([grid_x - columns.start, columns.stop - 1 - grid_x, grid_y - rows.start, rows.stop - 1 - grid_y])
+    fade = np.minimum.reduce(
+        [grid_x - columns.start, columns.stop - 1 - grid_x, grid_y - rows.start, rows.stop - 1 - grid_y]
+    )
     fade = np.clip(fade / (8 * SCALE), 0, 1)[..., None]
 
     anchors = _anchors(box)
@@ -127,7 +132,9 @@ def face_rig() -> Rig:
 
     def field(points: FloatArray, shifts: FloatArray) -> FloatArray:
         spline = RBFInterpolator(
-            np.concatenate([points, anchors]), np.concatenate([shifts, np.zeros_like(anchors)]), kernel="thin_plate_spline"
+            np.concatenate([points, anchors]),
+            np.concatenate([shifts, np.zeros_like(anchors)]),
+            kernel="thin_plate_spline",
         )
         values = spline(grid.reshape(-1, 2)).reshape(grid.shape)
         return (values * fade).astype(np.float32)
@@ -139,7 +146,9 @@ def face_rig() -> Rig:
     to_smile = field(at_rest, -shifts_of(AT_REST))
     xs[box] += to_smile[..., 0] / SCALE
     ys[box] += to_smile[..., 1] / SCALE
-    neutral = np.stack([map_coordinates(portrait[..., c], [ys, xs], order=3, mode="nearest") for c in range(3)], axis=-1)
+    neutral = np.stack(
+        [map_coordinates(portrait[..., c], [ys, xs], order=3, mode="nearest") for c in range(3)], axis=-1
+    )
     fields = {name: field(at_rest, shifts_of(action)) for name, action in ACTIONS.items()}
     _soften_folds(neutral, grid, box, gaussian_filter)
     return Rig(neutral.astype(np.float32), fields, grid, box)

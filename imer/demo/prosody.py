@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +102,7 @@ def envelope(samples: NDArray[np.int16], frame_rate: float) -> NDArray[np.float3
     """How far the mouth is open at each video frame [T], from 0 to 1: the loudness around it, on a soft scale."""
     n_frames = int(np.ceil(len(samples) / SAMPLE_RATE_HZ * frame_rate))
     edges = np.linspace(0, len(samples), n_frames + 1).astype(int)
-    power = [float(np.mean(samples[a:b].astype(np.float64) ** 2)) for a, b in zip(edges, edges[1:], strict=False)]
+    power = [float(np.mean(samples[a:b].astype(np.float64) ** 2)) for a, b in pairwise(edges)]
     level = np.sqrt(np.array(power))
     spoken = level / max(1.0, float(np.percentile(level, 95)))
     return np.clip(spoken, 0, 1).astype(np.float32)

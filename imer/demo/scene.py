@@ -41,7 +41,7 @@ def look_of(speaker: str, seed: int) -> Look:
         mirrored=bool(rng.integers(2)),
         stretch=float(rng.uniform(0.93, 1.07)),
         zoom=float(rng.uniform(0.94, 1.08)),
-        tint=rng.uniform(0.82, 1.1, 3).astype(np.float32),
+        tint=(rng.uniform(0.8, 1.08) * rng.uniform(0.94, 1.06, 3)).astype(np.float32),
         gamma=float(rng.uniform(0.8, 1.25)),
         brow_strength=float(rng.uniform(0.35, 0.9)),
     )
@@ -51,7 +51,7 @@ def room(session: str, seed: int) -> NDArray[np.uint8]:
     """The wall behind the speakers of a session [240, 320, 3]: two colours and a few soft shapes."""
     rng = generator(seed, "demo", "room", session)
     y, x = np.mgrid[0:FRAME_HEIGHT, 0:FRAME_WIDTH].astype(np.float32)
-    colours = rng.uniform(60, 205, (2, 3))
+    colours = rng.uniform(70, 195, (2, 1)) + rng.uniform(-30, 30, (2, 3))
     slope = (y / FRAME_HEIGHT)[..., None]
     wall = (1 - slope) * colours[0] + slope * colours[1]
     for _ in range(4):
@@ -66,16 +66,15 @@ def room(session: str, seed: int) -> NDArray[np.uint8]:
 @cache
 def silhouette() -> NDArray[np.uint8]:
     """Where the person is in the portrait [HEIGHT, WIDTH], 0 to 255: all that the wall behind does not reach."""
-    from scipy.ndimage import binary_opening, gaussian_filter
-    from skimage.segmentation import flood
+    from scipy.ndimage import binary_erosion, binary_fill_holes, binary_opening, gaussian_filter, label
 
     portrait = face_rig().portrait
     smooth = np.stack([gaussian_filter(portrait[..., c], 1.0) for c in range(3)], axis=-1)
-    brightness = smooth.min(axis=-1)
-    wall = np.zeros((HEIGHT, WIDTH), bool)
-    for seed_point in ((5, 5), (5, WIDTH - 5), (HEIGHT // 2, 5), (HEIGHT // 2, WIDTH - 5)):
-        wall |= flood(brightness, seed_point, tolerance=42.0)
-    person = binary_opening(~wall, iterations=2)
+    grey = (smooth.min(axis=-1) > 120) & (smooth.max(axis=-1) - smooth.min(axis=-1) < 42)  # skin and hair are warmer
+    areas, _ = label(grey)
+    edges = np.unique(np.concatenate([areas[: HEIGHT // 2, 0], areas[: HEIGHT // 2, -1], areas[0]]))
+    wall = np.isin(areas, edges[edges > 0])
+    person = binary_erosion(binary_fill_holes(binary_opening(~wall, iterations=3)), iterations=1)
     return (255 * gaussian_filter(person.astype(np.float32), 1.0)).astype(np.uint8)
 
 
@@ -132,7 +131,8 @@ def _draw(expression: dict[str, float], look: Look, onset: int, jaw: int, blink:
     weights = {action: weight * onset / ONSET_STEPS for action, weight in expression.items()}
     weights["jaw"] = jaw / JAW_STEPS
     if blink:
-        weights["blink"] = 1.0
+        # Lids that hang already have less far to go; sent farther, the warp would fold over itself.
+        weights["blink"] = float(np.clip(1 - 0.6 * weights.get("lids_low", 0) - 0.3 * weights.get("squint", 0), 0.2, 1))
     picture = face_rig().draw(weights, look.brow_strength).astype(np.float32) / 255
     picture = np.clip(picture**look.gamma * look.tint, 0, 1) * 255
     cut_out = np.dstack([picture.astype(np.uint8), silhouette()])
@@ -144,11 +144,13 @@ def _placed(person: Image.Image, behind: Image.Image, look: Look, motion: NDArra
     right, down, degrees = motion
     cos, sin = np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))
     across, along = 1 / (look.zoom * look.stretch), 1 / look.zoom
-    anchor_x, anchor_y = FRAME_WIDTH / 2 + right, FRAME_HEIGHT - 4 + down
+    anchor_x, anchor_y = FRAME_WIDTH / 2 + right, FRAME_HEIGHT + 6 + down
     a, b, d, e = cos * across, sin * across, -sin * along, cos * along
     c = NECK[0] - a * anchor_x - b * anchor_y
     f = NECK[1] - d * anchor_x - e * anchor_y
-    moved = person.transform((FRAME_WIDTH, FRAME_HEIGHT), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR)
+    moved = person.transform(
+        (FRAME_WIDTH, FRAME_HEIGHT), Image.Transform.AFFINE, (a, b, c, d, e, f), Image.Resampling.BILINEAR
+    )
     frame = behind.copy()
     frame.paste(moved, (0, 0), moved)
     return frame
