@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from imer.media.sampling import Picture
 
 WIDTH = 512
 RELEASE_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
-
 
 
 class FaceNet:

@@ -106,15 +106,15 @@ class ClipReader:
                 raise MediaError("E-DAMAGED", f"{self.path} has time stamps that go back.") from None
             yield from self._pass(seek=False)
 
-    def problem(self, kind: str) -> MediaError | None:
-        """Return why the `audio` or `video` of these segments cannot be trusted, or None."""
+    def problem(self, kind: str, segment: Segment) -> MediaError | None:
+        """Return why the `audio` or `video` of a segment cannot be trusted, or None."""
         stream = self._streams.get(kind)
         if stream is not None and stream.broken > _MAX_BROKEN_SHARE * stream.packets:
             return MediaError(
                 "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
             )
         if self._at_end and self.duration_s is not None:
-            wanted_s = max(min(s.end_s or self.duration_s, self.duration_s) for s in self.segments)
+            wanted_s = min(segment.end_s or self.duration_s, self.duration_s)
             share = _TRUNCATED_SHARE_INEXACT if self._inexact else _TRUNCATED_SHARE
             if wanted_s - self._reached_s > max(_TRUNCATED_S, share * self.duration_s):
                 return MediaError(

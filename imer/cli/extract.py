@@ -1,0 +1,87 @@
+"""`imer extract`: from clips and a manifest to a feature store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imer.cli import options
+from imer.cli.output import reporting
+from imer.core.types import Verdict
+
+
+def extract_command(
+    manifest: Annotated[Path, typer.Argument(metavar="MANIFEST", help="CSV, TSV or JSONL, one row an utterance.")],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="FEATURES.h5", help="The feature store to write.")],
+    audio: Annotated[str | None, typer.Option(help="Audio extractor, or none. See `imer ls extractors`.")] = None,
+    text: Annotated[str | None, typer.Option(help="Text extractor, or none.")] = None,
+    visual: Annotated[str | None, typer.Option(help="Visual extractor, or none.")] = None,
+    level: Annotated[str, typer.Option(help="utterance: one vector each; frame: a sequence each.")] = "utterance",
+    frames_per_s: Annotated[float, typer.Option("--fps", help="Video frames looked at per second.")] = 5.0,
+    face_policy: Annotated[str, typer.Option(help="Whose face: largest, central or confident.")] = "largest",
+    face_weights: Annotated[Path | None, typer.Option(help="InceptionResnetV1 weights for --visual facenet.")] = None,
+    sentence_model: Annotated[Path | None, typer.Option(help="Model folder for --text sentence-transformers.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Allow fetching the face weights once.")] = False,
+    workers: Annotated[str, typer.Option(help="Worker processes; auto: one a core.")] = "auto",
+    device: options.Device = "auto",
+    engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the clips.")] = None,
+    resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Continue what an earlier run left.")] = True,
+    max_failures: Annotated[str | None, typer.Option(metavar="N|P%", help="Stop when more items have failed.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first so many utterances.")] = None,
+    allow_outside: Annotated[bool, typer.Option(help="Media may lie outside the manifest's folder.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """Extract audio, text and visual features of every utterance into one file.
+
+    What a clip does not have (no such stream, silence, no face, empty text) is marked as not present; what fails is
+    listed in errors.jsonl beside the output (exit code 3). After a kill or Ctrl-C the same command continues.
+    """
+    with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.errors import PartialFailure, UsageError
+        from imer.extractors.runner import ExtractSettings, extract, failure_sentence
+
+        if not 0 < frames_per_s <= 1000:
+            raise UsageError(f"--fps takes a number of frames per second above 0; found {frames_per_s:g}.")
+        settings = ExtractSettings(
+            workers, engine, shard, resume, max_failures, limit, overwrite=overwrite, allow_outside=allow_outside
+        )
+        summary = extract(
+            manifest, out, audio=audio, text=text, visual=visual, device=device, settings=settings, plan_only=dry_run,
+            progress=report.progress, notice=report.note, level=level, frames_per_s=frames_per_s,
+            face_policy=face_policy, face_weights=str(face_weights) if face_weights else None,
+            sentence_model=str(sentence_model) if sentence_model else None, download=download,
+        )  # fmt: skip
+        report.stop_progress()
+        report.counts = {
+            "utterances": summary.n_utterances,
+            "broken_rows": summary.n_rows_broken,
+            "cells": summary.cells,
+            "reused": summary.reused,
+            "tasks": summary.tasks,
+            "failed": summary.failed,
+        }
+        report.extra = {"extractors": summary.extractors, "verdicts": summary.verdicts, "dry_run": dry_run}
+        if dry_run:
+            columns = ["utterances", "broken rows", "items", "done already", "tasks"]
+            values = [summary.n_utterances, summary.n_rows_broken, summary.cells, summary.reused, summary.tasks]
+            report.table("plan", columns, [values])
+            return
+        report.extra |= {"content_sha256": summary.content_sha256, "stage_s": summary.stage_s}
+        report.output(out)
+        seen = [v.name for v in Verdict if any(v.name in counts for counts in summary.verdicts.values())]
+        rows = [
+            [modality, summary.extractors[modality], *(counts.get(name, 0) for name in seen)]
+            for modality, counts in summary.verdicts.items()
+        ]
+        report.table("verdicts", ["modality", "extractor", *seen], rows)
+        if summary.errors_file is not None:
+            report.output(summary.errors_file)
+            raise PartialFailure(failure_sentence(summary))

@@ -1,0 +1,255 @@
+"""Engines carry tasks to workers and results back, in any order. One engine is local; others can join here.
+
+An engine is a context manager with `run(tasks) → iterator of Outcome`. The local one keeps a pool of processes (one a
+core, one thread each, models loaded once). A worker that dies is replaced and its task tried once more; one that
+hangs is killed and replaced. Either way exactly that file is lost.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from multiprocessing import connection, get_context
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from imer.core import errors
+from imer.core.errors import MissingDependency, UsageError, did_you_mean
+from imer.extractors.plan import Task, TextTask
+from imer.extractors.recipe import Recipe
+from imer.extractors.work import CellResult
+from imer.extractors.worker import LOAD_LIMIT_S, serve
+
+ENGINES = ("local", "ray")
+_TRIES = 2  # of a task whose worker died
+_MAX_IDLE_DEATHS = 3  # workers in a row that die before their first result: the set-up is at fault, not a file
+_FAREWELL_S = 5.0
+_TEXT_TASKS_PER_OWNER = 40  # another worker loads the text model only for more than this many tasks
+_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+_CHILD_ENVIRONMENT = {
+    **dict.fromkeys(_ONE_THREAD, "1"),
+    "HF_HUB_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    # A worker that had to be killed leaves a semaphore of some library; multiprocessing clears it up, and says so.
+    "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A task's results; or, where the worker was lost, a code and a sentence that say how."""
+
+    task: Task
+    cells: Sequence[CellResult] = ()
+    stage_s: dict[str, float] = field(default_factory=dict)
+    code: str = ""
+    message: str = ""
+
+
+class Engine(Protocol):
+    """What the runner needs of an engine."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]: ...
+
+
+def make_engine(name: str, recipe: Recipe, workers: int) -> Engine:
+    """Return an engine by name.
+
+    Raises
+    ------
+    UsageError
+        There is no such engine, or it cannot be used yet.
+    MissingDependency
+        It needs a package that is not installed.
+    """
+    if name == "local":
+        return LocalEngine(recipe, workers)
+    if name not in ENGINES:
+        raise UsageError(f"There is no engine {name!r}; {did_you_mean(name, ENGINES)}")
+    if find_spec("ray") is None:
+        raise MissingDependency("--engine ray needs Ray: pip install 'imer[ray]', or use --engine local.")
+    raise UsageError("This version runs --engine local only; split the work over machines with --shard I/N.")
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables for the processes started within."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+class _Worker:
+    """One child process and the task that it has."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        context: Any = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        with _environment(_CHILD_ENVIRONMENT):
+            self.process = context.Process(target=serve, args=(theirs, recipe), daemon=True)
+            self.process.start()
+        theirs.close()
+        self.task: Task | None = None
+        self.deadline = float("inf")
+        self.knows_text = False
+
+    def give(self, task: Task) -> None:
+        self.task = task
+        self.knows_text = self.knows_text or isinstance(task, TextTask)
+        self.deadline = time.monotonic() + LOAD_LIMIT_S
+        with suppress(BrokenPipeError, ConnectionResetError):  # its death is noticed by the sentinel
+            self.pipe.send(task)
+
+    def dismiss(self) -> None:
+        """Let an idle worker end by itself, so that what its libraries hold is given back."""
+        if self.task is None:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                self.pipe.send(None)
+
+    def stop(self) -> None:
+        if self.task is None:
+            self.process.join(_FAREWELL_S)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        self.process.close()
+
+
+class LocalEngine:
+    """A pool of worker processes on this machine."""
+
+    def __init__(self, recipe: Recipe, workers: int) -> None:
+        self._recipe = recipe
+        self._wanted = max(workers, 1)
+        self._workers: list[_Worker] = []
+        self._media: deque[Task] = deque()
+        self._texts: deque[Task] = deque()
+        self._tries: dict[int, int] = {}
+        self._idle_deaths = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            worker.dismiss()
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Yield the outcome of every task, as they come.
+
+        Raises
+        ------
+        ImerError
+            A worker says that its models cannot be loaded, or workers die before they have done anything.
+        """
+        for task in tasks:
+            (self._texts if isinstance(task, TextTask) else self._media).append(task)
+        while len(self._workers) < min(self._wanted, len(tasks)):
+            self._workers.append(_Worker(self._recipe))
+        while True:
+            for worker in self._workers:
+                if worker.task is None and (task := self._next_for(worker)) is not None:
+                    worker.give(task)
+            busy = [worker for worker in self._workers if worker.task is not None]
+            if not busy:
+                return
+            yield from self._wait(busy)
+
+    def _next_for(self, worker: _Worker) -> Task | None:
+        """Texts go to the workers that have the text model; another one loads it only where many texts are left."""
+        owners = sum(w.knows_text for w in self._workers)
+        may_own = not owners or not self._media or len(self._texts) > _TEXT_TASKS_PER_OWNER * owners
+        if self._texts and (worker.knows_text or (may_own and (not owners or len(self._texts) > owners))):
+            return self._texts.popleft()
+        return self._media.popleft() if self._media else None
+
+    def _wait(self, busy: list[_Worker]) -> Iterator[Outcome]:
+        patience_s = max(min(worker.deadline for worker in busy) - time.monotonic(), 0.0)
+        events: list[Any] = [worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy]
+        ready = connection.wait(events, timeout=min(patience_s, 1.0))
+        for worker in busy:
+            if worker.pipe in ready:
+                yield from self._hear(worker)
+            elif worker.process.sentinel in ready:
+                yield from self._bury(worker)
+            elif time.monotonic() > worker.deadline:
+                task = worker.task
+                self._replace(worker)
+                if task is not None:
+                    yield Outcome(task, code="E-TIMEOUT", message="it took longer than a file of its length may take.")
+
+    def _hear(self, worker: _Worker) -> Iterator[Outcome]:
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, ConnectionResetError):
+            yield from self._bury(worker)
+            return
+        if message[0] == "limit":
+            worker.deadline = time.monotonic() + message[1]
+        elif message[0] == "fatal":
+            raise getattr(errors, message[1])(message[2])
+        elif worker.task is not None:
+            task, worker.task = worker.task, None
+            worker.deadline = float("inf")
+            self._idle_deaths = 0
+            yield Outcome(task, message[1], message[2])
+
+    def _bury(self, worker: _Worker) -> Iterator[Outcome]:
+        """A worker died: replace it, and try its task once more (it may have been killed from outside)."""
+        task = worker.task
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        self._replace(worker)
+        self._idle_deaths += 1
+        if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted:
+            raise MissingDependency(f"Extraction workers keep dying ({how}); too little memory? Try --workers 1.")
+        if task is None:
+            return
+        self._tries[id(task)] = self._tries.get(id(task), 1) + 1
+        if self._tries[id(task)] > _TRIES:
+            yield Outcome(task, code="E-CRASH", message=f"the worker process died while reading it ({how}).")
+        else:
+            (self._texts if isinstance(task, TextTask) else self._media).appendleft(task)
+
+    def _replace(self, worker: _Worker) -> None:
+        worker.stop()
+        self._workers[self._workers.index(worker)] = _Worker(self._recipe)
+
+
+def worker_count(text: str) -> int:
+    """Read `--workers`: a number, or `auto` for one a core this process may use (at most 1 per 2 GiB of memory).
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if text != "auto":
+        if not text.isdecimal() or int(text) < 1:
+            raise UsageError(f"--workers takes a number of processes or auto; found {text!r}.")
+        return int(text)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else cores << 31
+    return max(min(cores, memory >> 31), 1)

@@ -1,0 +1,99 @@
+"""`errors.jsonl`: one line for every item that failed, beside the output. Natural absences are not in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import read_json_lines, write_text
+from imer.extractors.staging import StagedCell
+from imer.media.manifest import RowProblem
+
+FILE_NAME = "errors.jsonl"
+
+# code → (what it means, whether trying again can help)
+CODES = {
+    "E-ROW": ("the manifest's row cannot be used; correct it", False),
+    "E-NOFILE": ("the file does not exist, or is no regular file", True),
+    "E-OPEN": ("the file is not a media file that can be read", False),
+    "E-TRUNCATED": ("the file is cut short; copy it again", False),
+    "E-DAMAGED": ("too much of the stream cannot be decoded", False),
+    "E-TOOLARGE": ("the frames are too large to be real", False),
+    "E-TIMEOUT": ("reading took longer than 60 s + 5 × the file's duration", True),
+    "E-CRASH": ("the worker process died while reading it, twice", True),
+    "E-MEMORY": ("it needs more memory than one clip may have", True),
+    "E-EXTRACT": ("the extractor cannot digest it", False),
+    "E-NONFINITE": ("the audio or the features hold NaN or infinite values", False),
+}
+_STAGES = {"E-ROW": "manifest", "E-EXTRACT": "extract", "E-NONFINITE": "extract"}
+
+
+def error_lines(
+    output: Path, cells: Iterable[StagedCell], problems: Sequence[RowProblem], manifest: Path
+) -> list[dict[str, Any]]:
+    """Return the records of one output's failures, manifest rows first."""
+    rows = [
+        _record(output, problem.utterance_id, None, "E-ROW", str(problem), str(manifest), 0.0) for problem in problems
+    ]
+    failed = [
+        _record(output, c.utterance_id, c.modality, c.code or "E-EXTRACT", c.message, c.file, c.elapsed_s)
+        for c in cells
+        if c.failed
+    ]
+    return rows + failed
+
+
+def _record(
+    output: Path, utterance_id: str, modality: str | None, code: str, message: str, file: str, elapsed_s: float
+) -> dict[str, Any]:
+    return {
+        "utterance_id": utterance_id,
+        "modality": modality,
+        "stage": _STAGES.get(code, "decode"),
+        "code": code,
+        "message": message,
+        "file": file,
+        "elapsed_s": elapsed_s,
+        "retryable": CODES.get(code, ("", False))[1],
+        "output": output.name,
+    }
+
+
+def write_errors(output: Path, lines: Sequence[dict[str, Any]]) -> Path | None:
+    """Publish the failures of an output; lines of other outputs in the folder stay. Return the file, if there is one."""
+    path = output.parent / FILE_NAME
+    others: list[dict[str, Any]] = []
+    if path.exists():
+        try:
+            others = [line for line in read_json_lines(path) if line.get("output") != output.name]
+        except (InvalidInput, AttributeError):  # not ours or damaged: it is replaced, as any log of a new run
+            others = []
+    kept = [*others, *lines]
+    if kept:
+        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+    elif path.exists():
+        path.unlink()
+    return path if lines else None
+
+
+def failure_limit(text: str | None, n_cells: int) -> int | None:
+    """Read `--max-failures`: a number or a percentage of the cells; None means no limit.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if text is None:
+        return None
+    number = text.removesuffix("%")
+    try:
+        value = float(number)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value or (text.endswith("%") and value > 100) or (not text.endswith("%") and value != int(value)):
+        raise UsageError(f"--max-failures takes a number such as 5, or a share such as 2%; found {text!r}.")
+    return int(value * n_cells / 100) if text.endswith("%") else int(value)

@@ -1,0 +1,66 @@
+"""From staged cells to the store: a pure function of them, in manifest order, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput
+from imer.core.types import FeatureSpec, Utterance, Verdict
+from imer.extractors.staging import StagedCell, Staging
+from imer.store.reader import FeatureStore
+from imer.store.writer import FeatureBlock, write_store
+
+_CHUNK_ROWS = 4096
+
+
+def pack(
+    path: Path,
+    utterances: Sequence[Utterance],
+    specs: Mapping[str, FeatureSpec],
+    staging: Staging,
+    provenance: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> str:
+    """Write the store, read it back whole, and return its content digest. Every cell must be staged.
+
+    Raises
+    ------
+    InvalidInput
+        The written file does not verify, or a shard cannot be read.
+    OutputExists
+        `path` exists and `overwrite` is false.
+    """
+    columns = {m: [staging.cells[u.utterance_id, m] for u in utterances] for m in specs}
+    blocks = [_block(specs[modality], cells, staging) for modality, cells in columns.items()]
+    quality = {m: np.array([cell.verdict for cell in cells], dtype=np.uint8) for m, cells in columns.items()}
+    digest = write_store(path, utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    with FeatureStore.open(path, verify=True) as store:
+        if store.content_sha256 != digest:
+            raise InvalidInput(f"{path} is not what was written to it; the disk may be failing.")
+    return digest
+
+
+def _block(spec: FeatureSpec, cells: Sequence[StagedCell], staging: Staging) -> FeatureBlock:
+    present = np.array([cell.verdict is Verdict.ok for cell in cells], dtype=bool)
+    offsets = np.concatenate([[0], np.cumsum([cell.n_rows for cell in cells])]).astype(np.int64)
+    return FeatureBlock(spec, offsets, present, _chunks(cells, staging))
+
+
+def _chunks(cells: Sequence[StagedCell], staging: Staging) -> Iterator[np.ndarray]:
+    """Yield the values in order, some thousand rows at a time."""
+    parts: list[np.ndarray] = []
+    n_rows = 0
+    for cell in cells:
+        if cell.n_rows:
+            parts.append(staging.values(cell))
+            n_rows += cell.n_rows
+        if n_rows >= _CHUNK_ROWS:
+            yield np.concatenate(parts)
+            parts, n_rows = [], 0
+    if parts:
+        yield np.concatenate(parts)

@@ -1,0 +1,82 @@
+"""Which extractor makes which modality, and with what options: all that a worker must be told."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from imer.core.errors import UsageError, listed
+from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
+from imer.core.types import MODALITIES, FeatureSpec
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Extractor names by modality, and options; an extractor gets those options that its constructor names."""
+
+    extractors: Mapping[str, str]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "cpu"
+
+    @classmethod
+    def of(
+        cls, audio: str | None, text: str | None, visual: str | None, options: Mapping[str, Any], device: str
+    ) -> Recipe:
+        """Make a recipe from what was asked for; None is a modality's default, `none` switches it off.
+
+        Raises
+        ------
+        UsageError
+            A name is unknown or belongs to another modality, or every modality is switched off.
+        """
+        asked = {"audio": audio, "text": text, "visual": visual}
+        chosen = {m: asked[m] or DEFAULT_EXTRACTORS[m] for m in MODALITIES}
+        table = entries("extractors")
+        for modality, name in chosen.items():
+            if name == NONE:
+                continue
+            fitting = [entry.name for entry in table.values() if entry.modality in ("", modality)]
+            if name not in fitting:
+                raise UsageError(f"There is no {modality} extractor {name!r}; there are {listed([*fitting, NONE])}.")
+        kept = {m: name for m, name in chosen.items() if name != NONE}
+        if not kept:
+            raise UsageError("Every modality is switched off; keep at least one of --audio, --text and --visual.")
+        return cls(kept, dict(options), device)
+
+    def build(self, modality: str) -> Any:
+        """Make the extractor of a modality; nothing is loaded yet."""
+        made = resolve("extractors", self.extractors[modality])
+        taken = inspect.signature(made).parameters
+        return made(**{name: value for name, value in self.options.items() if name in taken})
+
+    def specs(self) -> dict[str, FeatureSpec]:
+        """Return modality → what its feature will be."""
+        return {modality: self.build(modality).spec for modality in self.extractors}
+
+
+def chosen_device(device: str) -> str:
+    """Return the device to use: `auto` is CUDA where there is one.
+
+    Raises
+    ------
+    UsageError
+        The name is none of auto, cpu, cuda and cuda:<index>.
+    MissingDependency
+        CUDA was asked for and there is none.
+    """
+    from imer.core.errors import MissingDependency
+
+    if device == "cpu":
+        return device
+    if device != "auto" and device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
+        raise UsageError(f"There is no device {device!r}; expected auto, cpu, cuda or cuda:<index>.")
+    import torch
+
+    available = torch.cuda.is_available()
+    if device == "auto":
+        return "cuda" if available else "cpu"
+    if not available:
+        raise MissingDependency(f"--device {device} was asked for, but this torch sees no CUDA device; use --device cpu.")
+    return device

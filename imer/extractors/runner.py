@@ -1,0 +1,290 @@
+"""`extract`: a whole manifest through the extractors into one feature store, and whatever happens, nothing is lost.
+
+Clips are grouped into tasks, tasks go to worker processes, results to shards, shards into the store. The store is the
+same, to the byte of its content, for any number of workers, any order, and any kill and resume in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import OutputExists, PartialFailure, UsageError, listed
+from imer.core.files import sha256_file, sha256_json
+from imer.core.locks import output_lock
+from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.extractors.base import Extracted
+from imer.extractors.engines import make_engine, worker_count
+from imer.extractors.failures import error_lines, failure_limit, write_errors
+from imer.extractors.packing import pack
+from imer.extractors.plan import Task, in_shard, media_path, natural_verdict, parse_shard, plan_tasks
+from imer.extractors.recipe import Recipe, chosen_device
+from imer.extractors.staging import Staging
+from imer.media.manifest import Manifest, read_manifest
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class ExtractSettings:
+    """How to run; none of it changes a number."""
+
+    workers: str = "auto"
+    engine: str = "local"
+    shard: str | None = None
+    resume: bool = True
+    max_failures: str | None = None
+    limit: int | None = None
+    overwrite: bool = False
+    allow_outside: bool = False
+
+
+@dataclass
+class ExtractSummary:
+    """What an extraction did, or (after `plan_only`) would do."""
+
+    output: Path
+    n_utterances: int
+    n_rows_broken: int
+    cells: int
+    reused: int
+    tasks: int
+    extractors: dict[str, str]
+    verdicts: dict[str, dict[str, int]] = field(default_factory=dict)
+    content_sha256: str = ""
+    errors_file: Path | None = None
+    failed: int = 0
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+
+def extract(
+    manifest: Path | str,
+    output: Path | str,
+    *,
+    audio: str | None = None,
+    text: str | None = None,
+    visual: str | None = None,
+    device: str = "auto",
+    settings: ExtractSettings | None = None,
+    plan_only: bool = False,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+    **options: Any,
+) -> ExtractSummary:
+    """Extract the modalities of every utterance of a manifest into a feature store at `output`.
+
+    `audio`, `text` and `visual` name extractors (None: the default; "none": switched off). `options` go to the
+    extractors that know them: `level`, `frames_per_s`, `face_policy`, `face_weights`, `download`, `sentence_model`.
+    Utterances whose clip has no such medium, is silent, shows no face or has an empty text stay, marked as not
+    present. Failures are in the summary and in errors.jsonl; they raise nothing.
+
+    Raises
+    ------
+    InvalidInput
+        The manifest cannot be used, or a model folder or file is not what it should be.
+    UsageError
+        An option is wrong, or nothing is left to do.
+    MissingDependency
+        A package, weights or a device is missing.
+    OutputExists
+        `output` exists (and `overwrite` is false), or another process is writing it.
+    PartialFailure
+        More items failed than `max_failures` allows; what is done is kept for the same command to continue.
+    """
+    run = settings or ExtractSettings()
+    say = notice or (lambda _: None)
+    out = Path(output)
+    if out.exists() and not run.overwrite and not plan_only:
+        raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
+    if out.is_dir():
+        raise OutputExists(f"{out} is a folder; name a file, such as {out / 'features.h5'}.")
+    table = read_manifest(Path(manifest), allow_outside=run.allow_outside)
+    utterances = _chosen(table, run)
+    recipe = Recipe.of(audio, text, visual, options, chosen_device(device))
+    workers = worker_count(run.workers)
+    job = _Job(table, utterances, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
+    lock: AbstractContextManager[None] = nullcontext() if plan_only else output_lock(out, say)
+    with lock:
+        return job.plan() if plan_only else job.run(workers)
+
+
+def _chosen(table: Manifest, run: ExtractSettings) -> tuple[Utterance, ...]:
+    utterances = table.utterances
+    if run.limit is not None:
+        if run.limit < 1:
+            raise UsageError(f"--limit takes a number of utterances, at least 1; found {run.limit}.")
+        utterances = utterances[: run.limit]
+    if run.shard is not None:
+        shard = parse_shard(run.shard)
+        root = table.path.parent.resolve()
+        utterances = tuple(u for u in utterances if in_shard(u, root, shard))
+        if not utterances:
+            raise UsageError(f"--shard {run.shard} holds none of the manifest's utterances; use fewer shards.")
+    return utterances
+
+
+class _Job:
+    """One extraction from its plan to the published store."""
+
+    def __init__(
+        self,
+        table: Manifest,
+        utterances: Sequence[Utterance],
+        recipe: Recipe,
+        specs: dict[str, FeatureSpec],
+        out: Path,
+        run: ExtractSettings,
+        notice: Callable[[str], None],
+        progress: Progress,
+    ) -> None:
+        self.table, self.utterances, self.recipe, self.out, self.settings = table, utterances, recipe, out, run
+        self.specs = {modality: specs[modality] for modality in ordered_modalities(specs)}
+        self.notice, self.progress = notice, progress
+        self.staging = Staging(out.with_name(out.name + ".staging"))
+        self._files: dict[Path, list[Any]] = {}
+        self._keys: dict[tuple[int, str], str] = {}
+        self._stage_s: dict[str, float] = {}
+        self._n_failed = 0
+
+    def plan(self) -> ExtractSummary:
+        """Say what there is to do; nothing is written."""
+        if self.settings.resume and self.staging.folder.is_dir():
+            self.staging.start(resume=True, notice=self.notice)
+        tasks = self._tasks()
+        return self._summary(tasks, reused=self._n_cells - sum(len(task.cells) for task in tasks))
+
+    def run(self, workers: int) -> ExtractSummary:
+        """Do what is left to do, pack it, and clear up."""
+        limit = failure_limit(self.settings.max_failures, self._n_cells)
+        found = self.staging.start(resume=self.settings.resume, notice=self.notice)
+        tasks = self._tasks()
+        reused = self._n_cells - sum(len(task.cells) for task in tasks)
+        if found:
+            self.notice(f"continuing {self.staging.folder}: {reused} of {self._n_cells} items are done already.")
+        try:
+            self._absences()
+            self._work(tasks, workers, limit)
+        finally:
+            self.staging.flush()
+        cells = [self.staging.cells[u.utterance_id, m] for u in self.utterances for m in self.specs]
+        digest = pack(
+            self.out, self.utterances, self.specs, self.staging, self._provenance(), overwrite=self.settings.overwrite
+        )
+        summary = self._summary(tasks, reused)
+        summary.content_sha256 = digest
+        summary.failed = sum(cell.failed for cell in cells)
+        lines = error_lines(self.out, cells, self.table.problems, self.table.path)
+        summary.errors_file = write_errors(self.out, lines)
+        for cell in cells:
+            counts = summary.verdicts.setdefault(cell.modality, {})
+            counts[cell.verdict.name] = counts.get(cell.verdict.name, 0) + 1
+        self.staging.remove()
+        return summary
+
+    @property
+    def _n_cells(self) -> int:
+        return len(self.utterances) * len(self.specs)
+
+    def _tasks(self) -> list[Task]:
+        return plan_tasks(self.utterances, self.specs, self._is_open)
+
+    def _is_open(self, row: int, modality: str) -> bool:
+        """Say whether a cell is still to be made: not staged, failed, or staged from something else."""
+        cell = self.staging.cells.get((self.utterances[row].utterance_id, modality))
+        return cell is None or cell.failed or cell.key != self._key(row, modality)
+
+    def _key(self, row: int, modality: str) -> str:
+        """Return a digest of all that a cell's values depend on: the extractor, the file or text, the segment."""
+        if (row, modality) not in self._keys:
+            utterance = self.utterances[row]
+            path = media_path(utterance, modality)
+            source: list[Any] = [utterance.text] if modality == "text" else []
+            if path is not None:
+                source = [*self._identity(path), utterance.start_s, utterance.end_s]
+            self._keys[row, modality] = sha256_json([self.specs[modality].fingerprint, *source])
+        return self._keys[row, modality]
+
+    def _identity(self, path: Path) -> list[Any]:
+        if path not in self._files:
+            try:
+                status = path.stat()
+                self._files[path] = [path.name, status.st_size, status.st_mtime_ns]
+            except (OSError, ValueError):
+                self._files[path] = [path.name, None, None]
+        return self._files[path]
+
+    def _absences(self) -> None:
+        """Stage the cells that have nothing to extract from."""
+        for row, utterance in enumerate(self.utterances):
+            for modality in self.specs:
+                verdict = natural_verdict(utterance, modality)
+                if verdict is not None and self._is_open(row, modality):
+                    self._stage(row, modality, Extracted(verdict[0], message=verdict[1]))
+
+    def _stage(self, row: int, modality: str, result: Extracted, file: str = "", elapsed_s: float = 0.0) -> None:
+        utterance_id = self.utterances[row].utterance_id
+        self.staging.add(utterance_id, modality, self._key(row, modality), result, file, elapsed_s)
+
+    def _work(self, tasks: Sequence[Task], workers: int, limit: int | None) -> None:
+        n_cells = sum(len(task.cells) for task in tasks)
+        done = 0
+        if not tasks:
+            return
+        with make_engine(self.settings.engine, self.recipe, workers) as engine:
+            for outcome in engine.run(tasks):
+                if outcome.code:
+                    self._lost(outcome.task, outcome.code, outcome.message)
+                for cell in outcome.cells:
+                    self._stage(cell.row, cell.modality, cell.result, cell.file, cell.elapsed_s)
+                    self._n_failed += cell.result.verdict in (Verdict.decode_error, Verdict.non_finite)
+                for stage, seconds in outcome.stage_s.items():
+                    self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
+                done += len(outcome.task.cells)
+                self.progress("extracting", done, n_cells)
+                if limit is not None and self._n_failed > limit:
+                    raise PartialFailure(
+                        f"stopped: {self._n_failed} items failed, more than --max-failures {self.settings.max_failures} "
+                        f"allows; {done} of {n_cells} items are kept in {self.staging.folder} for the same command."
+                    )
+
+    def _lost(self, task: Task, code: str, message: str) -> None:
+        """A file took its worker down: that is the verdict of everything that was to come from it."""
+        file = str(getattr(task, "path", ""))
+        for row, modality in task.cells:
+            sentence = f"{file or self.utterances[row].utterance_id}: {message}"
+            self._stage(row, modality, Extracted(Verdict.decode_error, None, sentence, code), file)
+            self._n_failed += 1
+
+    def _provenance(self) -> dict[str, Any]:
+        """Return what the store says of its making: nothing that depends on when, where or how fast."""
+        return {
+            "command": "extract",
+            "manifest": self.table.path.name,
+            "manifest_sha256": sha256_file(self.table.path),
+            "extractors": dict(self.recipe.extractors),
+            "fingerprints": {modality: spec.fingerprint for modality, spec in self.specs.items()},
+            "licences": {modality: spec.licence for modality, spec in self.specs.items()},
+        }
+
+    def _summary(self, tasks: Iterable[Task], reused: int) -> ExtractSummary:
+        return ExtractSummary(
+            output=self.out,
+            n_utterances=len(self.utterances),
+            n_rows_broken=len(self.table.problems),
+            cells=self._n_cells,
+            reused=reused,
+            tasks=sum(1 for _ in tasks),
+            extractors=dict(self.recipe.extractors),
+            stage_s={stage: round(seconds, 3) for stage, seconds in self._stage_s.items()},
+        )
+
+
+def failure_sentence(summary: ExtractSummary) -> str:
+    """Return the sentence that ends an extraction in which something failed."""
+    parts = [f"{summary.failed} of {summary.cells} items failed"] if summary.failed else []
+    if summary.n_rows_broken:
+        parts.append(f"{summary.n_rows_broken} rows of the manifest are broken and left out")
+    return f"{listed(parts)}; see {summary.errors_file}."

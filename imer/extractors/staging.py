@@ -1,0 +1,215 @@
+"""Finished work on its way to the store: small shards that exist completely or not at all.
+
+`FEATURES.h5.staging/` holds shards `s-<sha256>.npz` of up to 64 utterances or 30 s of work, each written, synced
+and renamed, and `journal.jsonl`, one line a shard. A shard is named by its own content, so the journal is only a hint:
+what resuming believes is what is on the disk and has the digest that it is named by. Whatever does not, is made again.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+import zipfile
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput
+from imer.core.files import append_line, fault_point, read_json_lines, write_bytes
+from imer.core.types import FAILURES, Verdict
+from imer.extractors.base import Extracted
+
+SHARD_CELLS = 192  # 64 utterances of three modalities
+SHARD_SECONDS = 30.0
+SHARD_BYTES = 64 << 20
+_FORMAT = "imer-shard/1"
+_OPEN_SHARDS = 8  # kept in memory while packing: work is finished nearly in manifest order
+JOURNAL = "journal.jsonl"
+
+
+@dataclass(frozen=True)
+class StagedCell:
+    """A finished cell: where its values are, and what became of it. `key` says what it was made from."""
+
+    utterance_id: str
+    modality: str
+    key: str
+    verdict: Verdict
+    code: str
+    message: str
+    file: str
+    elapsed_s: float
+    n_rows: int
+    first_row: int = 0
+    shard: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return self.verdict in FAILURES
+
+
+class Staging:
+    """The staging folder of one output."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cells: dict[tuple[str, str], StagedCell] = {}
+        self._pending: list[tuple[StagedCell, np.ndarray | None]] = []
+        self._pending_bytes = 0
+        self._since = time.monotonic()
+        self._cache: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
+
+    def start(self, *, resume: bool, notice: Callable[[str], None]) -> int:
+        """Make the folder, or take over what is in it; return the number of cells found.
+
+        Where one cell is there twice (a failure that was tried again), the one that worked counts.
+        """
+        if not resume and self.folder.exists():
+            shutil.rmtree(self.folder)
+        fault_point("mkdir")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        promised = self._journalled(notice)
+        for part in self.folder.glob(".*.part"):
+            part.unlink()
+        for path in sorted(self.folder.glob("s-*.npz")):
+            promised.discard(path.name)
+            try:
+                found = self._read_cells(path)
+            except InvalidInput as error:
+                notice(f"{error} It is made again.")
+                path.unlink()
+                continue
+            for cell in found:
+                before = self.cells.get((cell.utterance_id, cell.modality))
+                if before is None or before.failed:
+                    self.cells[cell.utterance_id, cell.modality] = cell
+        if promised:
+            notice(f"{len(promised)} shards that {JOURNAL} names are gone; their work is done again.")
+        return len(self.cells)
+
+    def _journalled(self, notice: Callable[[str], None]) -> set[str]:
+        path = self.folder / JOURNAL
+        if not path.exists():
+            return set()
+        try:
+            lines = read_json_lines(path)
+        except InvalidInput as error:
+            notice(f"{error} It is only a hint and is started anew.")
+            path.unlink()
+            return set()
+        good = [line for line in lines if isinstance(line, dict) and line.pop("crc", None) == _crc(line)]
+        return {str(line["shard"]) for line in good}
+
+    def _read_cells(self, path: Path) -> list[StagedCell]:
+        content = path.read_bytes()
+        if path.name != f"s-{sha256(content).hexdigest()[:32]}.npz":
+            raise InvalidInput(f"{path} is damaged: its content is not what it is named by.")
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                header = json.loads(arrays["header"].tobytes())
+            if header["format"] != _FORMAT:
+                raise ValueError(header["format"])
+            return [
+                StagedCell(**{**cell, "verdict": Verdict[cell["verdict"]], "shard": path.name})
+                for cell in header["cells"]
+            ]
+        except (ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise InvalidInput(f"{path} is not a shard of this version ({error}).") from error
+
+    def add(self, utterance_id: str, modality: str, key: str, result: Extracted, file: str, elapsed_s: float) -> None:
+        """Take a finished cell; it is on disk after the next `flush`."""
+        values = result.values_TD if result.verdict is Verdict.ok else None
+        cell = StagedCell(
+            utterance_id, modality, key, result.verdict, result.code, result.message, file, round(elapsed_s, 3),
+            0 if values is None else len(values),
+        )  # fmt: skip
+        self._pending.append((cell, values))
+        self._pending_bytes += 0 if values is None else values.nbytes
+        full = len(self._pending) >= SHARD_CELLS or self._pending_bytes >= SHARD_BYTES
+        if full or time.monotonic() - self._since >= SHARD_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Publish a shard of what is pending, and say so in the journal."""
+        self._since = time.monotonic()
+        if not self._pending:
+            return
+        cells, arrays = _laid_out(self._pending)
+        header = {"format": _FORMAT, "cells": [_as_json(cell) for cell in cells]}
+        arrays["header"] = np.frombuffer(json.dumps(header, sort_keys=True).encode(), dtype=np.uint8)
+        buffer = io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays)
+        content = buffer.getvalue()
+        digest = sha256(content).hexdigest()
+        name = f"s-{digest[:32]}.npz"
+        write_bytes(self.folder / name, content)
+        line = {"shard": name, "bytes": len(content), "sha256": digest, "cells": len(cells), "verdicts": _tally(cells)}
+        append_line(self.folder / JOURNAL, json.dumps({**line, "crc": _crc(line)}, sort_keys=True))
+        for cell in cells:
+            self.cells[cell.utterance_id, cell.modality] = StagedCell(**{**cell.__dict__, "shard": name})
+        self._pending, self._pending_bytes = [], 0
+
+    def values(self, cell: StagedCell) -> np.ndarray:
+        """Return a finished cell's values float32 [T, D].
+
+        Raises
+        ------
+        InvalidInput
+            Its shard was damaged or removed after it had been checked.
+        """
+        if cell.shard not in self._cache:
+            path = self.folder / cell.shard
+            try:
+                with np.load(path, allow_pickle=False) as arrays:
+                    self._cache[cell.shard] = {name: arrays[name] for name in arrays.files if name != "header"}
+            except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+                raise InvalidInput(f"{path} cannot be read any more ({error}); run the same command again.") from error
+            while len(self._cache) > _OPEN_SHARDS:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(cell.shard)
+        return self._cache[cell.shard][cell.modality][cell.first_row : cell.first_row + cell.n_rows]
+
+    def remove(self) -> None:
+        """Delete the folder: the store is published and verified."""
+        self._cache.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _laid_out(pending: Iterable[tuple[StagedCell, np.ndarray | None]]) -> tuple[list[StagedCell], dict[str, np.ndarray]]:
+    """Join the values of each modality, and note where each cell's begin."""
+    cells: list[StagedCell] = []
+    parts: dict[str, list[np.ndarray]] = {}
+    n_rows: dict[str, int] = {}
+    for cell, values in pending:
+        first = n_rows.get(cell.modality, 0)
+        cells.append(StagedCell(**{**cell.__dict__, "first_row": first}))
+        if values is not None:
+            parts.setdefault(cell.modality, []).append(values)
+            n_rows[cell.modality] = first + len(values)
+    return cells, {modality: np.concatenate(values) for modality, values in parts.items()}
+
+
+def _as_json(cell: StagedCell) -> dict[str, Any]:
+    fields = {**cell.__dict__, "verdict": cell.verdict.name}
+    del fields["shard"]
+    return fields
+
+
+def _tally(cells: Iterable[StagedCell]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for cell in cells:
+        name = f"{cell.modality}:{cell.verdict.name}"
+        counts[name] = counts.get(name, 0) + 1
+    return counts
+
+
+def _crc(line: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(line, sort_keys=True).encode())

@@ -1,0 +1,189 @@
+"""Do one task: decode, check, extract. Runs in a worker process; whatever a file does there, it does to itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from imer.core.types import Verdict
+from imer.extractors.base import Extracted
+from imer.extractors.plan import MediaTask, Task, TextTask
+from imer.extractors.recipe import Recipe
+from imer.media.decode import ClipReader, Sight, Sound
+from imer.media.probe import MediaError
+from imer.media.sampling import SAMPLE_RATE_HZ, Waveform
+
+MIN_AUDIO_S = 0.06  # the longest analysis window of eGeMAPS
+SILENCE_PEAK = 1e-4  # −80 dB below full scale, after taking out a constant offset
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """What became of one modality of one utterance."""
+
+    row: int
+    modality: str
+    result: Extracted
+    file: str = ""
+    elapsed_s: float = 0.0
+
+
+@dataclass
+class Toolbox:
+    """The extractors of one process; each is loaded when the first task needs it, and kept."""
+
+    recipe: Recipe
+    _loaded: dict[str, Any] = field(default_factory=dict)
+
+    def ready(self, modality: str) -> bool:
+        return modality in self._loaded
+
+    def get(self, modality: str) -> Any:
+        if modality not in self._loaded:
+            extractor = self.recipe.build(modality)
+            extractor.load(self.recipe.device)
+            self._loaded[modality] = extractor
+        return self._loaded[modality]
+
+
+def needed(task: Task) -> list[str]:
+    """Return the modalities that a task extracts."""
+    if isinstance(task, TextTask):
+        return ["text"]
+    audio, visual = any(task.audio_rows), any(task.visual_rows)
+    return [m for m, wanted in (("audio", audio), ("visual", visual)) if wanted]
+
+
+def do_task(task: Task, toolbox: Toolbox) -> tuple[list[CellResult], dict[str, float]]:
+    """Return the task's results, one a cell, and the seconds spent on each stage."""
+    clock = _StageClock()
+    started = time.perf_counter()
+    if isinstance(task, TextTask):
+        extractor = toolbox.get("text")
+        results = [(row, clock.timed("text", lambda t=text: _guarded(extractor.extract, t))) for row, text in
+                   zip(task.rows, task.texts, strict=True)]  # fmt: skip
+        each_s = (time.perf_counter() - started) / max(len(results), 1)
+        return [CellResult(row, "text", result, elapsed_s=each_s) for row, result in results], clock.seconds
+    cells = _do_media(task, toolbox, clock)
+    elapsed_s = time.perf_counter() - started
+    clock.seconds["decode"] = elapsed_s - sum(clock.seconds.values())
+    share_s = elapsed_s / max(len(task.segments), 1)
+    return [CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in cells], clock.seconds
+
+
+class _StageClock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+        started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+def _guarded(extract: Callable[..., Extracted], *given: Any) -> Extracted:
+    """Run an extractor on one utterance; what it cannot digest costs that utterance only."""
+    try:
+        return extract(*given)
+    except MemoryError:
+        return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
+    except Exception as error:  # noqa: BLE001 - third-party signal code raises anything on odd input
+        text = f"the extractor failed ({type(error).__name__}: {error})."
+        code = "E-MEMORY" if "allocate memory" in str(error) else "E-EXTRACT"
+        return Extracted(Verdict.decode_error, None, text, code)
+
+
+def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tuple[int, str, Extracted]]:
+    wanted = needed(task)
+    visual = toolbox.get("visual") if "visual" in wanted else None
+    reader = ClipReader(
+        task.path,
+        task.segments,
+        audio="audio" in wanted,
+        video=visual is not None,
+        frames_per_s=visual.frames_per_s if visual is not None else 1.0,
+    )
+    waves: dict[int, Waveform] = {}
+    faces = _FaceSessions(task, visual, clock)
+    failure: MediaError | None = None
+    try:
+        for event in reader.read():
+            if isinstance(event, Sound):
+                if task.audio_rows[event.segment]:
+                    waves.setdefault(event.segment, Waveform()).add(event.samples, event.rate_hz)
+            elif task.visual_rows[event.segment]:
+                faces.add(event)
+    except MediaError as error:
+        failure = error
+    except MemoryError:
+        failure = MediaError("E-MEMORY", f"{task.path} needs more memory than one clip may have.")
+    cells: list[tuple[int, str, Extracted]] = []
+    for index, segment in enumerate(task.segments):
+        for modality, kind, rows in (("audio", "audio", task.audio_rows), ("visual", "video", task.visual_rows)):
+            if not rows[index]:
+                continue
+            problem = failure or reader.problem(kind, segment)
+            if problem is not None:
+                result = Extracted(Verdict.decode_error, None, problem.message, problem.code)
+            elif not (reader.has_audio if kind == "audio" else reader.has_video):
+                result = Extracted(Verdict.no_stream, message=f"{task.path} has no {kind} stream.")
+            elif kind == "audio":
+                wave = waves.pop(index, Waveform()).finish()
+                result = clock.timed("audio", lambda w=wave: heard(w, toolbox.get("audio").extract))
+            else:
+                result = faces.finish(index)
+            cells.extend((row, modality, result) for row in rows[index])
+    return cells
+
+
+class _FaceSessions:
+    """One session a segment; each ends as soon as the video has passed its segment, so that few are open."""
+
+    def __init__(self, task: MediaTask, extractor: Any, clock: _StageClock) -> None:
+        self._task, self._extractor, self._clock = task, extractor, clock
+        self._open: dict[int, Any] = {}
+        self._done: dict[int, Extracted] = {}
+
+    def add(self, sight: Sight) -> None:
+        for index in list(self._open):
+            end_s = self._task.segments[index].end_s
+            if end_s is not None and end_s <= sight.picture.time_s:
+                self._done[index] = self.finish(index)
+        if sight.segment in self._done:
+            return
+        if sight.segment not in self._open:
+            self._open[sight.segment] = self._extractor.begin()
+        session = self._open[sight.segment]
+
+        def add() -> Extracted:
+            session.add(sight.picture)
+            return Extracted(Verdict.ok)
+
+        outcome = self._clock.timed("visual", lambda: _guarded(add))
+        if outcome.verdict is not Verdict.ok:
+            del self._open[sight.segment]
+            self._done[sight.segment] = outcome
+
+    def finish(self, index: int) -> Extracted:
+        if index in self._done:
+            return self._done[index]
+        session = self._open.pop(index, None) or self._extractor.begin()
+        return self._clock.timed("visual", lambda: _guarded(session.finish))
+
+
+def heard(waveform: np.ndarray, extract: Callable[[np.ndarray], Extracted]) -> Extracted:
+    """Check a waveform and extract from it: too short, not finite and silent ones have their own verdicts."""
+    if len(waveform) < MIN_AUDIO_S * SAMPLE_RATE_HZ:
+        return Extracted(Verdict.too_short, message=f"{len(waveform) / SAMPLE_RATE_HZ:.3f} s of audio in the segment.")
+    if not np.isfinite(waveform).all():
+        return Extracted(Verdict.non_finite, None, "the audio holds NaN or infinite samples.", "E-NONFINITE")
+    centred = waveform - np.float32(waveform.mean(dtype=np.float64))
+    if float(np.abs(centred).max()) < SILENCE_PEAK:
+        return Extracted(Verdict.silent, message="the audio is silent.")
+    return _guarded(extract, waveform)

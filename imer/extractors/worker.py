@@ -1,0 +1,104 @@
+"""The worker process: takes tasks from a pipe, sends results back, and is killed without loss when it hangs.
+
+Messages to the parent: ("limit", seconds) says how long the next step may take; ("done", cells, stage seconds) ends
+a task; ("fatal", error class, sentence) says that no task can ever work here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from imer.core.errors import ImerError
+from imer.extractors.plan import MediaTask, Task
+from imer.extractors.recipe import Recipe
+from imer.extractors.work import Toolbox, do_task, needed
+from imer.media import probe
+from imer.media.decode import ANCHOR_S
+
+LOAD_LIMIT_S = 900.0  # imports and models, the first compilation of numba included
+BASE_LIMIT_S, LIMIT_PER_SECOND = 60.0, 5.0  # a file may take 60 s + 5 × its duration
+TEXT_LIMIT_S = 10.0  # per text
+MEMORY_BYTES = 1500 << 20  # what one clip may take on top of the loaded models
+_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+
+
+def serve(pipe: Connection, recipe: Recipe) -> None:
+    """Work until the parent says stop or is gone."""
+    _settle(recipe.device)
+    toolbox = Toolbox(recipe)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while (task := pipe.recv()) is not None:
+            try:
+                _load(toolbox, task, pipe)
+            except ImerError as error:
+                pipe.send(("fatal", type(error).__name__, str(error)))
+                return
+            except Exception as error:  # noqa: BLE001 - a model that cannot be loaded fails in its own library's way
+                pipe.send(("fatal", "MissingDependency", f"A model cannot be loaded ({type(error).__name__}: {error})."))
+                return
+            pipe.send(("limit", BASE_LIMIT_S))
+            pipe.send(("limit", limit_s(task)))
+            pipe.send(("done", *do_task(task, toolbox)))
+
+
+def _settle(device: str) -> None:
+    """Make this process a quiet, single-threaded one that dies with its parent."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+    nowhere = os.open(os.devnull, os.O_WRONLY)  # libraries chatter; what matters comes back through the pipe
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    import torch
+
+    torch.set_num_threads(1)
+    with contextlib.suppress(RuntimeError):
+        torch.set_num_interop_threads(1)
+
+
+def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
+    missing = [modality for modality in needed(task) if not toolbox.ready(modality)]
+    if not missing:
+        return
+    pipe.send(("limit", LOAD_LIMIT_S))
+    _limit_memory(None)
+    for modality in missing:
+        toolbox.get(modality)
+    if toolbox.recipe.device == "cpu":  # CUDA reserves address space by the terabyte
+        _limit_memory(MEMORY_BYTES)
+
+
+def _limit_memory(extra_bytes: int | None) -> None:
+    """Allow this process so much data on top of what it holds now (Linux), or lift the limit."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if extra_bytes is None:
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        return
+    status = Path("/proc/self/status").read_text().splitlines()
+    held = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
+    resource.setrlimit(resource.RLIMIT_DATA, (held + extra_bytes, hard))
+
+
+def limit_s(task: Task) -> float:
+    """Return how long a task may take: by the duration that its file can really have, not the one it declares."""
+    if not isinstance(task, MediaTask):
+        return BASE_LIMIT_S + TEXT_LIMIT_S * len(task.texts)
+    try:
+        duration_s = probe.plausible_duration_s(probe.probe(task.path).duration_s, probe.check_file(task.path))
+    except probe.MediaError:
+        return BASE_LIMIT_S
+    ends = [duration_s if s.end_s is None else min(s.end_s, duration_s) for s in task.segments]
+    first_s = min(segment.anchor for segment in task.segments) * ANCHOR_S
+    return BASE_LIMIT_S + LIMIT_PER_SECOND * max(max(ends) - first_s, 0.0)
