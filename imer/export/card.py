@@ -12,6 +12,7 @@ from typing import Any
 
 from imer._version import __version__
 from imer.core.types import FeatureSpec
+from imer.core.types import FeatureSpec
 
 _CARD_METRICS = {
     "wa": "WA (overall accuracy)",
@@ -93,11 +94,11 @@ def _and(names: Sequence[str]) -> str:
 
 def _front_matter(facts: CardFacts) -> str:
     task = {"type": "emotion-recognition", "name": f"{facts.label} ({facts.task})"}
-    dataset = {"type": "private", "name": f"feature store {facts.data_sha256[:12]}"}
-    results = [
+    store = f"feature store {facts.data_sha256[:12]}"
+    results: list[dict[str, Any]] = [
         {
             "task": task,
-            "dataset": {**dataset, "split": split},
+            "dataset": {"type": "private", "name": store, "split": split},
             "metrics": [
                 {"type": key, "name": _CARD_METRICS[key], "value": round(value, 6)}
                 for key, value in metrics.items()
