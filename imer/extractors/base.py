@@ -74,7 +74,9 @@ def finite(values_TD: np.ndarray, extractor: str) -> Extracted:
         return Extracted(Verdict.too_short, message=f"{extractor} gave no frame.")
     if not np.isfinite(values).all():
         share = 1.0 - float(np.isfinite(values).mean())
-        return Extracted(Verdict.non_finite, None, f"{extractor} gave NaN or infinite values ({share:.0%}).", "E-NONFINITE")
+        return Extracted(
+            Verdict.non_finite, None, f"{extractor} gave NaN or infinite values ({share:.0%}).", "E-NONFINITE"
+        )
     return Extracted(Verdict.ok, values)
 
 

@@ -56,7 +56,9 @@ class Engine(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]: ...
 
@@ -163,8 +165,8 @@ class LocalEngine:
         ImerError
             A worker says that its models cannot be loaded, or workers die before they have done anything.
         """
-        for task in tasks:
-            (self._texts if isinstance(task, TextTask) else self._media).append(task)
+        self._texts.extend(task for task in tasks if isinstance(task, TextTask))
+        self._media.extend(task for task in tasks if not isinstance(task, TextTask))
         while len(self._workers) < min(self._wanted, len(tasks)):
             self._workers.append(_Worker(self._recipe))
         while True:

@@ -127,4 +127,8 @@ def frame_names() -> list[str]:
 def pooled_names() -> list[str]:
     """Return the names of an utterance's 447 values."""
     shape = [f"{name}_{how}" for how in ("mean", "sd", "range") for name in GEOMETRY]
-    return [*shape, *(f"{name}_mean" for name in frame_names()[len(GEOMETRY) :]), *(f"motion_{c}" for c in cell_names())]
+    return [
+        *shape,
+        *(f"{name}_mean" for name in frame_names()[len(GEOMETRY) :]),
+        *(f"motion_{c}" for c in cell_names()),
+    ]

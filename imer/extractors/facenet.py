@@ -209,5 +209,7 @@ def downloaded_weights() -> Path:
                     file.write(block)
     except requests.RequestException as error:
         reason = type(error).__name__
-        raise MissingDependency(f"The face weights cannot be downloaded from {RELEASE_URL} ({reason}); {advice}.") from error
+        raise MissingDependency(
+            f"The face weights cannot be downloaded from {RELEASE_URL} ({reason}); {advice}."
+        ) from error
     return path

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 import types
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from importlib.util import find_spec
@@ -117,14 +117,20 @@ def _stand_ins() -> Iterator[None]:
     _purge()
     modules = {
         name: types.ModuleType(name)
-        for name in (_NAME, f"{_NAME}.transforms", f"{_NAME}.transforms.functional", f"{_NAME}.ops", f"{_NAME}.ops.boxes")
+        for name in (
+            _NAME,
+            f"{_NAME}.transforms",
+            f"{_NAME}.transforms.functional",
+            f"{_NAME}.ops",
+            f"{_NAME}.ops.boxes",
+        )
     }
     for name, module in modules.items():
         parent, _, child = name.rpartition(".")
         if parent:
             setattr(modules[parent], child, module)
-    setattr(modules[f"{_NAME}.transforms.functional"], "to_tensor", to_tensor)
-    setattr(modules[f"{_NAME}.ops.boxes"], "batched_nms", batched_nms)
+    modules[f"{_NAME}.transforms.functional"].__dict__["to_tensor"] = to_tensor
+    modules[f"{_NAME}.ops.boxes"].__dict__["batched_nms"] = batched_nms
     sys.modules.update(modules)
     try:
         yield

@@ -1,15 +1,15 @@
 """Find the faces in the frames of a clip.
 
-Detection is facenet-pytorch's MTCNN on frames scaled to a short side of 180 pixels (a twelfth of the cost of the
-library's defaults at 640×360); boxes and landmarks come back in pixels of the full-size frame. Frames go through the network in batches of
-16 of the same utterance only, so that no other clip can change a result.
+Detection is facenet-pytorch's MTCNN on frames scaled to a short side of 180 pixels (a ninth of the cost of the
+library's defaults at 640×360); boxes and landmarks come back in pixels of the full-size frame. Frames go through the
+network in batches of 16 of the same utterance only, so that no other clip can change a result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -49,7 +49,7 @@ class Face:
 class FaceDetector:
     """MTCNN for batches of equally sized RGB frames."""
 
-    config = {
+    config: ClassVar[dict[str, Any]] = {
         "detector": "MTCNN",
         "short_side": DETECTION_SHORT_SIDE,
         "min_face": MIN_FACE,
@@ -61,9 +61,11 @@ class FaceDetector:
         import torch
 
         self._torch = torch
-        self._network: Any = facenet_pytorch().MTCNN(
-            min_face_size=MIN_FACE, factor=PYRAMID_FACTOR, keep_all=True, device=torch.device(device)
-        ).eval()
+        self._network: Any = (
+            facenet_pytorch()
+            .MTCNN(min_face_size=MIN_FACE, factor=PYRAMID_FACTOR, keep_all=True, device=torch.device(device))
+            .eval()
+        )
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of each uint8 RGB frame [H, W, 3]; all frames have one size."""

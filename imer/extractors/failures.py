@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def failure_limit(text: str | None, n_cells: int) -> int | None:
         value = float(number)
     except ValueError:
         value = -1.0
-    if not 0 <= value or (text.endswith("%") and value > 100) or (not text.endswith("%") and value != int(value)):
+    is_share = text.endswith("%")
+    if not math.isfinite(value) or value < 0 or (value > 100 if is_share else value != int(value)):
         raise UsageError(f"--max-failures takes a number such as 5, or a share such as 2%; found {text!r}.")
-    return int(value * n_cells / 100) if text.endswith("%") else int(value)
+    return int(value * n_cells / 100) if is_share else int(value)

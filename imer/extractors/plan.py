@@ -106,7 +106,9 @@ def _grouped(segments: list[Segment]) -> list[list[Segment]]:
     groups: list[list[Segment]] = []
     open_groups: list[list[Segment]] = []
     for segment in sorted(segments, key=lambda s: (s.start_s, s.end_s is None, s.end_s or 0.0)):
-        open_groups = [group for group in open_groups if group[0].anchor == segment.anchor and len(group) < MAX_SEGMENTS]
+        open_groups = [
+            group for group in open_groups if group[0].anchor == segment.anchor and len(group) < MAX_SEGMENTS
+        ]
         for group in open_groups:
             running = [s for s in group if s.end_s is None or s.end_s > segment.start_s]
             if len(running) < MAX_OVERLAP and all(s.end_s is not None for s in [*running, segment]):

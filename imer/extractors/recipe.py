@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from typing import Any
 
-from imer.core.errors import UsageError, listed
+from imer.core.errors import MissingDependency, UsageError, listed
 from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
 
@@ -66,17 +67,19 @@ def chosen_device(device: str) -> str:
     MissingDependency
         CUDA was asked for and there is none.
     """
-    from imer.core.errors import MissingDependency
-
     if device == "cpu":
         return device
     if device != "auto" and device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
         raise UsageError(f"There is no device {device!r}; expected auto, cpu, cuda or cuda:<index>.")
+    if device == "auto" and version("torch").endswith("+cpu"):
+        return "cpu"  # known without importing torch, which takes seconds
     import torch
 
     available = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if available else "cpu"
     if not available:
-        raise MissingDependency(f"--device {device} was asked for, but this torch sees no CUDA device; use --device cpu.")
+        raise MissingDependency(
+            f"--device {device} was asked for, but this torch sees no CUDA device; use --device cpu."
+        )
     return device

@@ -153,15 +153,14 @@ class _Job:
         """Say what there is to do; nothing is written."""
         if self.settings.resume and self.staging.folder.is_dir():
             self.staging.start(resume=True, notice=self.notice)
-        tasks = self._tasks()
-        return self._summary(tasks, reused=self._n_cells - sum(len(task.cells) for task in tasks))
+        return self._summary(self._tasks(), self._n_reusable())
 
     def run(self, workers: int) -> ExtractSummary:
         """Do what is left to do, pack it, and clear up."""
         limit = failure_limit(self.settings.max_failures, self._n_cells)
         found = self.staging.start(resume=self.settings.resume, notice=self.notice)
         tasks = self._tasks()
-        reused = self._n_cells - sum(len(task.cells) for task in tasks)
+        reused = self._n_reusable()
         if found:
             self.notice(f"continuing {self.staging.folder}: {reused} of {self._n_cells} items are done already.")
         try:
@@ -187,6 +186,10 @@ class _Job:
     @property
     def _n_cells(self) -> int:
         return len(self.utterances) * len(self.specs)
+
+    def _n_reusable(self) -> int:
+        rows = range(len(self.utterances))
+        return sum(not self._is_open(row, modality) for row in rows for modality in self.specs)
 
     def _tasks(self) -> list[Task]:
         return plan_tasks(self.utterances, self.specs, self._is_open)

@@ -84,7 +84,9 @@ class SentenceModel:
 
         logging.disable_progress_bar()
         logging.set_verbosity_error()
-        self._model = SentenceTransformer(str(self.folder), device=device, local_files_only=True, trust_remote_code=False)
+        self._model = SentenceTransformer(
+            str(self.folder), device=device, local_files_only=True, trust_remote_code=False
+        )
         self._model.eval()
 
     def _encoded(self, text: str) -> np.ndarray:

@@ -183,7 +183,9 @@ class Staging:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _laid_out(pending: Iterable[tuple[StagedCell, np.ndarray | None]]) -> tuple[list[StagedCell], dict[str, np.ndarray]]:
+def _laid_out(
+    pending: Iterable[tuple[StagedCell, np.ndarray | None]],
+) -> tuple[list[StagedCell], dict[str, np.ndarray]]:
     """Join the values of each modality, and note where each cell's begin."""
     cells: list[StagedCell] = []
     parts: dict[str, list[np.ndarray]] = {}

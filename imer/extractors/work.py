@@ -64,25 +64,27 @@ def do_task(task: Task, toolbox: Toolbox) -> tuple[list[CellResult], dict[str, f
     started = time.perf_counter()
     if isinstance(task, TextTask):
         extractor = toolbox.get("text")
-        results = [(row, clock.timed("text", lambda t=text: _guarded(extractor.extract, t))) for row, text in
-                   zip(task.rows, task.texts, strict=True)]  # fmt: skip
+        pairs = zip(task.rows, task.texts, strict=True)
+        results = [(row, clock.timed("text", _guarded, extractor.extract, text)) for row, text in pairs]
         each_s = (time.perf_counter() - started) / max(len(results), 1)
         return [CellResult(row, "text", result, elapsed_s=each_s) for row, result in results], clock.seconds
     cells = _do_media(task, toolbox, clock)
     elapsed_s = time.perf_counter() - started
     clock.seconds["decode"] = elapsed_s - sum(clock.seconds.values())
     share_s = elapsed_s / max(len(task.segments), 1)
-    return [CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in cells], clock.seconds
+    return [
+        CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in cells
+    ], clock.seconds
 
 
 class _StageClock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def timed(self, stage: str, work: Callable[[], Any]) -> Any:
+    def timed(self, stage: str, work: Callable[..., Any], *given: Any) -> Any:
         started = time.perf_counter()
         try:
-            return work()
+            return work(*given)
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
@@ -135,7 +137,7 @@ def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tup
                 result = Extracted(Verdict.no_stream, message=f"{task.path} has no {kind} stream.")
             elif kind == "audio":
                 wave = waves.pop(index, Waveform()).finish()
-                result = clock.timed("audio", lambda w=wave: heard(w, toolbox.get("audio").extract))
+                result = clock.timed("audio", heard, wave, toolbox.get("audio").extract)
             else:
                 result = faces.finish(index)
             cells.extend((row, modality, result) for row in rows[index])
@@ -165,7 +167,7 @@ class _FaceSessions:
             session.add(sight.picture)
             return Extracted(Verdict.ok)
 
-        outcome = self._clock.timed("visual", lambda: _guarded(add))
+        outcome = self._clock.timed("visual", _guarded, add)
         if outcome.verdict is not Verdict.ok:
             del self._open[sight.segment]
             self._done[sight.segment] = outcome
@@ -174,7 +176,7 @@ class _FaceSessions:
         if index in self._done:
             return self._done[index]
         session = self._open.pop(index, None) or self._extractor.begin()
-        return self._clock.timed("visual", lambda: _guarded(session.finish))
+        return self._clock.timed("visual", _guarded, session.finish)
 
 
 def heard(waveform: np.ndarray, extract: Callable[[np.ndarray], Extracted]) -> Extracted:

@@ -30,7 +30,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """Work until the parent says stop or is gone."""
-    _settle(recipe.device)
+    _settle()
     toolbox = Toolbox(recipe)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (task := pipe.recv()) is not None:
@@ -40,14 +40,16 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
                 pipe.send(("fatal", type(error).__name__, str(error)))
                 return
             except Exception as error:  # noqa: BLE001 - a model that cannot be loaded fails in its own library's way
-                pipe.send(("fatal", "MissingDependency", f"A model cannot be loaded ({type(error).__name__}: {error})."))
+                pipe.send(
+                    ("fatal", "MissingDependency", f"A model cannot be loaded ({type(error).__name__}: {error}).")
+                )
                 return
             pipe.send(("limit", BASE_LIMIT_S))
             pipe.send(("limit", limit_s(task)))
             pipe.send(("done", *do_task(task, toolbox)))
 
 
-def _settle(device: str) -> None:
+def _settle() -> None:
     """Make this process a quiet, single-threaded one that dies with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -57,11 +59,6 @@ def _settle(device: str) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)  # libraries chatter; what matters comes back through the pipe
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    import torch
-
-    torch.set_num_threads(1)
-    with contextlib.suppress(RuntimeError):
-        torch.set_num_interop_threads(1)
 
 
 def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
@@ -72,6 +69,8 @@ def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
     _limit_memory(None)
     for modality in missing:
         toolbox.get(modality)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)  # the environment says so too, but a library may have changed it
     if toolbox.recipe.device == "cpu":  # CUDA reserves address space by the terabyte
         _limit_memory(MEMORY_BYTES)
 

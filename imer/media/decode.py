@@ -149,7 +149,7 @@ class ClipReader:
     ) -> Iterator[Sound | Sight]:
         origin_s = (container.start_time or 0) / av.time_base
         for stream in wanted:
-            stream.thread_type = "NONE"
+            stream.codec_context.thread_type = "NONE"
         if seek:
             anchor_s = min(segment.anchor for segment in self.segments) * ANCHOR_S
             try:
@@ -206,7 +206,8 @@ class ClipReader:
                 state.broken += packet.size > 0
                 continue
             for frame in frames:
-                yield kind, frame
+                if isinstance(frame, av.AudioFrame | av.VideoFrame):
+                    yield kind, frame
 
     def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
         rate_hz = frame.sample_rate
