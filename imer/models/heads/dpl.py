@@ -6,8 +6,6 @@ cosines instead. Modalities are not mixed before the cosines either; each branch
 
 from __future__ import annotations
 
-from math import isnan
-
 import torch
 from torch import Tensor, nn
 
@@ -67,42 +65,64 @@ class DPLHead(nn.Module):
         self.undecayed = frozenset(plain)
 
     def _value_range(self) -> tuple[float, float]:
-        """The lowest and highest bin in the label's own units; NaN in the settings stands for the training labels'."""
+        """The lowest and highest bin in the label's own units: the settings', or the training labels'."""
         low, high = self.spec.target_range
-        low = low if isnan(self.settings.bin_low) else self.settings.bin_low
-        high = high if isnan(self.settings.bin_high) else self.settings.bin_high
+        low = low if self.settings.bin_low is None else self.settings.bin_low
+        high = high if self.settings.bin_high is None else self.settings.bin_high
         return low, high
 
     def _blocks(self, branches: Tensor, observed: Tensor) -> dict[str, Tensor]:
-        """Return the features of every block: branches [M, ..., H] (or [1, ..., H] with `fused`)."""
-        if self.settings.attach == "concatenated":
-            kept = [torch.where(o.unsqueeze(-1), x, 0.0) for o, x in zip(observed.unbind(-1), branches, strict=True)]
-            blocks = {FUSED: torch.cat(kept, -1)}
+        """Return the features of every block: branches [M, ..., H] (or [1, ..., H] with `fused`).
+
+        Slots that have no vote are set to zero first, so that nothing in them, even NaN, passes a refiner.
+        """
+        if self.settings.attach == "fused":
+            kept = [branches[0]]
         else:
-            blocks = dict(zip(self.prototypes.blocks, branches, strict=True))
-        return {b: self.refiners[b](x) if b in self.refiners else x for b, x in blocks.items()}
+            read = observed.any(-1, keepdim=True) if self.settings.absent == "trainable" else observed
+            read = read.expand_as(observed)
+            kept = [torch.where(o.unsqueeze(-1), x, 0.0) for o, x in zip(read.unbind(-1), branches, strict=True)]
+        if self.settings.attach == "concatenated":
+            kept = [torch.cat(kept, -1)]
+        blocks = dict(zip(self.prototypes.blocks, kept, strict=True))
+        for block, refiner in self.refiners.items():
+            raw = blocks[block]
+            blocks[block] = torch.where((raw != 0).any(-1, keepdim=True), refiner(raw), 0.0)  # no vector stays none
+        return blocks
 
     def forward(self, given: HeadInput) -> HeadOutput:
         """Answer with logits s·z, or with the standardised value; where nothing is observed, the same for all."""
         blocks = self._blocks(given.branches_MBUH, given.observed_BUM)
         compared = self.prototypes(blocks, given.observed_BUM, given.weight_BUM)
-        return HeadOutput(
-            answer_BUC=self.readout.answer(compared.cosine_K, compared.case),
-            fused_BUH=torch.cat(list(blocks.values()), -1),
-            extra={
-                "cosine_BUK": compared.cosine_K,
-                "block_cosine_BUMK": compared.block_cosine_BK,
-                "case_BU": compared.case,
-            },
-        )
+        late_BUC = self._late(given)
+        extra = {
+            "cosine_BUK": compared.cosine_K,
+            "block_cosine_BUMK": compared.block_cosine_BK,
+            "case_BU": compared.case,
+        }
+        if late_BUC is not None:
+            extra["late_BUC"] = late_BUC
+        fused_BUH = torch.cat(list(blocks.values()), -1)
+        return HeadOutput(self.readout.answer(compared, late_BUC), fused_BUH, extra)
+
+    def _late(self, given: HeadInput) -> Tensor | None:
+        """Return the weighted mean of the branches' own answers, where the settings ask for it."""
+        if not self.settings.late_fusion:
+            return None
+        share_BUM = given.weight_BUM / given.weight_BUM.sum(-1, keepdim=True).clamp(min=1e-6)
+        share_MBU1 = share_BUM.permute(2, 0, 1).unsqueeze(-1)
+        return torch.where(share_MBU1 > 0, given.branch_answers_MBUC * share_MBU1, 0.0).sum(0)
 
     def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
         """Return the loss terms: `joint`, with bins `bins`, and where switched on `contrast` and `offsets`."""
-        compared = Comparison(output.extra["cosine_BUK"], output.extra["block_cosine_BUMK"], output.extra["case_BU"])
+        extra = output.extra
+        compared = Comparison(extra["cosine_BUK"], extra["block_cosine_BUMK"], extra["case_BU"])
         counted_BU = counted_BU & (compared.case > 0)
         if self.training:
             self.prototypes.count(compared.case, counted_BU)
-        terms = self.readout.losses(compared, target_BU, counted_BU, self.class_weight_C, self.settings.label_smoothing)
+        terms = self.readout.losses(
+            compared, output.answer_BUC, target_BU, counted_BU, self.class_weight_C, extra.get("late_BUC")
+        )
         if self._contrasts():
             terms["contrast"] = self.settings.contrast_weight * self.contrast()
         if self.settings.delta_penalty > 0 and self.prototypes.prototypes.offset:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import isnan, nan
 
 from imer.core.errors import UsageError, did_you_mean
+from imer.models.losses import REGRESSION_LOSSES
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "sharing": ("delta", "full", "shared", "additive", "cardinality"),
@@ -17,7 +17,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "learn_scale": ("regression", "always", "never"),
     "contrast_scope": ("intra_modality", "all", "none"),
     "decoder": ("bins", "axis"),
-    "value_loss": ("mse", "l1"),
+    "regression_loss": REGRESSION_LOSSES,
     "coordinator": ("logit_weight", "off"),
     "unseen": ("shared_fallback", "own", "error"),
 }
@@ -39,13 +39,15 @@ class DPLSettings:
     scale             s of softmax(s·z); learnable within scale_low … scale_high where `learn_scale` says so
     margin_complete, margin_single   angular margin with all modalities observed and with one; linear between;
                       classification only
-    scales, margins   the same for single cases by name, such as "audio = 0.3, audio+text = 0.15"
+    scales, margins   the same for single cases by name, such as ["audio=0.3", "audio+text=0.15"]
     contrast_weight   weight of the contrastive loss among prototypes; contrast_scope says which meet which
     decoder           regression by `bins` (expectation over ordered classes) or one `axis` per case and modality
-    bin_low, bin_high lowest and highest bin in the label's own units; NaN: the training labels' extremes
+    bin_low, bin_high lowest and highest bin in the label's own units; None: the training labels' extremes
+    regression_loss   mse, l1 or huber, on standardised values
     bin_loss_weight   weight of the two-hot cross-entropy beside the loss on the value
     coordinator       `logit_weight`: the coordinator's weights mix the cosines; `off`: every modality counts alike
     refine            a residual layer h + Dropout(ReLU(Linear h)) of its own for every modality before the cosine
+    late_fusion       how much of the weighted mean of the branches' own answers joins the answer (published: 0)
     dropout           of the residual layer, share of its units
     label_smoothing   share of the target spread over all classes
     zero_as_missing   treat an observed feature vector of zeros as missing
@@ -66,21 +68,22 @@ class DPLSettings:
     learn_scale: str = "regression"
     scale_low: float = 4.0
     scale_high: float = 64.0
-    scales: str = ""
+    scales: tuple[str, ...] = ()
     margin_complete: float = 0.10
     margin_single: float = 0.20
-    margins: str = ""
+    margins: tuple[str, ...] = ()
     contrast_weight: float = 0.1
     contrast_scope: str = "intra_modality"
     contrast_temperature: float = 1.0
     decoder: str = "bins"
     bins: int = 7
-    bin_low: float = nan
-    bin_high: float = nan
-    value_loss: str = "mse"
+    bin_low: float | None = None
+    bin_high: float | None = None
+    regression_loss: str = "mse"
     bin_loss_weight: float = 1.0
     coordinator: str = "logit_weight"
     refine: bool = True
+    late_fusion: float = 0.0
     dropout: float = 0.3
     label_smoothing: float = 0.0
     zero_as_missing: bool = True
@@ -101,7 +104,7 @@ class DPLSettings:
             )
         self._refuse_below_zero(
             "delta_penalty", "contrast_weight", "bin_loss_weight", "margin_complete", "margin_single",
-            "dropout", "label_smoothing", "class_mean_pull", "unseen_minimum",
+            "late_fusion", "dropout", "label_smoothing", "class_mean_pull", "unseen_minimum",
         )  # fmt: skip
         for case, value in {"": self.scale, **by_case("dpl.scales", self.scales)}.items():
             if not self.scale_low <= value <= self.scale_high:
@@ -113,7 +116,7 @@ class DPLSettings:
         for name in ("contrast_temperature", "learning_rate_factor"):
             if not getattr(self, name) > 0:
                 raise UsageError(f"The setting dpl.{name} must be above 0, but is {getattr(self, name)!r}.")
-        if not isnan(self.bin_low) and not isnan(self.bin_high) and not self.bin_high > self.bin_low:
+        if self.bin_low is not None and self.bin_high is not None and not self.bin_high > self.bin_low:
             raise UsageError(f"dpl.bin_high must lie above dpl.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
 
     def _refuse_below_zero(self, *names: str) -> None:
@@ -122,23 +125,21 @@ class DPLSettings:
                 raise UsageError(f"The setting dpl.{name} must not be below 0, but is {getattr(self, name)!r}.")
 
 
-def by_case(setting: str, text: str) -> dict[str, float]:
-    """Read values of single cases, such as "audio = 0.3, audio+text = 0.15".
+def by_case(setting: str, parts: Iterable[str]) -> dict[str, float]:
+    """Read values of single cases.
 
-    Raises UsageError for anything else.
+    Raises UsageError for anything that is not a case, '=' and a number.
 
-    >>> by_case("dpl.margins", "audio = 0.3, audio+text = 0.15")
+    >>> by_case("dpl.margins", ["audio=0.3", "audio+text=0.15"])
     {'audio': 0.3, 'audio+text': 0.15}
     """
     values = {}
-    for part in (p.strip() for p in text.split(",") if p.strip()):
-        name, equals, number = part.partition("=")
+    for part in parts:
+        name, _, number = part.partition("=")
         try:
             values[name.strip()] = float(number)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise UsageError(f"The setting {setting} reads like 'audio = 0.3, audio+text = 0.15', but holds {part!r}.")
+        except ValueError as error:
+            raise UsageError(f"The setting {setting} holds entries such as 'audio+text=0.15', not {part!r}.") from error
     return values
 
 

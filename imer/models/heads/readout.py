@@ -12,19 +12,13 @@ from math import log
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from imer.models.heads.cases import CaseTable
 from imer.models.heads.decoupled import Comparison
 from imer.models.heads.dpl_settings import DPLSettings, by_case
 from imer.models.heads.margins import margin_logits
 from imer.models.heads.ordinal import OrdinalBins
-
-
-def mean_over(value: Tensor, used: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Return the mean over the used entries, each counted by its weight; 0 where there are none."""
-    count = used.to(value.dtype) if weight is None else torch.where(used, weight.to(value.dtype), 0.0)
-    return (torch.where(used, value, 0.0) * count).sum() / count.sum().clamp(min=1e-12)
+from imer.models.losses import cross_entropy, masked_mean, regression_loss
 
 
 class Readout(nn.Module):
@@ -71,43 +65,50 @@ class Readout(nn.Module):
         low, high = self.settings.scale_low, self.settings.scale_high
         return low * torch.exp(torch.sigmoid(self.scale_place_C.float()) * log(high / low))
 
-    def answer(self, cosine_K: Tensor, case: Tensor) -> Tensor:
-        """Return logits [..., C], or the value [..., 1] in the units of the targets."""
-        if self.axis:
-            return self.reach * cosine_K + self.bias_C[case].unsqueeze(-1)
-        logits = self.scale_C()[case].unsqueeze(-1) * cosine_K
-        return logits if self.bins is None else self.bins.expectation(logits.softmax(-1)).unsqueeze(-1)
+    def answer(self, compared: Comparison, late: Tensor | None = None) -> Tensor:
+        """Return logits [..., C], or the value [..., 1] in the units of the targets.
+
+        late  mean of the branches' own answers [..., C]: added to logits, averaged with values, in the proportion
+              `late_fusion` to 1
+        """
+        share = self.settings.late_fusion if late is not None else 0.0
+        if self.task == "classification":
+            logits = self._scaled(compared)
+            return logits if late is None else logits + share * late
+        if self.bins is None:
+            value = self.reach * compared.cosine_K + self.bias_C[compared.case].unsqueeze(-1)
+        else:
+            value = self.bins.expectation(self._scaled(compared).softmax(-1)).unsqueeze(-1)
+        return value if late is None else (value + share * late) / (1 + share)
+
+    def _scaled(self, compared: Comparison) -> Tensor:
+        return self.scale_C()[compared.case].unsqueeze(-1) * compared.cosine_K
 
     def losses(
         self,
-        output: Comparison,
+        compared: Comparison,
+        answer: Tensor,
         target: Tensor,
-        used: Tensor,
-        class_weight: Tensor | None = None,
-        label_smoothing: float = 0.0,
+        counted: Tensor,
+        class_weights: Tensor | None = None,
+        late: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms of the fused prediction's loss.
 
-        target  int64 class or float value [...]; read only where `used`, bool [...]
+        answer   what `answer` returned
+        target   int64 class or float value [...]; read only where `counted`, bool [...]
         """
-        used = used & (output.case > 0)
-        target = torch.where(used, target, 0)
         if self.task == "classification":
-            return {"joint": self._class_loss(output, target, used, class_weight, label_smoothing)}
-        value = self.answer(output.cosine_K, output.case).squeeze(-1)
-        distance = functional.mse_loss if self.settings.value_loss == "mse" else functional.l1_loss
-        terms = {"joint": mean_over(distance(value, target.float(), reduction="none"), used)}
+            target = torch.where(counted, target, 0)
+            scale, margin = self.scale_C()[compared.case], self.margin_C[compared.case]
+            logits = margin_logits(compared.cosine_K, target, scale, margin)
+            if late is not None:
+                logits = logits + self.settings.late_fusion * late
+            smoothing = self.settings.label_smoothing
+            return {"joint": cross_entropy(logits, target, counted, class_weights=class_weights, smoothing=smoothing)}
+        terms = {"joint": regression_loss(answer, target, counted, self.settings.regression_loss)}
         if self.bins is not None and self.settings.bin_loss_weight > 0:
-            log_p = (self.scale_C()[output.case].unsqueeze(-1) * output.cosine_K).log_softmax(-1)
-            entropy = -(self.bins.two_hot(target) * log_p).sum(-1)
-            terms["bins"] = self.settings.bin_loss_weight * mean_over(entropy, used)
+            two_hot = self.bins.two_hot(torch.where(counted, target, 0.0))
+            entropy = -(two_hot * self._scaled(compared).log_softmax(-1)).sum(-1)
+            terms["bins"] = self.settings.bin_loss_weight * masked_mean(entropy, counted)
         return terms
-
-    def _class_loss(
-        self, output: Comparison, target: Tensor, used: Tensor, class_weight: Tensor | None, label_smoothing: float
-    ) -> Tensor:
-        scale, margin = self.scale_C()[output.case], self.margin_C[output.case]
-        log_p = margin_logits(output.cosine_K, target, scale, margin).log_softmax(-1)
-        entropy = -log_p.gather(-1, target.unsqueeze(-1)).squeeze(-1)
-        entropy = (1 - label_smoothing) * entropy - label_smoothing * log_p.mean(-1)
-        return mean_over(entropy, used, None if class_weight is None else class_weight[target])

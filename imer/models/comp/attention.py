@@ -1,0 +1,57 @@
+"""Attention over the utterances of a dialogue, within each modality (the MSA of ComP eq. 4), pre-norm."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from imer.models.comp.positions import rotate
+from imer.models.comp.settings import CompSettings
+from imer.models.comp.stacked import StackedLinear, StackedMLP, StackedNorm
+
+
+class AttentionLayer(nn.Module):
+    """x + attention(norm x), then x + MLP(norm x), on [M, B, U, H]."""
+
+    def __init__(self, n_modalities: int, settings: CompSettings) -> None:
+        super().__init__()
+        width = settings.hidden
+        self.heads, self.rotary = settings.heads, settings.positions == "rotary"
+        self.norm_attention = StackedNorm(n_modalities, width)
+        self.query_key_value = StackedLinear(n_modalities, width, 3 * width)
+        self.out = StackedLinear(n_modalities, width, width)
+        self.norm_mlp = StackedNorm(n_modalities, width)
+        self.mlp = StackedMLP(n_modalities, width, round(width * settings.feed_forward), width, settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
+        """allowed_MBQK: which rows each row may read, [M, B, 1 or U, U]."""
+        x_MBUH = x_MBUH + self.dropout(self._attend(self.norm_attention(x_MBUH), allowed_MBQK))
+        return x_MBUH + self.dropout(self.mlp(self.norm_mlp(x_MBUH)))
+
+    def _attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
+        m, b, u, h = x_MBUH.shape
+        split = self.query_key_value(x_MBUH).view(m, b, u, 3, self.heads, h // self.heads)
+        query, key, value = split.permute(3, 0, 1, 4, 2, 5)  # each [M, B, heads, U, H / heads]
+        if self.rotary:
+            query, key = rotate(query), rotate(key)
+        allowed = allowed_MBQK.unsqueeze(2)
+        score = (query @ key.transpose(-1, -2)) / math.sqrt(h // self.heads)
+        # A large finite number instead of −∞: a row that may read nothing stays finite, also in its gradient, …
+        share = score.masked_fill(~allowed, torch.finfo(score.dtype).min).softmax(dim=-1)
+        read = (share @ value).transpose(2, 3).reshape(m, b, u, h)
+        # … and gets exactly nothing here.
+        any_MBQ1 = allowed_MBQK.any(dim=-1).unsqueeze(-1)
+        return torch.where(any_MBQ1, self.out(read), 0.0)
+
+
+def readable(observed_MBU: Tensor, valid_BU: Tensor, *, keys: str, causal: bool) -> Tensor:
+    """Return which rows may be read: [M, B, 1 or U, U]."""
+    key_MBU = observed_MBU if keys == "available" else valid_BU.expand_as(observed_MBU)
+    allowed = key_MBU.unsqueeze(2)
+    if causal:
+        place = torch.arange(valid_BU.shape[1], device=valid_BU.device)
+        allowed = allowed & (place[None, :] <= place[:, None])
+    return allowed

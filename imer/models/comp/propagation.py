@@ -1,0 +1,42 @@
+"""Knowledge propagation (ComP eq. 3–5): take the others' prompts in, let the dialogue speak, give prompts back.
+
+New layers start as the identity, and prompts with no say: the second stage starts at exactly the function that the
+first one ended with.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from imer.models.comp.attention import AttentionLayer
+from imer.models.comp.settings import CompSettings
+from imer.models.comp.stacked import StackedLinear
+
+
+class PropagationBlock(nn.Module):
+    """One block: fuse → attention layers → project back. The last block gives no prompts back."""
+
+    def __init__(self, n_modalities: int, settings: CompSettings, *, last: bool) -> None:
+        super().__init__()
+        width, received = settings.hidden, (n_modalities - 1) * settings.prompt_width
+        self.layers = nn.ModuleList(AttentionLayer(n_modalities, settings) for _ in range(settings.layers))
+        self.fuse_own = StackedLinear(n_modalities, width, width).start_at_identity()
+        self.fuse_prompts = (
+            StackedLinear(n_modalities, received, width, bias=False).start_at_zero() if settings.prompts else None
+        )
+        self.out = StackedLinear(n_modalities, width, width).start_at_identity()
+        self.back = StackedLinear(n_modalities, width, received) if settings.prompts and not last else None
+
+    def attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
+        """The layers alone: what the block is in the first stage."""
+        for layer in self.layers:
+            x_MBUH = layer(x_MBUH, allowed_MBQK)
+        return x_MBUH
+
+    def forward(self, x_MBUH: Tensor, received: Tensor | None, allowed_MBQK: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the new branches [M, B, U, H] and the updated prompts [M, B, U, (M−1)·p] for the next block."""
+        fused = self.fuse_own(x_MBUH)
+        if self.fuse_prompts is not None and received is not None:
+            fused = fused + self.fuse_prompts(received)
+        read = self.attend(fused, allowed_MBQK)
+        return self.out(read), None if self.back is None else self.back(read)

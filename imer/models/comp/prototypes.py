@@ -1,0 +1,84 @@
+"""Prototypes: a small bank of learned vectors per modality that prompts are mixed from (ComP eq. 6–7).
+
+The papers' prototypes are compressed from the instances of the batch, so that a prediction depends on its
+batch-mates. The bank takes their place: it is global over the training set and does not see the batch.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imer.models.comp.regulator import InstanceWeights, regulated_product
+from imer.models.comp.settings import CompSettings
+
+COSINE_EPS = 1e-6
+SHARPNESS_START, SHARPNESS_LIMITS = 10.0, (1.0, 50.0)  # of the softmax over cosine similarities
+BANK_SD = 0.5
+KMEANS_ITERATIONS = 20
+
+
+class Prototypes(nn.Module):
+    """K^u: [M, c, H]; with `prototypes = dialogue` plus what the dialogue's own available rows say."""
+
+    def __init__(self, n_modalities: int, settings: CompSettings) -> None:
+        super().__init__()
+        self.bank = nn.Parameter(torch.randn(n_modalities, settings.n_prototypes, settings.hidden) * BANK_SD)
+        self.pooled = settings.prototypes == "dialogue"
+        if self.pooled:
+            self.pool_query = nn.Parameter(torch.randn_like(self.bank) * BANK_SD)
+            self.pool_gain = nn.Parameter(torch.zeros(n_modalities, 1, 1, 1))
+
+    def forward(self, branches_MBUH: Tensor, observed_MBU: Tensor) -> Tensor:
+        """Return the prototypes: [M, 1 or B, c, H]."""
+        bank = self.bank.unsqueeze(1)
+        if not self.pooled:
+            return bank
+        score_MBcU = self.pool_query.unsqueeze(1) @ branches_MBUH.transpose(-1, -2) / math.sqrt(self.bank.shape[-1])
+        here = observed_MBU.unsqueeze(2)
+        share = score_MBcU.masked_fill(~here, torch.finfo(score_MBcU.dtype).min).softmax(dim=-1)
+        pooled = torch.where(here.any(dim=-1, keepdim=True), share @ branches_MBUH, 0.0)
+        return bank + self.pool_gain * pooled
+
+
+    @torch.no_grad()
+    def start_at_means(self, branches_MNH: Tensor, observed_NM: Tensor) -> None:
+        """Set the bank to the k-means of the training set's branches; one with fewer rows than prototypes stays."""
+        for u, rows_NH in enumerate(branches_MNH):
+            here = rows_NH[observed_NM[:, u]]
+            if len(here) >= len(self.bank[u]):
+                self.bank[u] = k_means(here, len(self.bank[u]))
+
+
+def k_means(rows_NH: Tensor, k: int) -> Tensor:
+    """Return k centres [k, H]: Lloyd's iterations from rows spread evenly along the first principal direction."""
+    centred = rows_NH - rows_NH.mean(dim=0)
+    direction = torch.linalg.svd(centred, full_matrices=False).Vh[0]
+    order = (centred @ direction).argsort()
+    centres = rows_NH[order[torch.linspace(0, len(order) - 1, k).long()]].clone()
+    for _ in range(KMEANS_ITERATIONS):
+        nearest_N = torch.cdist(rows_NH, centres).argmin(dim=1)
+        for c in range(k):
+            if bool((members := nearest_N == c).any()):
+                centres[c] = rows_NH[members].mean(dim=0)
+    return centres
+
+
+class Assignment(nn.Module):
+    """S = softmax(sharpness · cos(Z, K)) and the mixture S K, with a sharpness learned per modality."""
+
+    def __init__(self, n_modalities: int) -> None:
+        super().__init__()
+        self.log_sharpness = nn.Parameter(torch.full((n_modalities, 1, 1, 1), math.log(SHARPNESS_START)))
+
+    def forward(self, branches_MBUH: Tensor, prototypes: Tensor, weights: InstanceWeights) -> Tensor:
+        """Return S K, [M, B, U, H]. The gradient that reaches the prototypes is weighted per instance."""
+        unit = functional.normalize(branches_MBUH.float(), dim=-1, eps=COSINE_EPS)
+        unit_prototypes = functional.normalize(prototypes.float(), dim=-1, eps=COSINE_EPS)
+        cosine = regulated_product(unit, unit_prototypes.transpose(-1, -2), weights)
+        sharpness = self.log_sharpness.exp().clamp(*SHARPNESS_LIMITS)
+        share = (sharpness * cosine).softmax(dim=-1)
+        return regulated_product(share, prototypes.float(), weights)
