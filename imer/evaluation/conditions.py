@@ -66,7 +66,9 @@ def parse_rate_grid(text: str) -> list[float]:
                 raise wrong
             n_steps = int((stop - start) / step + 1e-9)
             if n_steps >= MAX_RATES:
-                raise UsageError(f"--missing-rate {text!r} asks for more than {MAX_RATES - 1} rates; use a larger step.")
+                raise UsageError(
+                    f"--missing-rate {text!r} asks for more than {MAX_RATES - 1} rates; use a larger step."
+                )
             rates = [round(start + i * step, 10) for i in range(n_steps + 1)]
         else:
             rates = [float(part) for part in text.split(",")]

@@ -27,6 +27,7 @@ _STYLE = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#e3e3e3", "grid.linewidth": 0.8, "axes.edgecolor": "#777777", "legend.frameon": False,
 }  # fmt: skip
+INTERVAL = "95 % interval over dialogues"
 RATE_AXIS = "realised missing rate (share of hidden modality cells)"
 _UNITS = {"mae": "MAE (label units, lower is better)", "corr": "Corr (Pearson r)", "ccc": "CCC"}
 
@@ -61,16 +62,15 @@ def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], i
     axes.plot(rates, means, color=colour, marker=MARKERS[index % len(MARKERS)], linewidth=1.8, label=label)
 
 
-def curves_png(evaluations: Sequence[tuple[str, Evaluation]]) -> bytes | None:
+def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERVAL) -> bytes | None:
     """Plot the headline metrics over the realised missing rate, one line per named evaluation; None without a curve.
 
-    The band is the 95 % interval over dialogues; the dashed line is the constant baseline of the first evaluation.
+    `band` says what the shaded band is; the dashed line is the constant baseline of the first evaluation.
     """
     shown = [(name, one) for name, one in evaluations if len(one.rate_curve()) > 1]
     if not shown:
         return None
     task = shown[0][1].task
-    shown = [(name, one) for name, one in shown if one.task == task]
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(HEADLINE[task]), squeeze=False)[0]
@@ -78,7 +78,7 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]]) -> bytes | None:
             for index, (name, one) in enumerate(shown):
                 curve = one.rate_curve()
                 _band(axes, [c.realised_rate for c in curve], [c.metrics[metric] for c in curve], index, name)
-            axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label="95 % interval over dialogues")
+            axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=band)
             _baseline_line(axes, shown[0][1], metric)
             axes.set_xlabel(RATE_AXIS)
             axes.set_ylabel(axis_title(metric))
@@ -105,7 +105,7 @@ def _baseline_word(evaluation: Evaluation) -> str:
     return "majority class of training" if evaluation.task == "classification" else "mean training label"
 
 
-def patterns_png(evaluation: Evaluation) -> bytes | None:
+def patterns_png(evaluation: Evaluation, band: str = INTERVAL) -> bytes | None:
     """Plot the headline metrics of every fixed pattern as bars with 95 % intervals; None without patterns."""
     patterns = evaluation.patterns()
     if not patterns:
@@ -115,7 +115,7 @@ def patterns_png(evaluation: Evaluation) -> bytes | None:
         panels = figure.subplots(1, len(HEADLINE[evaluation.task]), squeeze=False)[0]
         for axes, metric in zip(panels, HEADLINE[evaluation.task], strict=True):
             _pattern_bars(axes, patterns, metric)
-            axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label="95 % interval over dialogues")
+            axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label=band)
             _baseline_line(axes, evaluation, metric)
             axes.set_ylabel(axis_title(metric))
             axes.set_xlabel("observed modalities: " + ", ".join(evaluation.modalities))
@@ -154,7 +154,7 @@ def weights_png(evaluation: Evaluation) -> bytes | None:
         axes = figure.subplots()
         rates = [one.realised_rate for one in curve]
         for index, modality in enumerate(evaluation.modalities):
-            weights = [np.nan if one.weights.get(modality) is None else one.weights[modality] for one in curve]
+            weights = [np.nan if (w := one.weights.get(modality)) is None else w for one in curve]
             colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
             axes.plot(rates, weights, color=colour, marker=marker, linewidth=1.8, label=modality)
         axes.axhline(1.0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label="equal share")

@@ -68,7 +68,7 @@ def pooled_predictions(
     """
     observed_SNM = masks_SNM & corpus.present_NM
     total, done = len(folds) * len(masks_SNM), 0
-    per_fold: list[list[tuple[np.ndarray, ...]]] = []
+    per_fold: list[list[tuple[np.ndarray, np.ndarray]]] = []
     branch_parts: dict[str, list[list[np.ndarray]]] = {}
     for one in folds:
         parts = []

@@ -33,7 +33,8 @@ def test_rates(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "half", "0:1", "0:0.7:0", "0:0.7:-0.1", "0.7:0:0.1", "1.5", "-0.1", "nan", "0:inf:0.1", "0:1:1e-9", "0,,1"]
+    "text",
+    ["", "half", "0:1", "0:0.7:0", "0:0.7:-0.1", "0.7:0:0.1", "1.5", "-0.1", "nan", "0:inf:0.1", "0:1:1e-9", "0,,1"],
 )
 def test_wrong_rates_are_refused_with_the_text(text):
     with pytest.raises(UsageError, match="rate"):

@@ -1,0 +1,126 @@
+"""The folder of an evaluation: metrics.json, results.tsv, predictions.jsonl and the plots, published in one step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, OutputExists
+from imer.core.files import published_folder, read_json, write_json, write_text
+from imer.evaluation.plots import all_plots
+from imer.evaluation.pooled import Pooled
+from imer.evaluation.results import SCHEMA, Evaluation
+from imer.evaluation.summary import Drawn, predicted_values
+from imer.evaluation.tables import as_tsv, tidy_table
+from imer.metrics.compute import labelled
+
+if TYPE_CHECKING:
+    from imer.batches.corpus import Corpus
+
+METRICS_FILE = "metrics.json"
+TABLE_FILE = "results.tsv"
+PREDICTIONS_FILE = "predictions.jsonl"
+
+
+def check_output(out: Path, *, overwrite: bool) -> None:
+    """Refuse a folder that an evaluation must not replace.
+
+    Raises
+    ------
+    OutputExists
+        `out` has content that is no evaluation, or is one and `overwrite` is false.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not _is_evaluation(out):
+        raise OutputExists(f"{out} exists and does not hold the results of `imer eval`; choose another folder with -o.")
+    if not overwrite:
+        raise OutputExists(f"{out} holds an evaluation already; choose another folder or add --overwrite.")
+
+
+def _is_evaluation(out: Path) -> bool:
+    if not (out / METRICS_FILE).is_file():
+        return False
+    try:
+        document = read_json(out / METRICS_FILE)
+    except InvalidInput:
+        return False
+    return isinstance(document, dict) and document.get("schema") == SCHEMA
+
+
+def publish(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus, out: Path) -> None:
+    """Write the folder `out`, replacing what `check_output` allowed to be replaced."""
+    with published_folder(out, overwrite=True) as part:
+        write_json(part / METRICS_FILE, evaluation.to_json())
+        write_text(part / TABLE_FILE, as_tsv(tidy_table(evaluation)))
+        with open(part / PREDICTIONS_FILE, "w", encoding="utf-8") as file:
+            file.writelines(prediction_lines(evaluation, pooled, drawn, corpus))
+        for name, png in all_plots(evaluation).items():
+            (part / name).write_bytes(png)
+
+
+def prediction_lines(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus) -> Iterator[str]:
+    """Yield one JSON line per condition, mask and utterance: every metric can be recomputed from them."""
+    n_classes, modalities = len(evaluation.class_names), evaluation.modalities
+    fold_names = evaluation.run["folds"]
+    heads = _row_heads(evaluation, pooled, corpus, fold_names)
+    patterns = _observed_texts(modalities)
+    code_M = 1 << np.arange(len(modalities))
+    for one in drawn:
+        condition = one.condition
+        for index, mask_seed in zip(one.mask_index, one.mask_seeds, strict=True):
+            shared = json.dumps(
+                {
+                    "protocol": condition.protocol,
+                    "missing_rate": condition.rate,
+                    "pattern": condition.pattern,
+                    "mask_seed": mask_seed,
+                }
+            )[1:-1]
+            output_PC, weights_PM = pooled.output_SPC[index], pooled.weights_SPM[index]
+            predicted = predicted_values(output_PC, n_classes).tolist()
+            outputs, weights = np.round(output_PC, 6).tolist(), np.round(np.nan_to_num(weights_PM), 6).tolist()
+            codes = (pooled.observed_SPM[index] * code_M).sum(axis=1).tolist()
+            has_weights = bool(np.isfinite(weights_PM).any())
+            for head, value, output, weight, code in zip(heads, predicted, outputs, weights, codes, strict=True):
+                if n_classes:
+                    answer = f'"prediction": {json.dumps(evaluation.class_names[value])}, "probabilities": {output}'
+                else:
+                    answer = f'"prediction": {output[0]}, "value": {output[0]}'
+                shares = dict(zip(modalities, weight, strict=True)) if has_weights else {}
+                yield (
+                    f'{{{head}, {shared}, {answer}, "observed": {patterns[code]}, "weights": {json.dumps(shares)}}}\n'
+                )
+
+
+def _row_heads(evaluation: Evaluation, pooled: Pooled, corpus: Corpus, fold_names: Sequence[str]) -> list[str]:
+    """Return the part of each line that is the same under every mask."""
+    target_P = corpus.target_N[pooled.rows_P]
+    known_P = labelled(target_P)
+    heads = []
+    for row, fold, target, known in zip(
+        pooled.rows_P.tolist(), pooled.fold_P.tolist(), target_P.tolist(), known_P.tolist(), strict=True
+    ):
+        label: Any = None
+        if known:
+            label = evaluation.class_names[target] if evaluation.class_names else target
+        head = {
+            "utterance_id": corpus.utterance_ids[row],
+            "dialogue_id": corpus.dialogue_ids[row].lstrip("\0"),
+            "fold": fold_names[fold],
+            "split": evaluation.split,
+            "label": label,
+        }
+        heads.append(json.dumps(head, ensure_ascii=False)[1:-1])
+    return heads
+
+
+def _observed_texts(modalities: Sequence[str]) -> list[str]:
+    """Return the JSON list of observed modalities for every bit pattern."""
+    return [
+        json.dumps([m for bit, m in enumerate(modalities) if code >> bit & 1]) for code in range(1 << len(modalities))
+    ]

@@ -1,0 +1,177 @@
+"""`imer report`: evaluated runs side by side, with everything that a reader needs to believe a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from imer.core.errors import OutputExists, UsageError, listed
+from imer.core.files import published_file, write_bytes
+from imer.evaluation.compare import EvaluatedRun, Method, data_key, group_methods, over_runs, read_run
+from imer.evaluation.document import (
+    Block,
+    Grid,
+    Heading,
+    Paragraph,
+    Picture,
+    as_html,
+    as_latex_document,
+    as_markdown_document,
+)
+from imer.evaluation.plots import INTERVAL, confusion_png, curves_png, patterns_png, weights_png
+from imer.evaluation.results import HEADLINE
+from imer.evaluation.sections import (
+    balance_blocks,
+    difference_blocks,
+    fold_blocks,
+    metric_table,
+    pattern_conditions,
+    rate_conditions,
+)
+from imer.evaluation.tables import UNDEFINED
+from imer.metrics.compute import METRICS
+from imer.metrics.definitions import CURVE_DEFINITION, DEFINITIONS, TITLES
+
+TITLE = "Emotion recognition with missing modalities"
+FORMATS = (".html", ".md", ".tex")
+
+
+def write_report(
+    run_dirs: Sequence[Path], out: Path, *, reference: str | None = None, overwrite: bool = False
+) -> list[Path]:
+    """Write a report on evaluated runs; the ending of `out` chooses HTML, Markdown or LaTeX.
+
+    Returns
+    -------
+    The files written: the report, and its plots where the format cannot hold them.
+
+    Raises
+    ------
+    UsageError
+        No run, another ending, or a reference that is no method of the report.
+    InvalidInput
+        A run has not been evaluated.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    """
+    out = Path(out)
+    if out.suffix not in FORMATS:
+        raise UsageError(f"A report ends in one of {listed(FORMATS)}, but -o {out} was given.")
+    if not run_dirs:
+        raise UsageError("Name at least one run folder to report on.")
+    if out.exists() and not overwrite:
+        raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
+    runs = [read_run(path) for path in run_dirs]
+    blocks = report_blocks(runs, prefix=out.stem, reference=reference)
+    render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
+    written = [out]
+    if out.suffix != ".html":
+        for block in blocks:
+            if isinstance(block, Picture):
+                write_bytes(out.parent / block.name, block.png)
+                written.append(out.parent / block.name)
+    with published_file(out, overwrite=overwrite) as part:
+        part.write_text(render(TITLE, blocks), encoding="utf-8")
+    return written
+
+
+def report_blocks(runs: Sequence[EvaluatedRun], *, prefix: str = "report", reference: str | None = None) -> list[Block]:
+    """Return the report: one section per data set, then the runs and what the metrics mean."""
+    by_data: dict[tuple[str, ...], list[EvaluatedRun]] = {}
+    for run in runs:
+        by_data.setdefault(data_key(run.evaluation), []).append(run)
+    blocks: list[Block] = []
+    for number_, members in enumerate(by_data.values(), start=1):
+        name = prefix if len(by_data) == 1 else f"{prefix}-{number_}"
+        blocks += _data_section(group_methods(members), name, reference)
+    blocks += _runs_section(runs)
+    tasks = {run.evaluation.task for run in runs}
+    rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task]]
+    blocks += [
+        Heading("What the metrics mean"),
+        Grid((["metric", "name", "definition"], rows)),
+        Paragraph(CURVE_DEFINITION),
+    ]
+    return blocks
+
+
+def _data_section(methods: Sequence[Method], prefix: str, reference: str | None) -> list[Block]:
+    first = methods[0].evaluation
+    merged = [(method.name, over_runs(method)) for method in methods]
+    several = any(len(method.runs) > 1 for method in methods)
+    spread = (
+        "mean ± sd over runs (each the mean over its masks)" if several else f"mean over masks, with the {INTERVAL}"
+    )
+    counts = first.counts
+    source = Path(str(first.features["path"])).name
+    folds = f" of {counts['folds']} folds pooled" if counts["folds"] > 1 else ""
+    blocks: list[Block] = [
+        Heading(f"{first.label} on {source}, {first.split} split"),
+        Paragraph(
+            f"{counts['labelled']} labelled utterances of {counts['dialogues']} dialogues{folds} "
+            f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}. "
+            f"Baseline: always the {'majority class' if first.class_names else 'mean label'} of training. Cells: {spread}."
+        ),
+    ]
+    metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]
+    for conditions, what in (
+        (rate_conditions(merged), "missing rate (nominal / realised)"),
+        (pattern_conditions(merged), "observed modalities"),
+    ):
+        for metric in metrics if conditions else ():
+            blocks.append(Grid(metric_table(merged, methods, conditions, metric), f"{TITLES[metric]} by {what}."))
+    name, shown = merged[0]
+    pictures = [
+        ("curve", curves_png(merged, _band_name(methods)), "Headline metrics over the realised missing rate."),
+        ("patterns", patterns_png(shown, _band_name(methods[:1])), f"{name}: fixed sets of observed modalities."),
+        ("weights", weights_png(shown), f"{name}: mean coordinator weight of each modality."),
+        ("confusion", confusion_png(shown), f"{name}: confusion at the lowest and highest missing rate."),
+    ]
+    blocks += [Picture(f"{prefix}-{kind}.png", png, caption) for kind, png, caption in pictures if png is not None]
+    blocks += difference_blocks(methods, reference)
+    blocks += fold_blocks(methods)
+    blocks += balance_blocks(methods)
+    return blocks
+
+
+def _band_name(methods: Sequence[Method]) -> str:
+    counts = {len(method.runs) > 1 for method in methods}
+    if counts == {False}:
+        return INTERVAL
+    return "± 1 sd over runs" if counts == {True} else f"± 1 sd over runs; {INTERVAL} for a single run"
+
+
+def _runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
+    rows, data = [], {}
+    for run in runs:
+        facts, features = run.evaluation.run, run.evaluation.features
+        optimistic = "yes: not an honest estimate" if facts.get("optimistic") else "no"
+        seed = facts.get("seed")
+        rows.append(
+            [
+                str(facts["path"]),
+                UNDEFINED if seed is None else str(seed),
+                str(facts["sha256"])[:16],
+                str(facts.get("selection", UNDEFINED)),
+                optimistic,
+            ]
+        )
+        data[str(features["content_sha256"])] = features
+    columns = ["run", "seed", "sha256", "epoch chosen by", "optimistic"]
+    blocks: list[Block] = [
+        Heading("Runs"),
+        Grid((columns, rows), "sha256: over the files of the checkpoint, first 16 digits."),
+    ]
+    cells = []
+    for features in data.values():
+        for modality, facts in features.get("modalities", {}).items():
+            verdicts = ", ".join(f"{name} {count}" for name, count in facts.get("verdicts", {}).items())
+            counts = f"{facts['present']} of {features['utterances']}"
+            cells.append(
+                [str(features["path"]), modality, facts["feature"], str(facts["dim"]), counts, verdicts or UNDEFINED]
+            )
+    if cells:
+        columns = ["features", "modality", "feature set", "values", "present", "verdicts"]
+        digests = "; ".join(f"{Path(str(f['path'])).name} {digest[:16]}" for digest, f in data.items())
+        blocks += [Heading("Data"), Grid((columns, cells), f"Content sha256 (first 16 digits): {digests}.")]
+    return blocks

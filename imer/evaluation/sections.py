@@ -1,0 +1,157 @@
+"""The tables of a report: metrics by condition, paired differences, folds, balance of the modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from imer.core.errors import UsageError, listed
+from imer.evaluation.compare import Method, condition_key, method_differences
+from imer.evaluation.document import Block, Grid, Heading, Paragraph
+from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
+from imer.evaluation.tables import UNDEFINED, Table, interval, number
+from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.definitions import TITLES
+
+
+def rate_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[ConditionSummary]:
+    """Return the conditions that are no fixed pattern, of all evaluations, by protocol and rate."""
+    seen = {condition_key(one): one for _, evaluation in merged for one in evaluation.summary if one.pattern is None}
+    return sorted(seen.values(), key=lambda one: (one.protocol, one.realised_rate))
+
+
+def pattern_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[ConditionSummary]:
+    """Return the fixed patterns of all evaluations."""
+    seen = {condition_key(one): one for _, evaluation in merged for one in evaluation.patterns()}
+    return list(seen.values())
+
+
+def _condition_title(one: ConditionSummary) -> str:
+    if one.pattern is not None:
+        return one.pattern
+    if one.missing_rate is None:
+        return f"{one.protocol} / {one.realised_rate:.3f}"
+    return f"{one.missing_rate:g} / {one.realised_rate:.3f}"
+
+
+def metric_table(
+    merged: Sequence[tuple[str, Evaluation]],
+    methods: Sequence[Method],
+    conditions: Sequence[ConditionSummary],
+    name: str,
+) -> Table:
+    """One row per method, one column per condition, the area under the curve last, and the baseline below."""
+    curve = any(evaluation.aulc_mr for _, evaluation in merged) and conditions[0].pattern is None
+    columns = ["method", *map(_condition_title, conditions), *(["AULC-MR"] if curve else [])]
+    rows = []
+    for (title, evaluation), method in zip(merged, methods, strict=True):
+        by_key = {condition_key(one): one for one in evaluation.summary}
+        cells = [title if len(method.runs) == 1 else f"{title}, {len(method.runs)} runs"]
+        for one in conditions:
+            found = by_key.get(condition_key(one))
+            cells.append(UNDEFINED if found is None else _cell(found.metrics[name], several=len(method.runs) > 1))
+        rows.append(cells + ([number(evaluation.aulc_mr.get(name))] if curve else []))
+    baseline = merged[0][1].baseline["metrics"]
+    if baseline is not None:
+        value = number(baseline[name])
+        rows.append(["baseline", *([value] * (len(columns) - 1))])
+    return columns, rows
+
+
+def _cell(metric: MetricSummary, *, several: bool) -> str:
+    if metric.mean is None:
+        return UNDEFINED
+    if several:
+        return f"{metric.mean:.3f} ± {metric.sd:.3f}"
+    return (
+        number(metric.mean) if metric.ci_low is None else f"{metric.mean:.3f} {interval(metric.ci_low, metric.ci_high)}"
+    )
+
+
+def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[Block]:
+    """Paired differences of every method to the reference (by default the first)."""
+    if len(methods) < 2:
+        return []
+    names = {method.name: method for method in methods}
+    if reference is not None and reference not in names:
+        raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(names)}.")
+    base = names[reference] if reference is not None else methods[0]
+    blocks: list[Block] = [
+        Heading("Paired differences", 3),
+        Paragraph(
+            f"Each method minus {base.name}, on the same utterances and masks, with the 95 % interval over dialogues. An "
+            "interval that excludes 0 is marked *. For MAE a negative difference is better."
+        ),
+    ]
+    found = {one.name: method_differences(one, base) for one in methods if one is not base}
+    for metric in HEADLINE[base.evaluation.task]:
+        keys = [condition_key(one) for one in base.evaluation.summary]
+        keys = [key for key in keys if any(key in differences for differences in found.values())]
+        titles = {condition_key(one): _condition_title(one) for one in base.evaluation.summary}
+        rows = []
+        for name, differences in found.items():
+            cells = [name]
+            for key in keys:
+                value, bounds = differences[key][metric] if key in differences else (None, None)
+                cells.append(_difference_cell(value, bounds))
+            rows.append(cells)
+        blocks.append(Grid((["method", *(titles[key] for key in keys)], rows), f"{TITLES[metric]}: difference."))
+    return blocks
+
+
+def _difference_cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+    if value is None:
+        return UNDEFINED
+    if bounds is None:
+        return f"{value:+.3f}"
+    mark = " *" if bounds[0] > 0 or bounds[1] < 0 else ""
+    return f"{value:+.3f} [{bounds[0]:+.3f}, {bounds[1]:+.3f}]{mark}"
+
+
+def fold_blocks(methods: Sequence[Method]) -> list[Block]:
+    """Pooled against averaged over folds, for the first run of every method."""
+    rows = []
+    for method in methods:
+        evaluation = method.evaluation
+        for one in evaluation.summary:
+            if not one.folds:
+                continue
+            cells = [method.name, _condition_title(one)]
+            for metric in HEADLINE[evaluation.task]:
+                values = [fold["metrics"][metric] for fold in one.folds]
+                defined = [value for value in values if value is not None]
+                mean = sum(defined) / len(defined) if len(defined) == len(values) else None
+                worst = None
+                if mean is not None:
+                    worst = max(defined) if metric in LOWER_IS_BETTER else min(defined)
+                cells += [number(one.metrics[metric].mean), number(mean), number(worst)]
+            rows.append(cells)
+    if not rows:
+        return []
+    columns = ["method", "condition"]
+    for metric in HEADLINE[methods[0].evaluation.task]:
+        columns += [f"{TITLES[metric]} pooled", "mean of folds", "worst fold"]
+    caption = (
+        "Pooled: all folds' predictions as one set. Mean of folds: each fold counts the same. First run of each method."
+    )
+    return [Heading("Pooled and per fold", 3), Grid((columns, rows), caption)]
+
+
+def balance_blocks(methods: Sequence[Method]) -> list[Block]:
+    """Contribution of each modality, where the patterns were evaluated."""
+    rows = []
+    for method in methods:
+        balance: dict[str, Any] = method.evaluation.diagnostics.get("balance", {})
+        for metric, found in balance.items():
+            for modality in method.evaluation.modalities:
+                alone, drop = found["alone"].get(modality), found["drop_one"].get(modality)
+                branch = method.evaluation.diagnostics["branches"].get(modality, {}).get(metric)
+                rows.append([method.name, TITLES[metric], modality, number(alone), number(branch), number(drop)])
+    if not rows:
+        return []
+    columns = ["method", "metric", "modality", "alone", "own head, least masked", "contribution"]
+    caption = (
+        "Alone: only this modality is observed. Own head: the modality's branch beside the others. Contribution: how much "
+        "worse the full set gets without it. First run of each method."
+    )
+    return [Heading("Balance of the modalities", 3), Grid((columns, rows), caption)]

@@ -1,0 +1,49 @@
+"""Plots are made for what there is, and are the same bytes each time."""
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from imer.evaluation.plots import all_plots, curves_png
+from tests.evaluation.examples import example
+
+
+@pytest.mark.parametrize(
+    ("task", "names"),
+    [
+        ("classification", {"curve.png", "patterns.png", "weights.png", "confusion.png"}),
+        ("regression", {"curve.png", "patterns.png", "weights.png"}),
+    ],
+)
+def test_every_plot_is_a_readable_image(task, names):
+    plots = all_plots(example(task))
+    assert set(plots) == names
+    for png in plots.values():
+        with Image.open(io.BytesIO(png)) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        assert min(pixels.shape[:2]) > 400
+        ink = (pixels < 250).any(axis=2)
+        assert ink.mean() > 0.02
+        # Nothing is cut off: the outermost pixels are background.
+        assert not (ink[0].any() or ink[-1].any() or ink[:, 0].any() or ink[:, -1].any())
+
+
+def test_the_same_results_give_the_same_bytes():
+    assert all_plots(example()) == all_plots(example())
+
+
+def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():
+    evaluation = example("regression")
+    one_rate = replace(evaluation, summary=evaluation.summary[:1])
+    assert all_plots(one_rate) == {}
+    metrics = {name: replace(m, mean=None, ci_low=None, ci_high=None) for name, m in evaluation.summary[2].metrics.items()}
+    gap = [*evaluation.summary[:2], replace(evaluation.summary[2], metrics=metrics), *evaluation.summary[3:]]
+    assert set(all_plots(replace(evaluation, summary=gap))) == {"curve.png", "patterns.png", "weights.png"}
+
+
+def test_several_methods_share_one_plot():
+    one, two = example(), example(name="late", shift=-0.1)
+    assert curves_png([("comp", one), ("late", two)]) != curves_png([("comp", one)])

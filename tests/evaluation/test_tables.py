@@ -1,0 +1,55 @@
+"""Tables say what was measured, and survive awkward names."""
+
+import csv
+import io
+from dataclasses import replace
+
+import pytest
+
+from imer.evaluation.results import MetricSummary
+from imer.evaluation.tables import as_latex, as_markdown, as_tsv, condition_table, interval, number, tidy_table
+from imer.metrics.compute import METRICS
+from tests.evaluation.examples import example
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_condition_table_has_every_metric_and_the_baseline(task):
+    columns, rows = condition_table(example(task))
+    assert set(METRICS[task]) <= set(columns)
+    assert len(rows) == 8 + 7 + 1
+    assert rows[-1][0].startswith("baseline")
+    assert rows[7][columns.index("missing_rate")] == "0.7"
+    assert rows[7][columns.index("realised")] == "0.667"
+    assert all(len(row) == len(columns) for row in rows)
+
+
+def test_the_tidy_table_reads_back():
+    columns, rows = tidy_table(example("regression"))
+    found = list(csv.DictReader(io.StringIO(as_tsv((columns, rows))), delimiter="\t"))
+    assert len(found) == (8 + 7) * len(METRICS["regression"])
+    one = next(r for r in found if r["missing_rate"] == "0.5" and r["metric"] == "mae")
+    assert float(one["mean"]) == pytest.approx(1.0)
+    assert (float(one["ci_low"]), float(one["ci_high"])) == pytest.approx((0.95, 1.04))
+    assert (one["n_masks"], one["n"], one["baseline"]) == ("5", "300", "1.3")
+
+
+def test_undefined_is_a_dash_for_people_and_empty_for_programs():
+    evaluation = example("regression")
+    nothing = MetricSummary(None, None, None, None)
+    first = replace(evaluation.summary[0], metrics={**evaluation.summary[0].metrics, "corr": nothing})
+    evaluation = replace(evaluation, summary=[first])
+    columns, rows = condition_table(evaluation)
+    assert rows[0][columns.index("corr")] == number(None) == "–"
+    columns, rows = tidy_table(evaluation)
+    assert next(row for row in rows if row[columns.index("metric")] == "corr")[columns.index("mean")] == ""
+    assert interval(0.1, None) == "–"
+
+
+def test_markdown_and_latex_escape_what_they_must():
+    table = (["a|b", "n_masks"], [["50 % & more", "0.5"], ["x", "–"]])
+    assert as_markdown(table).splitlines()[:2] == [r"| a\|b | n_masks |", "| --- | ---: |"]
+    latex = as_latex(table, caption="100 %")
+    assert r"50 \% \& more & 0.5 \\" in latex
+    assert r"\begin{tabular}{lr}" in latex
+    assert r"\caption{100 \%}" in latex
+    assert as_tsv((["a"], [["tab\there"]])) == "a\ntab here\n"
