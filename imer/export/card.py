@@ -12,7 +12,6 @@ from typing import Any
 
 from imer._version import __version__
 from imer.core.types import FeatureSpec
-from imer.core.types import FeatureSpec
 
 _CARD_METRICS = {
     "wa": "WA (overall accuracy)",

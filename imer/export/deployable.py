@@ -18,6 +18,8 @@ from imer.export.parity import Arrays
 class Deployable(nn.Module):
     """Wraps a trained model: features of each modality [B, U, D] in their order, observed [B, U, M], valid [B, U].
 
+    A model with speaker embeddings takes the index of the speaker within the dialogue [B, U] as well.
+
     Returns probabilities [B, U, C] (for regression values [B, U, 1]) and the coordinator's weights [B, U, M]; both are
     zero at padding. What stands in a slot that is not observed is never read.
     """
@@ -35,6 +37,7 @@ class Deployable(nn.Module):
         super().__init__()
         self.model = model
         self.names = tuple(model.modalities)
+        self.tells_speakers = tells_speakers(model)
         self.classification = classification
         self.target_centre = target_centre
         self.target_spread = target_spread
@@ -43,13 +46,15 @@ class Deployable(nn.Module):
             self.register_buffer(f"spread_{name}", torch.as_tensor(np.asarray(spread), dtype=torch.float32))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, Tensor]:
-        *features, observed_BUM, valid_BU = inputs
+        n = len(self.names)
+        features, observed_BUM, valid_BU = inputs[:n], inputs[n], inputs[n + 1]
         standardised = {
             name: (x_BUD - getattr(self, f"centre_{name}")) / getattr(self, f"spread_{name}")
             for name, x_BUD in zip(self.names, features, strict=True)
         }
         observed_BUM = observed_BUM & valid_BU[..., None]
-        output = self.model(standardised, observed_BUM, valid_BU)
+        more = {"speaker_BU": inputs[n + 2]} if self.tells_speakers else {}
+        output = self.model(standardised, observed_BUM, valid_BU, **more)
         joint_BUC = output.joint_BUC
         if self.classification:
             answer_BUC = torch.softmax(joint_BUC, dim=-1)
@@ -64,12 +69,18 @@ class Deployable(nn.Module):
         """Return inputs to trace with: two dialogues of three utterances, so that no dimension is 1."""
         features = [torch.zeros(2, 3, width) for width in self.model.modalities.values()]
         observed = torch.ones(2, 3, len(features), dtype=torch.bool)
-        return (*features, observed, torch.ones(2, 3, dtype=torch.bool))
+        speakers = [torch.zeros(2, 3, dtype=torch.int64)] if self.tells_speakers else []
+        return (*features, observed, torch.ones(2, 3, dtype=torch.bool), *speakers)
 
     def input_names(self) -> list[str]:
-        return [*self.names, "observed", "valid"]
+        return [*self.names, "observed", "valid", *(["speaker"] if self.tells_speakers else [])]
 
     def run(self, case: Arrays) -> list[np.ndarray]:
         """Answer a case of NumPy arrays: the reference that an export is compared with."""
         with torch.inference_mode():
             return [output.numpy() for output in self(*map(torch.from_numpy, case))]
+
+
+def tells_speakers(model: nn.Module) -> bool:
+    """Say whether the model's answer depends on who speaks."""
+    return bool(getattr(model.settings, "speaker_embedding", False))

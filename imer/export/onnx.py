@@ -75,7 +75,7 @@ def _quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def onnx_parity(path: Path, model: Deployable, cases: list[Arrays], unit: float) -> Parity:
+def onnx_parity(path: Path, model: Deployable, cases: list[Arrays], unit: float | None) -> Parity:
     """Run the file by ONNX Runtime on the CPU and compare its answers with the model's."""
     import onnxruntime
 

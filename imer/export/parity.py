@@ -46,12 +46,18 @@ def patterns(n_modalities: int) -> list[tuple[bool, ...]]:
 
 
 def random_cases(
-    centres: Sequence[np.ndarray], spreads: Sequence[np.ndarray], *, count: int = N_CASES, seed: int = 0
+    centres: Sequence[np.ndarray],
+    spreads: Sequence[np.ndarray],
+    *,
+    speakers: bool = False,
+    count: int = N_CASES,
+    seed: int = 0,
 ) -> Iterator[Arrays]:
     """Yield at least `count` random inputs: one array [B, U, D] a modality, observed [B, U, M], valid [B, U].
 
-    `centres` and `spreads` are each modality's mean and standard deviation [D], so that the values are of the size of
-    real features. Case i shows pattern i of the whole batch; every second round shows mixed patterns instead.
+    With `speakers` the index of the speaker [B, U] comes last. `centres` and `spreads` are each modality's mean and
+    standard deviation [D], so that the values are of the size of real features. Case i shows pattern i of the whole
+    batch; every second round shows mixed patterns instead.
     """
     all_patterns = patterns(len(centres))
     for number in range(max(count, 2 * len(all_patterns))):
@@ -74,14 +80,15 @@ def random_cases(
             if number % 2:
                 values[hidden] = HIDDEN_CONTENT[(number // 2) % len(HIDDEN_CONTENT)]
             features.append(values.astype(np.float32))
-        yield (*features, observed, valid)
+        more = [rng.integers(0, 10, shape)] if speakers else []
+        yield (*features, observed, valid, *more)
 
 
-def measure(reference: Runner, candidate: Runner, cases: Iterable[Arrays], *, unit: float = 1.0) -> Parity:
+def measure(reference: Runner, candidate: Runner, cases: Iterable[Arrays], *, unit: float | None = None) -> Parity:
     """Run both on every case and return how far they lie apart.
 
-    The first output of each is probabilities [B, U, C], or values [B, U, 1]; values are compared in multiples of `unit`
-    (the standard deviation of the label). The others are compared as they are.
+    The first output of each is probabilities [B, U, C], or values [B, U, 1]. A value's difference counts relative to
+    its own size or to `unit` (the standard deviation of the label), whichever is larger; others count as they are.
 
     Raises
     ------
@@ -100,8 +107,8 @@ def measure(reference: Runner, candidate: Runner, cases: Iterable[Arrays], *, un
         if not all(np.isfinite(values).all() for values in (*expected, *found)):
             raise ImerError("The model or its export gives numbers that are not finite; nothing was published.")
         for index, (e, f) in enumerate(zip(expected, found, strict=True)):
-            difference = float(np.abs(e.astype(np.float64) - f).max(initial=0.0))
-            worst = max(worst, difference / (unit if index == 0 else 1.0))
+            size = np.maximum(np.abs(e), unit) if unit is not None and index == 0 else 1.0
+            worst = max(worst, float((np.abs(e.astype(np.float64) - f) / size).max(initial=0.0)))
         n_argmax += _argmax_differences(expected[0], found[0])
         n_answers += int(np.prod(expected[0].shape[:2]))
         n_cases += 1

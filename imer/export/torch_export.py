@@ -35,7 +35,7 @@ def write_program(program: ExportedProgram, path: Path) -> None:
         torch.export.save(program, path)
 
 
-def program_parity(path: Path, model: Deployable, cases: list[Arrays], unit: float) -> Parity:
+def program_parity(path: Path, model: Deployable, cases: list[Arrays], unit: float | None) -> Parity:
     """Read the file back and compare its answers with the model's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)

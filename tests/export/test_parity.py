@@ -69,6 +69,14 @@ def test_a_small_difference_is_refused() -> None:
 def test_the_unit_of_a_label_scales_the_tolerance() -> None:
     result = measure(answer, shifted(2e-5), random_cases(CENTRES, SPREADS), unit=4.0)
     assert result.max_abs_difference == pytest.approx(5e-6, rel=0.1)
+    large = measure(answer, shifted(2e-5), random_cases(CENTRES, SPREADS), unit=0.01)
+    assert large.max_abs_difference > result.max_abs_difference
+
+
+def test_speakers_come_last_where_they_are_asked_for() -> None:
+    case = next(iter(random_cases(CENTRES, SPREADS, speakers=True)))
+    assert case[-1].shape == case[-2].shape
+    assert case[-1].dtype == np.int64
 
 
 def test_exchanged_classes_are_counted_beyond_ties() -> None:
