@@ -19,6 +19,7 @@ from imer.models.base import ModelOutput, ModelSpec
 from imer.models.comp.attention import readable
 from imer.models.comp.coordinator import Coordinator
 from imer.models.comp.encoder import Decoder, Encoder
+from imer.models.comp.missing_prompts import admit_prompts
 from imer.models.comp.positions import Positions
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.propagation import PropagationBlock
@@ -47,6 +48,7 @@ class Comp(nn.Module):
                 f"ComP combines modalities and needs at least two, but only {', '.join(spec.modalities) or 'none'} is there."
             )
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
+        self.uses_speakers = settings.speaker_embedding
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)
         self.encoder = Encoder(self.modalities, settings)
         self.decoder = Decoder(self.modalities, settings) if self._reconstructs() else None
@@ -81,6 +83,10 @@ class Comp(nn.Module):
         self.bank_weights.value = None
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
         allowed = readable(observed_MBU, valid_BU, keys=self.settings.keys, causal=self.settings.causal)
+        if self.settings.missing_prompts != "none":
+            allowed = admit_prompts(
+                allowed, observed_MBU, self.settings.missing_prompts, self.settings.missing_prompt_length
+            )
         branches, encoded = self.encoder(features, observed_MBU)
         branches = self.positions(branches, valid_BU, speaker_BU)
         if stage == BRANCHES:
@@ -166,7 +172,7 @@ class Comp(nn.Module):
         ours = {
             n
             for n, _ in self.named_parameters()
-            if any(k in n for k in ("missing", "bank", "log_sharp", "pool_", "unobs"))
+            if any(k in n for k in ("missing", "bank", "log_sharp", "pool_", "unobs", "prompt_key", "prompt_value"))
         }
         return ours | {f"head.{name}" for name in self.head.undecayed}
 

@@ -12,6 +12,7 @@ CHOICES = {
     "prototypes": ("bank", "dialogue"),
     "bank_start": ("normal", "kmeans"),
     "prompt_aggregation": ("sum", "rescale"),
+    "missing_prompts": ("none", "case", "modality"),
     "regulator": ("balanced", "off", "paper"),
     "regulator_direction": ("hard_up", "hard_down"),
     "coordinator": ("router", "uniform", "concat"),
@@ -49,6 +50,8 @@ class CompSettings:
         prompt_momentum   λ of ComP eq. 9
         prompt_aggregation  sum, or rescale to the number of sources
         prompts           false: propagation without prompts (ablation)
+        missing_prompts   none; or attention also reads prompts of the reader's set of observed modalities (case), or
+                          of each of its observed modalities (modality); missing_prompt_length rows each
     Regulator             see `regulator.py`
     Coordinator
         coordinator       router, uniform, or concat (no weights at all)
@@ -83,6 +86,8 @@ class CompSettings:
     prompt_momentum: float = 0.5
     prompt_aggregation: str = "sum"
     prompts: bool = True
+    missing_prompts: str = "none"
+    missing_prompt_length: int = 8
     regulator: str = "balanced"
     regulator_direction: str = "hard_up"
     regulator_strength: float = 0.5
@@ -101,7 +106,8 @@ class CompSettings:
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(f"model.{name} cannot be {value!r}; {did_you_mean(value, choices)}")
-        for name in ("hidden", "heads", "blocks", "layers", "prompt_width", "n_prototypes", "position_width"):
+        counts = ("hidden", "heads", "blocks", "layers", "prompt_width", "n_prototypes", "position_width")
+        for name in (*counts, "missing_prompt_length"):
             if getattr(self, name) < 1:
                 raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
         for name in ("dropout", "input_dropout", "label_smoothing"):
