@@ -1,6 +1,6 @@
 """Finished work on its way to the store: small shards that exist completely or not at all.
 
-`FEATURES.h5.staging/` holds shards `s-<sha256>.npz` of up to 64 utterances or 30 s of work, each written, synced
+`FEATURES.h5.staging/` holds shards `s-<sha256>.npz` of up to 64 items or 30 s of work, each written, synced
 and renamed, and `journal.jsonl`, one line a shard. A shard is named by its own content, so the journal is only a hint:
 what resuming believes is what is on the disk and has the digest that it is named by. Whatever does not, is made again.
 """
@@ -27,7 +27,7 @@ from imer.core.files import append_line, fault_point, read_json_lines, write_byt
 from imer.core.types import FAILURES, Verdict
 from imer.extractors.base import Extracted
 
-SHARD_CELLS = 192  # 64 utterances of three modalities
+SHARD_CELLS = 64  # finished items (one modality of one utterance) at most
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 << 20
 _FORMAT = "imer-shard/1"

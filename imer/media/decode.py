@@ -129,6 +129,8 @@ class ClipReader:
             audio, video = probe.audio_stream(container), probe.video_stream(container)
             self.has_audio, self.has_video = audio is not None, video is not None
             self.duration_s = probe.declared_duration_s(container)
+            if self.duration_s is not None and container.format.name == "wav":
+                self.duration_s *= probe.promised_share(self.path)
             self._inexact = container.format.name in probe.INEXACT_DURATION
             self._streams, self._at_end, self._reached_s = {}, False, 0.0
             wanted: list[av.AudioStream | av.VideoStream] = []

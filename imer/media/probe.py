@@ -98,11 +98,25 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream | Non
 
 
 def declared_duration_s(container: av.container.InputContainer) -> float | None:
-    """Return the duration that the container (or its longest stream) declares, or None."""
-    if container.duration is not None and container.duration > 0:
-        return container.duration / av.time_base
+    """Return the longest duration that the container, or a stream's duration or number of frames declares, or None."""
     ends = [float(s.duration * s.time_base) for s in container.streams if s.duration and s.time_base]
+    ends += [float(s.frames / s.average_rate) for s in container.streams.video if s.frames and s.average_rate]
+    if container.duration is not None and container.duration > 0:
+        ends.append(container.duration / av.time_base)
     return max(ends, default=None)
+
+
+def promised_share(path: Path) -> float:
+    """Return how many times its own size a RIFF/WAVE file says it is: 2.0 where half of it is missing, else 1.0.
+
+    FFmpeg takes the duration of such a file from its size, so that one cut short looks whole.
+    """
+    with open(path, "rb") as file:
+        head = file.read(8)
+    promised = int.from_bytes(head[4:8], "little") + 8
+    size = path.stat().st_size
+    is_streamed = promised in (8, 0xFFFFFFFF + 8)  # the writer did not know the length
+    return promised / size if head[:4] == b"RIFF" and not is_streamed and promised > size else 1.0
 
 
 def probe(path: Path) -> MediaInfo:
