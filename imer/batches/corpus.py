@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
-from imer.core.types import ordered_modalities
+from imer.core.types import FeatureSpec, ordered_modalities
 from imer.store.reader import FeatureStore, Label
 
 TASKS = ("auto", "classification", "regression")
@@ -24,7 +24,7 @@ class Corpus:
     present_NM     bool; a row with NaN or an infinity is not present
     target_N       int64 class index (−1 unlabelled), or float64 value (NaN unlabelled)
     task           "classification", "regression", or "" where no label was asked for
-    feature_names  modality → name of the feature set; `fingerprints` tells the numbers apart
+    feature_names  modality → name of the feature set; `fingerprints` tells the numbers apart, `specs` how to make them
     columns        column of the manifest → its text per utterance, for folds
     non_finite     modality → number of stored rows that hold NaN or an infinity
     """
@@ -44,6 +44,7 @@ class Corpus:
     class_names: tuple[str, ...] = ()
     feature_names: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)
+    specs: dict[str, FeatureSpec] = field(default_factory=dict)
     columns: dict[str, np.ndarray] = field(default_factory=dict)
     non_finite: dict[str, int] = field(default_factory=dict)
     content_sha256: str = ""
@@ -109,6 +110,7 @@ class Corpus:
             class_names=classes,
             feature_names=chosen,
             fingerprints={name: store.specs[name][chosen[name]].fingerprint for name in names},
+            specs={name: store.specs[name][chosen[name]] for name in names},
             columns={**store.columns, "session": store.sessions, "speaker": store.speakers},
             non_finite={name: count for name, count in non_finite.items() if count},
             content_sha256=store.content_sha256,
