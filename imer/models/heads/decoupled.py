@@ -69,7 +69,7 @@ class DecoupledPrototypes(nn.Module):
             )
         if needs_equal_widths(settings, widths.values()):
             raise UsageError(
-                "dpl.contrast_scope = 'all' compares prototypes across modalities and needs equal feature widths, "
+                "head.contrast_scope = 'all' compares prototypes across modalities and needs equal feature widths, "
                 f"but they are {', '.join(f'{m} {d}' for m, d in widths.items())}; use 'intra_modality'."
             )
         self.settings, self.cases = settings, CaseTable(modalities)

@@ -1,4 +1,4 @@
-"""The settings of the decoupled-prototype head (DPL), and the two sets worth naming."""
+"""The settings of the decoupled-prototype head (DPL)."""
 
 from __future__ import annotations
 
@@ -96,33 +96,33 @@ class DPLSettings:
         for name, choices in CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise UsageError(f"The setting dpl.{name} is {value!r}: {did_you_mean(str(value), choices)}.")
+                raise UsageError(f"The setting head.{name} is {value!r}: {did_you_mean(str(value), choices)}.")
         if not 0 < self.scale_low < self.scale_high:
             raise UsageError(
-                f"The settings dpl.scale_low and dpl.scale_high need 0 < low < high, "
+                f"The settings head.scale_low and head.scale_high need 0 < low < high, "
                 f"but are {self.scale_low:g} and {self.scale_high:g}."
             )
         self._refuse_below_zero(
             "delta_penalty", "contrast_weight", "bin_loss_weight", "margin_complete", "margin_single",
             "late_fusion", "dropout", "label_smoothing", "class_mean_pull", "unseen_minimum",
         )  # fmt: skip
-        for case, value in {"": self.scale, **by_case("dpl.scales", self.scales)}.items():
+        for case, value in {"": self.scale, **by_case("head.scales", self.scales)}.items():
             if not self.scale_low <= value <= self.scale_high:
                 raise UsageError(
-                    f"The scale of {case or 'every case'} must lie between dpl.scale_low and dpl.scale_high "
+                    f"The scale of {case or 'every case'} must lie between head.scale_low and head.scale_high "
                     f"({self.scale_low:g} to {self.scale_high:g}), but is {value:g}."
                 )
-        by_case("dpl.margins", self.margins)
+        by_case("head.margins", self.margins)
         for name in ("contrast_temperature", "learning_rate_factor"):
             if not getattr(self, name) > 0:
-                raise UsageError(f"The setting dpl.{name} must be above 0, but is {getattr(self, name)!r}.")
+                raise UsageError(f"The setting head.{name} must be above 0, but is {getattr(self, name)!r}.")
         if self.bin_low is not None and self.bin_high is not None and not self.bin_high > self.bin_low:
-            raise UsageError(f"dpl.bin_high must lie above dpl.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
+            raise UsageError(f"head.bin_high must lie above head.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
 
     def _refuse_below_zero(self, *names: str) -> None:
         for name in names:
             if not getattr(self, name) >= 0:
-                raise UsageError(f"The setting dpl.{name} must not be below 0, but is {getattr(self, name)!r}.")
+                raise UsageError(f"The setting head.{name} must not be below 0, but is {getattr(self, name)!r}.")
 
 
 def by_case(setting: str, parts: Iterable[str]) -> dict[str, float]:
@@ -130,7 +130,7 @@ def by_case(setting: str, parts: Iterable[str]) -> dict[str, float]:
 
     Raises UsageError for anything that is not a case, '=' and a number.
 
-    >>> by_case("dpl.margins", ["audio=0.3", "audio+text=0.15"])
+    >>> by_case("head.margins", ["audio=0.3", "audio+text=0.15"])
     {'audio': 0.3, 'audio+text': 0.15}
     """
     values = {}
@@ -141,15 +141,6 @@ def by_case(setting: str, parts: Iterable[str]) -> dict[str, float]:
         except ValueError as error:
             raise UsageError(f"The setting {setting} holds entries such as 'audio+text=0.15', not {part!r}.") from error
     return values
-
-
-def published(n_classes: int) -> DPLSettings:
-    """Return the settings of the published experiments, as far as they carry over to more than two modalities."""
-    return DPLSettings(
-        sharing="full", initial="xavier", scale=32.0, margin_complete=0.15, margin_single=0.25,
-        contrast_weight=5.0 if n_classes == 2 else 0.5, contrast_scope="all", coordinator="off", refine=False,
-        zero_as_missing=False, unseen="error", decay=True,
-    )  # fmt: skip
 
 
 def needs_equal_widths(settings: DPLSettings, widths: Iterable[int]) -> bool:

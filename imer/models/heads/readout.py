@@ -51,10 +51,10 @@ class Readout(nn.Module):
             return
         if task == "regression":
             self.bins = OrdinalBins(low, high, n_classes)
-        margins = by_case("dpl.margins", settings.margins)
+        margins = by_case("head.margins", settings.margins)
         margin_C = cases.per_case(settings.margin_complete, settings.margin_single, margins)
         self.register_buffer("margin_C", margin_C, persistent=False)
-        scale_C = cases.per_case(settings.scale, settings.scale, by_case("dpl.scales", settings.scales))
+        scale_C = cases.per_case(settings.scale, settings.scale, by_case("head.scales", settings.scales))
         place = (scale_C / settings.scale_low).log()
         place = (place / log(settings.scale_high / settings.scale_low)).clamp(1e-3, 1 - 1e-3)
         learn = settings.learn_scale in ("always", task)

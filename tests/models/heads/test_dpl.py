@@ -9,8 +9,9 @@ from torch.nn.functional import cross_entropy, normalize
 from imer.core.errors import UsageError
 from imer.models.heads.base import HeadInput
 from imer.models.heads.dpl import DPLHead
-from imer.models.heads.dpl_settings import CHOICES, DPLSettings, by_case, published
+from imer.models.heads.dpl_settings import CHOICES, DPLSettings, by_case
 from imer.models.heads.prototypes import SHARING, unit
+from imer.training.settings import load_settings
 from tests.models.heads.builders import MODALITIES, asking, given, head
 
 
@@ -253,7 +254,7 @@ def test_decay_reaches_the_prototypes_only_where_asked() -> None:
 
 def test_settings_refuse_what_makes_no_sense() -> None:
     for name in CHOICES:
-        with pytest.raises(UsageError, match=f"dpl.{name}"):
+        with pytest.raises(UsageError, match=f"head.{name}"):
             DPLSettings(**{name: "nonsense"})
     for bad in ({"scale": 128.0}, {"scale_low": 0.0}, {"margin_single": -0.1}, {"scales": ("audio=1",)},
                 {"margins": ("audio",)}, {"margins": ("audio=x",)}, {"bin_low": 1.0, "bin_high": 0.0}):  # fmt: skip
@@ -261,17 +262,19 @@ def test_settings_refuse_what_makes_no_sense() -> None:
             DPLSettings(**bad)
     with pytest.raises(UsageError, match="'txt'"):
         head(margins=("txt=0.3",))
-    assert by_case("dpl.margins", ()) == {}
+    assert by_case("head.margins", ()) == {}
 
 
-def test_published_settings_build_and_learn() -> None:
-    for n_classes, weight in ((2, 5.0), (4, 0.5)):
-        settings = published(n_classes)
-        assert settings.contrast_weight == weight
-        deciding = DPLHead(replace(head().spec, n_outputs=n_classes), settings)
-        target, counted = torch.arange(21).reshape(1, 21) % n_classes, torch.ones(1, 21, dtype=torch.bool)
-        total(deciding, given(), target, counted).backward()
-        assert all(p.grad is not None for p in deciding.parameters() if p.requires_grad)
+@pytest.mark.parametrize("preset", ["dpl", "dpl-paper"])
+def test_presets_name_this_head_and_learn(preset: str) -> None:
+    settings = load_settings(preset=preset, environment={})
+    assert settings.run.head == "dpl"
+    assert isinstance(settings.head, DPLSettings)
+    assert (settings.head == DPLSettings()) == (preset == "dpl")
+    deciding = DPLHead(head().spec, settings.head)
+    target, counted = torch.arange(21).reshape(1, 21) % 4, torch.ones(1, 21, dtype=torch.bool)
+    total(deciding, given(), target, counted).backward()
+    assert all(p.grad is not None for p in deciding.parameters() if p.requires_grad)
 
 
 def test_branches_own_answers_join_in_the_stated_proportion() -> None:
