@@ -64,14 +64,25 @@ EXTRACTORS = _table(
     ),
 )  # fmt: skip
 
-MODELS: dict[str, Entry] = {}
+MODELS = _table(
+    Entry("comp", "imer.models.comp.model:Comp", description="ComP: cross-modal prompting (AAAI 2026), two stages"),
+)
+
+HEADS = _table(
+    Entry(
+        "linear", "imer.models.heads.linear:LinearHead", description="weighted branches, one mixing layer, late fusion"
+    ),
+    Entry(
+        "dpl", "imer.models.heads.dpl:DPLHead", description="decoupled prototypes per class, case and modality (CVPR 2026)"
+    ),
+)
 
 DEFAULT_EXTRACTORS = {"audio": "opensmile/egemaps", "text": "minilm", "visual": "face/geometry-hog"}
 
 
 def entries(kind: str) -> dict[str, Entry]:
-    """Return name → entry of a kind (`extractors` or `models`), built-in ones first, then installed plug-ins."""
-    found = dict({"extractors": EXTRACTORS, "models": MODELS}[kind])
+    """Return name → entry of a kind (`extractors`, `models`, `heads`), built-in ones first, then installed plug-ins."""
+    found = dict({"extractors": EXTRACTORS, "models": MODELS, "heads": HEADS}[kind])
     for point in sorted(entry_points(group=f"imer.{kind}"), key=lambda point: point.name):
         found.setdefault(point.name, Entry(point.name, point.value, description=f"plug-in {point.value}"))
     return found

@@ -1,0 +1,137 @@
+"""`imer train`: learn to recognise emotion with whatever modalities there are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from imer.cli import options
+from imer.cli.output import reporting
+
+
+def train(
+    features: Annotated[
+        Path | None,
+        typer.Argument(metavar="FEATURES.h5", help="A feature store, from `imer extract`. Default: that of --config."),
+    ] = None,
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="RUN_DIR", help="The run folder to write.")] = Path(
+        "run"
+    ),
+    model: Annotated[str | None, typer.Option(help="The model; see `imer ls models`.")] = None,
+    head: Annotated[str | None, typer.Option(help="The output head: linear or dpl.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Shipped settings to start from; see `imer ls presets`.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE.toml", help="Settings, such as the config.toml of another run.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The label column to learn. Default: emotion, or sentiment.")
+    ] = None,
+    modalities: Annotated[str | None, typer.Option(help="Which modalities to use, such as audio,text.")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            help="How modalities are hidden in training: mixed (default), matched, complete, … (`imer ls protocols`)."
+        ),
+    ] = None,
+    missing_rate: Annotated[
+        str | None, typer.Option(help="For matched: a rate such as 0.5; for imbalanced: audio=0.2,text=0.7.")
+    ] = None,
+    folds: Annotated[
+        str | None,
+        typer.Option(help="Cross-validate by session, speaker, a COLUMN, or a number of folds over dialogues."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of every random choice. Default: 0.")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="Most epochs of each stage.")] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Utterances in a batch of whole dialogues (padding included).")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto (default), cpu, cuda or cuda:<index>. auto: CUDA where there is one.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a run folder that exists.")] = False,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as model.hidden=64. Repeatable."),
+    ] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """Train a model on a feature store, into a run folder.
+
+    Epochs are selected on the validation part alone; the test part is predicted once, at the end. An interrupted
+    training continues with the same command and --resume, to the same weights bit for bit (on the same machine's CPU).
+    """
+    with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.errors import UsageError
+        from imer.training.run import Listener
+        from imer.training.run import train as run_training
+
+        if max_epochs is not None and max_epochs < 1:
+            raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
+        flags: dict[str, dict[str, Any]] = {
+            "run": {"model": model, "head": head},
+            "data": {
+                "label": label,
+                "folds": folds,
+                "modalities": [m.strip() for m in modalities.split(",") if m.strip()] if modalities else None,
+            },
+            "train": {
+                "protocol": protocol
+                or ("matched" if _is_number(missing_rate) else "imbalanced" if missing_rate else None),
+                "missing_rate": missing_rate,
+                "seed": seed,
+                "max_epochs_branches": max_epochs,
+                "max_epochs_joint": max_epochs,
+                "batch_utterances": batch_size,
+                "device": device,
+            },
+        }
+        given = {section: {k: v for k, v in values.items() if v is not None} for section, values in flags.items()}
+        result = run_training(
+            features,
+            out,
+            preset=preset,
+            config=config,
+            flags=given,
+            assignments=assignments or [],
+            resume=resume,
+            overwrite=overwrite,
+            listener=Listener(report.note, report.warn, report.progress),
+        )
+        metrics = result.metrics
+        report.output(out)
+        report.counts = {
+            "folds": len(metrics["folds"]),
+            **{part: sum(fold["utterances"][part] for fold in metrics["folds"]) for part in ("train", "val", "test")},
+        }
+        report.extra = {
+            "selected": result.selected,
+            "already_finished": result.already_finished,
+            "task": metrics["task"],
+            "label": metrics["label"],
+            "protocol": metrics["protocol"],
+            "folds": metrics["folds"],
+            "test": metrics["test"],
+        }
+        names = list(metrics["test"][0]["metrics"])
+        rows = [
+            [_condition(entry), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
+            for entry in metrics["test"]
+        ]
+        report.table(f"test part of {out}", ["hidden", "realised rate", "n", *names], rows)
+
+
+def _is_number(text: str | None) -> bool:
+    return text is not None and "=" not in text
+
+
+def _condition(entry: dict[str, Any]) -> str:
+    if entry["pattern"]:
+        return f"only {entry['pattern']}"
+    rate = "" if entry["missing_rate"] is None else f" {entry['missing_rate']:g}"
+    return f"{entry['protocol']}{rate}"

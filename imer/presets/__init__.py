@@ -1,0 +1,1 @@
+"""Presets: TOML files of settings, shipped with the package."""

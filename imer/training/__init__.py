@@ -1,0 +1,1 @@
+"""Training: masks, the two-stage loop, checkpoints that resume exactly, run folders."""

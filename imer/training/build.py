@@ -1,0 +1,84 @@
+"""From settings and a corpus to a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, listed
+from imer.core.registry import resolve
+from imer.core.seeding import derived_seed
+from imer.models.base import ModelSpec
+from imer.training.settings import Settings
+
+
+def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str) -> ModelSpec:
+    """Return what a model has to learn from these training rows.
+
+    Raises
+    ------
+    InvalidInput
+        The labels of the training part do not vary, or a modality is present nowhere in it.
+    """
+    for column, name in enumerate(corpus.modalities):
+        if not corpus.present_NM[train_rows, column].any():
+            rest = ",".join(other for other in corpus.modalities if other != name)
+            raise InvalidInput(
+                f"The modality {name} is not present in any training utterance, so nothing can be learnt from it; leave it out "
+                f"with --modalities {rest or '…'}."
+            )
+    target = corpus.target_N[train_rows][corpus.labelled_N[train_rows]]
+    found = np.unique(target)
+    if len(found) < 2:
+        what = corpus.class_names[int(found[0])] if corpus.task == "classification" else f"{found[0]:g}"
+        raise InvalidInput(
+            f"All {len(target)} labelled training utterances have the {corpus.label} {what!r}; there is nothing to tell apart. "
+            "Name another column with --label."
+        )
+    if corpus.task == "regression":
+        return ModelSpec(
+            dict(corpus.modalities), "regression", 1,
+            target_centre=float(target.mean()), target_spread=float(target.std()),
+            target_range=(float(target.min()), float(target.max())),
+        )  # fmt: skip
+    n = len(corpus.class_names)
+    weights = class_weight(np.bincount(target, minlength=n), class_weights)
+    return ModelSpec(dict(corpus.modalities), "classification", n, class_weights=weights)
+
+
+def class_weight(count_C: np.ndarray, kind: str) -> tuple[float, ...] | None:
+    """Return a weight per class: inverse to its count (`balanced`) or to the root of it (`sqrt`), mean 1 over data."""
+    if kind == "none":
+        return None
+    share_C = count_C / count_C.sum()
+    inverse = np.where(count_C > 0, 1.0 / np.maximum(share_C, 1e-12), 0.0)
+    weight_C = np.sqrt(inverse) if kind == "sqrt" else inverse
+    weight_C = weight_C / (weight_C * share_C).sum()
+    return tuple(float(weight) for weight in np.where(count_C > 0, weight_C, 1.0))
+
+
+def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, ...] = ()) -> nn.Module:
+    """Build a model; its first weights depend on `seed_parts` alone. Borrow the random state around it."""
+    model_class, head_class = resolve("models", settings.run.model), resolve("heads", settings.run.head)
+    torch.manual_seed(derived_seed("weights", *seed_parts))
+    width = getattr(settings.model, "hidden", 0)
+    return model_class(spec, settings.model, head_class(spec.head(width), settings.head))
+
+
+def check_modalities(corpus: Corpus) -> None:
+    """Refuse a corpus with fewer than two modalities.
+
+    Raises
+    ------
+    InvalidInput
+        There is one modality, or none.
+    """
+    if len(corpus.modalities) < 2:
+        raise InvalidInput(
+            f"A multi-modal model needs at least two modalities, but only {listed(corpus.modalities) or 'none'} is there; "
+            "extract another one, or name more with --modalities."
+        )

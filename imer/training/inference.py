@@ -1,0 +1,89 @@
+"""A model's answers for many utterances under a mask: the one path that validation, evaluation and prediction share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from imer.batches.dialogues import Resident
+from imer.models.base import ModelSpec
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model says about n utterances, in the order of `rows_N`.
+
+    probabilities_NC  class probabilities, or values [n, 1] in the label's own units
+    branches          modality → the same from the modality's own head
+    """
+
+    rows_N: np.ndarray
+    probabilities_NC: np.ndarray
+    weights_NM: np.ndarray
+    branches: dict[str, np.ndarray]
+
+    def in_order_of(self, rows: np.ndarray) -> Answers:
+        """Return the same answers for these rows, which must be the same set."""
+        place = np.empty(int(max(rows.max(), self.rows_N.max())) + 1, dtype=np.int64)
+        place[self.rows_N] = np.arange(len(self.rows_N))
+        index = place[rows]
+        return Answers(
+            rows,
+            self.probabilities_NC[index],
+            self.weights_NM[index],
+            {name: values[index] for name, values in self.branches.items()},
+        )
+
+
+@torch.inference_mode()
+def answer(
+    model: nn.Module,
+    spec: ModelSpec,
+    resident: Resident,
+    tables: Sequence[np.ndarray],
+    observed_NM: np.ndarray,
+    *,
+    stage: str | None = None,
+) -> Answers:
+    """Answer every utterance of the batches `tables` (rows [B, U], −1 at padding) under a mask over the corpus."""
+    was_training = model.training
+    model.eval()
+    device = resident.target_N.device
+    observed = torch.from_numpy(observed_NM).to(device)
+    rows, joint, weights = [], [], []
+    branches: dict[str, list[Tensor]] = {}
+    for row_BU in tables:
+        batch = resident.batch(row_BU, observed)
+        output = model(
+            batch.features, batch.observed_BUM, batch.valid_BU, stage=stage, **call_extras(model, batch.speaker_BU)
+        )
+        real = batch.valid_BU
+        rows.append(batch.row_BU[real])
+        joint.append(output.joint_BUC[real])
+        weight = batch.observed_BUM.float() if output.weight_BUM is None else output.weight_BUM
+        weights.append(weight[real])
+        for name, values in output.branch.items():
+            branches.setdefault(name, []).append(values[real])
+    model.train(was_training)
+    return Answers(
+        torch.cat(rows).cpu().numpy(),
+        in_units(torch.cat(joint), spec),
+        torch.cat(weights).float().cpu().numpy(),
+        {name: in_units(torch.cat(parts), spec) for name, parts in branches.items()},
+    )
+
+
+def call_extras(model: nn.Module, speaker_BU: Tensor) -> dict[str, Tensor]:
+    """Return what a model wants to be told besides: the speakers, where it asks for them."""
+    return {"speaker_BU": speaker_BU} if getattr(model, "uses_speakers", False) else {}
+
+
+def in_units(answers_NC: Tensor, spec: ModelSpec) -> np.ndarray:
+    """Turn a model's answers into class probabilities, or into values in the label's own units."""
+    if spec.task == "classification":
+        return torch.softmax(answers_NC.float(), dim=-1).cpu().numpy()
+    return (answers_NC.double() * spec.target_spread + spec.target_centre).cpu().numpy()

@@ -1,0 +1,257 @@
+"""The training loop of one fold: stages, epochs, validation, early stopping.
+
+Selection looks at the validation part only. A branch stage keeps, per modality, the state of its own best epoch; the
+joint stage starts from these and keeps the best joint state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from imer.batches.corpus import Corpus
+from imer.batches.dialogues import Dialogues, Resident
+from imer.batches.scaling import Scaler
+from imer.batches.splits import Split
+from imer.core.errors import UsageError
+from imer.core.seeding import derived_seed, generator
+from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
+from imer.models.base import ModelSpec
+from imer.training.build import build_model, model_spec
+from imer.training.inference import answer, call_extras
+from imer.training.masks import Condition, Masks
+from imer.training.optimiser import Optimiser
+from imer.training.progress import Best, Progress
+from imer.training.settings import Settings
+
+Metrics = dict[str, float | None]
+VALIDATION_BATCH = 1024  # padded utterances
+
+
+@dataclass
+class FoldData:
+    """One fold's data on the device. Validation is measured on its labelled utterances, in the label's own units."""
+
+    corpus: Corpus
+    split: Split
+    scaler: Scaler
+    resident: Resident
+    train: Dialogues
+    val_tables: list[np.ndarray]
+    val_conditions: list[Condition]
+
+    @classmethod
+    def prepare(
+        cls, corpus: Corpus, split: Split, spec: ModelSpec, masks: Masks, settings: Settings, device: torch.device
+    ) -> FoldData:
+        """Standardise by the training rows and place the corpus on the device."""
+        scaler = Scaler.fit(corpus, split.train)
+        resident = place(corpus, scaler, spec, device)
+        tables = Dialogues.of(corpus, split.val).batches(VALIDATION_BATCH, pad_to=settings.train.pad_to)
+        train = Dialogues.of(corpus, split.train)
+        return cls(corpus, split, scaler, resident, train, tables, masks.validation(split.val))
+
+
+def place(corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device) -> Resident:
+    """Put a corpus on a device, standardised; values to learn become (label − centre) / spread."""
+    target_N = corpus.target_N
+    if spec.task == "regression":
+        target_N = (target_N - spec.target_centre) / spec.target_spread
+    return Resident.place(corpus, scaler.transform(corpus), target_N, device)
+
+
+class FoldTrainer:
+    """Trains one fold from wherever its `progress` stands.
+
+    `after_epoch` is called with the trainer after every finished epoch: to save it, and to say how far it is.
+    """
+
+    def __init__(self, corpus: Corpus, split: Split, settings: Settings, masks: Masks, device: torch.device) -> None:
+        self.settings, self.masks, self.device = settings, masks, device
+        self.spec = model_spec(corpus, split.train, settings.train.class_weights)
+        self.data = FoldData.prepare(corpus, split, self.spec, masks, settings, device)
+        self.seed_parts = (settings.train.seed, split.name)
+        self.model: Any = build_model(self.spec, settings, seed_parts=self.seed_parts).to(device)
+        self.progress = Progress()
+        self.optimiser: Optimiser | None = None
+
+    @property
+    def stage(self) -> str:
+        return self.model.stages[self.progress.stage]
+
+    def max_epochs(self, stage: str) -> int:
+        train = self.settings.train
+        return train.max_epochs_branches if stage in self.model.branch_stages else train.max_epochs_joint
+
+    def run(self, after_epoch: Callable[[FoldTrainer], None]) -> None:
+        """Train to the end. The model then holds the selected weights."""
+        while not self.progress.finished:
+            if self.optimiser is None:
+                self.start_stage()
+            if (
+                self.progress.epoch < self.max_epochs(self.stage)
+                and self.progress.waited < self.settings.train.patience
+            ):
+                self._epoch()
+                after_epoch(self)
+            else:
+                self._end_stage()
+        self.model.load_state_dict(self.progress.best.tensors)
+
+    def start_stage(self) -> None:
+        """Give the stage a new optimiser; also called when a stage is resumed, whose state is loaded afterwards."""
+        self.optimiser = Optimiser(
+            self.model, self.settings.train, self.max_epochs(self.stage), self._steps_per_epoch()
+        )
+
+    def _steps_per_epoch(self) -> int:
+        return len(self._tables(0))
+
+    def _tables(self, epoch: int) -> list[np.ndarray]:
+        train = self.settings.train
+        rng = generator("order", *self.seed_parts, self.stage, epoch)
+        return self.data.train.batches(
+            train.batch_utterances, rng, dialogues=train.batch_dialogues, pad_to=train.pad_to
+        )
+
+    def _epoch(self) -> None:
+        progress, stage = self.progress, self.stage
+        torch.manual_seed(derived_seed("dropout", *self.seed_parts, stage, progress.epoch))
+        observed_NM = self.masks.training(self.data.split.train, f"{self.data.split.name}/{stage}", progress.epoch)
+        observed = torch.from_numpy(observed_NM).to(self.device)
+        optimiser = self.optimiser
+        if optimiser is None:
+            raise RuntimeError("a stage has no optimiser")
+        self.model.train()
+        sums: dict[str, Tensor] = {}
+        tables = self._tables(progress.epoch)
+        for row_BU in tables:
+            batch = self.data.resident.batch(row_BU, observed)
+            output = self.model(
+                batch.features,
+                batch.observed_BUM,
+                batch.valid_BU,
+                stage=stage,
+                **call_extras(self.model, batch.speaker_BU),
+            )
+            terms = self.model.losses(output, batch, stage)
+            loss = torch.stack(list(terms.values())).sum()
+            optimiser.step(loss)
+            for name, term in {**terms, "total": loss}.items():
+                sums[name] = sums.get(name, 0.0) + term.detach()
+        progress.epoch += 1
+        losses = {name: float(total) / len(tables) for name, total in sums.items()}
+        if not math.isfinite(losses["total"]):
+            broken = [name for name, value in losses.items() if not math.isfinite(value)]
+            raise UsageError(
+                f"The loss became {losses['total']} in epoch {progress.epoch} of stage {stage} ({broken[0]}); lower "
+                f"train.learning_rate (now {self.settings.train.learning_rate:g}), or look at the features with "
+                "`imer data inspect`."
+            )
+        with optimiser.averaged_weights():
+            self._validate(losses, optimiser)
+
+    def _validate(self, losses: dict[str, float], optimiser: Optimiser) -> None:
+        """Measure the epoch on the validation part, keep it if it is the best, and log it."""
+        progress, stage = self.progress, self.stage
+        joint, branches = self.validation_metrics(stage)
+        record: dict[str, Any] = {
+            "fold": self.data.split.name, "stage": stage, "epoch": progress.epoch, "loss": losses,
+            "gradient_norm": optimiser.mean_gradient_norm(),
+        }  # fmt: skip
+        key = SELECTION_METRIC[self.spec.task]
+        if stage in self.model.branch_stages:
+            better = []
+            for u, name in enumerate(self.model.modalities):
+                best = progress.branch_best.setdefault(name, Best())
+                score = selection_score(self.spec.task, branches[name])
+                better.append(best.offer(score, progress.epoch, branches[name], self.model.modality_state(u)))
+            improved = any(better)
+            record["val"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
+        else:
+            score = selection_score(self.spec.task, joint)
+            improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
+            record["val"] = joint
+        progress.waited = 0 if improved else progress.waited + 1
+        progress.log.append(record)
+
+    def _end_stage(self) -> None:
+        """Restore what was best, and go on to the next stage."""
+        progress = self.progress
+        if self.stage in self.model.branch_stages:
+            for u, name in enumerate(self.model.modalities):
+                kept = progress.branch_best[name].tensors if name in progress.branch_best else {}
+                for key, tensor in self.model.modality_state(u).items():
+                    if key in kept:
+                        tensor.copy_(kept[key])
+        if progress.stage + 1 == len(self.model.stages):
+            progress.finished = True
+            return
+        progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
+        self.optimiser = None
+        self._introduce_stage()
+
+    @torch.no_grad()
+    def _introduce_stage(self) -> None:
+        """Show the model the branches of all labelled training utterances as they are when the stage begins."""
+        split = self.data.split
+        self.model.eval()
+        natural = torch.from_numpy(self.masks.natural(split.train).observed_NM).to(self.device)
+        branches, observed, target = [], [], []
+        for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=self.settings.train.pad_to):
+            batch = self.data.resident.batch(row_BU, natural)
+            extras = call_extras(self.model, batch.speaker_BU)
+            output = self.model(batch.features, batch.observed_BUM, batch.valid_BU, stage=self.stage, **extras)
+            counted = batch.labelled_BU
+            branches.append(output.extra["branches"][:, counted])
+            observed.append(batch.observed_BUM[counted])
+            target.append(batch.target_BU[counted])
+        torch.manual_seed(derived_seed("stage", *self.seed_parts, self.stage))
+        self.model.start_stage(
+            self.stage,
+            {"branches_MNH": torch.cat(branches, 1), "observed_NM": torch.cat(observed), "target_N": torch.cat(target)},
+        )
+
+    def validation_metrics(self, stage: str) -> tuple[Metrics, dict[str, Metrics]]:
+        """Return the mean over the validation masks of the joint metrics, and of each modality's own head's.
+
+        A modality's own head is judged where the modality is observed.
+        """
+        joint: list[Metrics] = []
+        branches: dict[str, list[Metrics]] = {name: [] for name in self.model.modalities}
+        for condition in self.data.val_conditions:
+            said = answer(
+                self.model, self.spec, self.data.resident, self.data.val_tables, condition.observed_NM, stage=stage
+            )
+            joint.append(self.measured(said.rows_N, said.probabilities_NC))
+            for u, name in enumerate(self.model.modalities):
+                if name in said.branches:
+                    here = condition.observed_NM[said.rows_N, u]
+                    branches[name].append(self.measured(said.rows_N[here], said.branches[name][here]))
+        return mean_metrics(joint, self.spec.task), {n: mean_metrics(m, self.spec.task) for n, m in branches.items()}
+
+    def measured(self, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
+        return measure(self.data.corpus, rows, answers_NC)
+
+
+def measure(corpus: Corpus, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
+    """Return the metrics of these answers over the labelled ones among the rows."""
+    target_N = corpus.target_N[rows]
+    if corpus.task == "classification":
+        return classification_metrics(target_N, answers_NC.argmax(axis=1), len(corpus.class_names))
+    return regression_metrics(target_N, answers_NC[:, 0])
+
+
+def mean_metrics(found: list[Metrics], task: str) -> Metrics:
+    """Return the mean of each metric over where it is defined; None where it never is."""
+    means: Metrics = {}
+    for name in found[0] if found else METRICS[task]:
+        values = [value for metrics in found if (value := metrics[name]) is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return means

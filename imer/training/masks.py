@@ -1,0 +1,187 @@
+"""What is hidden from a model while it trains, validates and is tested, by the name of the protocol.
+
+complete             nothing
+complete2incomplete  nothing in training; validated and tested incomplete, as `mixed`
+matched              a missing rate, redrawn every epoch; validated and tested at the same rate
+matched-static       the same, drawn once: what is hidden is never seen
+mixed                a random non-empty subset of the modalities per utterance, redrawn every epoch
+pattern              in training as `mixed`, validated and tested under every pattern; or one given pattern throughout
+instance             with a given probability an utterance is incomplete
+imbalanced           a rate of its own for every modality
+table                a mask file, made by `imer mask` or by hand
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, UsageError, did_you_mean
+from imer.core.seeding import generator
+from imer.masks import sampling
+from imer.masks.make import draw_mask, parse_pattern, parse_rates
+from imer.masks.sampling import Mask
+from imer.masks.table import MaskTable
+from imer.training.settings import TrainSettings
+
+PROTOCOLS = (
+    "complete", "complete2incomplete", "matched", "matched-static", "mixed", "pattern", "instance", "imbalanced", "table",
+)  # fmt: skip
+SAMPLERS = ("exact", "bernoulli", "cpm")
+MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed selection
+GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A fixed mask over the corpus, and its name: `observed_NM` is false outside the rows it was drawn for."""
+
+    protocol: str
+    missing_rate: float | None
+    pattern: str
+    mask_seed: int
+    observed_NM: Mask
+
+
+class Masks:
+    """The masks of one run. Training masks depend on (seed, fold, epoch); fixed ones on the utterance ids alone."""
+
+    def __init__(self, corpus: Corpus, settings: TrainSettings) -> None:
+        self.corpus, self.settings = corpus, settings
+        self.names = tuple(corpus.modalities)
+        protocol = settings.protocol
+        if protocol not in PROTOCOLS:
+            raise UsageError(f"There is no training protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
+        if settings.sampler not in SAMPLERS:
+            raise UsageError(f"There is no sampler {settings.sampler!r}; {did_you_mean(settings.sampler, SAMPLERS)}")
+        self.rate, self.rates = parse_rates(settings.missing_rate or None)
+        if protocol in ("matched", "matched-static", "instance") and self.rate is None:
+            raise UsageError(f"The protocol {protocol} needs one missing rate, such as --missing-rate 0.5.")
+        if protocol == "imbalanced":
+            unknown = [name for name in self.rates or {} if name not in self.names]
+            if not self.rates or unknown:
+                raise UsageError(
+                    f"The protocol imbalanced needs a missing rate per modality, such as --missing-rate {self.names[0]}=0.2; "
+                    f"there are {', '.join(self.names)}."
+                )
+        if protocol in ("complete", "complete2incomplete", "mixed", "pattern", "table") and settings.missing_rate:
+            raise UsageError(f"The protocol {protocol} takes no missing rate; drop it, or use --protocol matched.")
+        self.pattern = parse_pattern(settings.pattern, self.names) if settings.pattern else None
+        self.table = self._read_table() if protocol == "table" else None
+
+    def _read_table(self) -> Mask:
+        if not self.settings.mask:
+            raise UsageError("The protocol table needs a mask file: --set train.mask=MASK.h5.")
+        table = MaskTable.read(Path(self.settings.mask))
+        unknown = [name for name in self.names if name not in table.modalities]
+        if unknown:
+            raise InvalidInput(
+                f"{self.settings.mask} has no column for {unknown[0]}; it covers {', '.join(table.modalities)}."
+            )
+        columns = [table.modalities.index(name) for name in self.names]
+        row_of = {name: row for row, name in enumerate(table.utterance_ids)}
+        rows_N = np.array([row_of.get(name, -1) for name in self.corpus.utterance_ids.tolist()])
+        # An utterance that the table does not name keeps what it has.
+        listed_NM = np.asarray(table.observed_NM, dtype=bool)[:, columns][rows_N]
+        return self.corpus.present_NM & np.where(rows_N[:, None] >= 0, listed_NM, True)
+
+    def training(self, rows: np.ndarray, fold: str, epoch: int) -> Mask:
+        """Return what is observed in this epoch: bool [N of the corpus, M], false outside `rows`."""
+        protocol = self.settings.protocol
+        counter = 0 if protocol == "matched-static" else epoch
+        rng = generator(self.settings.seed, "training-mask", fold, counter)
+        present = self.corpus.present_NM[rows]
+        observed = np.zeros_like(self.corpus.present_NM)
+        if protocol in ("complete", "complete2incomplete"):
+            observed[rows] = present
+        elif self.table is not None:
+            observed[rows] = self.table[rows]
+        elif self.pattern is not None:
+            observed[rows] = sampling.pattern(present, self.pattern)
+        elif protocol in ("mixed", "pattern"):
+            observed[rows] = sampling.mixed(present, rng)
+        elif protocol == "instance":
+            observed[rows] = sampling.instance(present, self.rate or 0.0, rng)
+        elif protocol == "imbalanced":
+            rates = self.rates or {}
+            observed[rows] = sampling.imbalanced(present, [rates.get(name, 0.0) for name in self.names], rng)
+        else:
+            sampler = {"exact": sampling.exact, "bernoulli": sampling.bernoulli, "cpm": sampling.cpm}[
+                self.settings.sampler
+            ]
+            observed[rows] = sampler(present, self.rate or 0.0, rng)
+        return observed
+
+    def validation(self, rows: np.ndarray) -> list[Condition]:
+        """Return the fixed masks that every epoch is validated under: the same protocol as the test's."""
+        return self.fixed(rows, "val", self.settings.validation_masks)
+
+    def fixed(self, rows: np.ndarray, split: str, n_seeds: int) -> list[Condition]:
+        """Return fixed masks of the run's protocol over some rows."""
+        protocol = self.settings.protocol
+        if protocol == "complete":
+            return [self.natural(rows)]
+        if self.table is not None:
+            return [self._condition(rows, self.table[rows], "table")]
+        if self.pattern is not None:
+            return [self.of_pattern(rows, self.pattern)]
+        if protocol == "pattern":
+            return [self.of_pattern(rows, columns) for columns in patterns(len(self.names))]
+        kind = {
+            "complete2incomplete": "mixed",
+            "matched": self.settings.sampler,
+            "matched-static": self.settings.sampler,
+        }
+        return [self._drawn(rows, kind.get(protocol, protocol), self.rate, split, seed) for seed in range(n_seeds)]
+
+    def natural(self, rows: np.ndarray) -> Condition:
+        """Return the condition in which nothing is hidden."""
+        return self._condition(rows, self.corpus.present_NM[rows], "complete", rate=0.0)
+
+    def of_pattern(self, rows: np.ndarray, columns: tuple[int, ...]) -> Condition:
+        """Return the condition in which only these modalities are observed."""
+        name = "+".join(self.names[column] for column in columns)
+        return self._condition(rows, sampling.pattern(self.corpus.present_NM[rows], columns), "pattern", pattern=name)
+
+    def grid(self, rows: np.ndarray, split: str) -> list[Condition]:
+        """Return one mask at each reachable missing rate of 0, 0.1 … 0.7."""
+        reachable = sampling.reachable_rate(self.corpus.present_NM[rows]) + sampling.RATE_TOLERANCE
+        top = [0.7] if len(self.names) == 3 else []
+        return [self._drawn(rows, "exact", r, split, 0) for r in GRID if r <= reachable or r in top]
+
+    def _drawn(self, rows: np.ndarray, protocol: str, rate: float | None, split: str, seed: int) -> Condition:
+        ids = self.corpus.utterance_ids[rows].tolist()
+        present = self.corpus.present_NM[rows]
+        table = draw_mask(
+            present, ids, self.names, protocol=protocol, rate=rate, rates=self.rates, seed=seed, split=split
+        )  # in sorted order of the ids
+        order = np.argsort(np.asarray(ids, dtype=object), kind="stable")
+        observed = np.empty_like(present)
+        observed[order] = table.observed_NM
+        return self._condition(rows, observed, protocol, rate=rate, seed=seed)
+
+    def _condition(
+        self,
+        rows: np.ndarray,
+        observed: Mask,
+        protocol: str,
+        *,
+        rate: float | None = None,
+        pattern: str = "",
+        seed: int = 0,
+    ) -> Condition:
+        observed_NM = np.zeros_like(self.corpus.present_NM)
+        observed_NM[rows] = observed
+        return Condition(protocol, rate, pattern, seed, observed_NM)
+
+
+def patterns(n_modalities: int) -> list[tuple[int, ...]]:
+    """Return the non-empty subsets of the modalities, smallest first; at most `MOST_PATTERNS`, evenly chosen."""
+    every = [tuple(u for u in range(n_modalities) if code >> u & 1) for code in range(1, 2**n_modalities)]
+    every.sort(key=lambda columns: (len(columns), columns))
+    if len(every) <= MOST_PATTERNS:
+        return every
+    return [every[i] for i in np.linspace(0, len(every) - 1, MOST_PATTERNS).astype(int)]

@@ -1,0 +1,137 @@
+"""What a finished training says about itself: `metrics.json` and `predictions.jsonl`.
+
+The test part is predicted here, once, with the selected weights and under the fixed masks of the training protocol.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer._version import __version__
+from imer.batches.corpus import Corpus
+from imer.batches.splits import Split
+from imer.core.files import write_json, write_text
+from imer.masks.sampling import missing_rate
+from imer.metrics.compute import SELECTION_METRIC
+from imer.models.base import Prediction
+from imer.training.loop import measure
+from imer.training.masks import Condition, Masks
+from imer.training.runs import TrainedFold, fold_folder, load_fold
+from imer.training.settings import Settings
+
+TEST_MASK_SEEDS = 3
+# Trained for any missing rate: tested as the data are, and over the grid of rates.
+ANY_RATE = ("mixed", "pattern", "complete2incomplete")
+
+
+def write_results(
+    out: Path, corpus: Corpus, splits: list[Split], masks: Masks, settings: Settings, device: str
+) -> dict[str, Any]:
+    """Predict the test part of every fold and write `predictions.jsonl` and, last of all, `metrics.json`."""
+    folds = [load_fold(fold_folder(out, split.name), device) for split in splits]
+    rows = np.concatenate([split.test for split in splits])
+    conditions = _test_conditions(masks, splits, settings)
+    results, lines = [], []
+    for number, condition in enumerate(conditions):
+        found = [f.predict(corpus, s.test, condition.observed_NM) for f, s in zip(folds, splits, strict=True)]
+        joint = np.concatenate([p.probabilities_NC for p in found])
+        results.append(
+            {
+                "protocol": condition.protocol,
+                "missing_rate": condition.missing_rate,
+                "pattern": condition.pattern or None,
+                "mask_seed": condition.mask_seed,
+                "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
+                "n": int(corpus.labelled_N[rows].sum()),
+                "metrics": measure(corpus, rows, joint),
+                "mean_weight": _mean_weight(corpus, found),
+            }
+        )
+        if number == 0:
+            lines = [_line(corpus, f, p, i) for f, p in zip(folds, found, strict=True) for i in range(len(p.rows_N))]
+    write_text(out / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    metrics = {
+        "schema": "imer.metrics/1",
+        "imer_version": __version__,
+        "task": corpus.task,
+        "label": corpus.label,
+        "class_names": list(corpus.class_names),
+        "protocol": settings.train.protocol,
+        "missing_rate": settings.train.missing_rate or None,
+        "selected": _selected(folds, corpus.task),
+        "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
+        "predictions": {key: results[0][key] for key in ("protocol", "missing_rate", "pattern", "mask_seed")},
+        "test": results,
+    }
+    write_json(out / "metrics.json", metrics)
+    return metrics
+
+
+def _test_conditions(masks: Masks, splits: list[Split], settings: Settings) -> list[Condition]:
+    """Return the conditions of the test, the one that predictions are written for first."""
+    rows = np.sort(np.concatenate([split.test for split in splits]))
+    if settings.train.protocol in ANY_RATE and not settings.train.pattern:
+        return [masks.natural(rows), *masks.grid(rows, "test")[1:]]
+    return masks.fixed(rows, "test", TEST_MASK_SEEDS)
+
+
+def _mean_weight(corpus: Corpus, found: list[Prediction]) -> dict[str, float | None]:
+    """Return each modality's mean coordinator weight over the utterances where it is observed."""
+    observed = np.concatenate([p.observed_NM for p in found])
+    weights = np.concatenate([p.weights_NM for p in found])
+    return {
+        name: round(float(weights[observed[:, u], u].mean()), 6) if observed[:, u].any() else None
+        for u, name in enumerate(corpus.modalities)
+    }
+
+
+def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[str, Any]:
+    """Return one line of predictions.jsonl."""
+    row = int(found.rows_N[i])
+    answer = found.probabilities_NC[i]
+    line: dict[str, Any] = {
+        "utterance_id": str(corpus.utterance_ids[row]),
+        "fold": fold.name,
+        "split": "test",
+    }
+    if corpus.task == "classification":
+        target = int(corpus.target_N[row])
+        line["label"] = corpus.class_names[target] if target >= 0 else None
+        line["prediction"] = corpus.class_names[int(answer.argmax())]
+        line["probabilities"] = {name: round(float(p), 8) for name, p in zip(corpus.class_names, answer, strict=True)}
+    else:
+        value = float(corpus.target_N[row])
+        line["label"] = value if np.isfinite(value) else None
+        line["prediction"] = line["value"] = float(answer[0])
+    line["observed"] = [name for u, name in enumerate(corpus.modalities) if found.observed_NM[i, u]]
+    line["weights"] = {name: round(float(w), 6) for name, w in zip(corpus.modalities, found.weights_NM[i], strict=True)}
+    return line
+
+
+def _selected(folds: list[TrainedFold], task: str) -> dict[str, Any]:
+    """Return the selection of a single split, or of folds with the mean of their values."""
+    if len(folds) == 1:
+        return folds[0].selected
+    values = [fold.selected["value"] for fold in folds if fold.selected["value"] is not None]
+    return {
+        "epoch": [fold.selected["epoch"] for fold in folds],
+        "metric": SELECTION_METRIC[task],
+        "value": sum(values) / len(values) if values else None,
+        "on": "val",
+    }
+
+
+def _fold_record(corpus: Corpus, fold: TrainedFold, split: Split) -> dict[str, Any]:
+    labelled = corpus.labelled_N
+    parts = {"train": split.train, "val": split.val, "test": split.test}
+    return {
+        "name": fold.name,
+        "n": {part: int(labelled[rows].sum()) for part, rows in parts.items()},
+        "utterances": {part: len(rows) for part, rows in parts.items()},
+        "selected": fold.selected,
+        "val": fold.val,
+    }

@@ -1,0 +1,246 @@
+"""`train`: from a feature store to a run folder, continued from wherever it was interrupted."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imer._version import __version__
+from imer.batches.corpus import Corpus, default_label
+from imer.batches.splits import Split, fold_splits, official_split
+from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.core.files import read_json, write_json, write_text
+from imer.core.locks import output_lock
+from imer.core.settings import toml_layer
+from imer.store.reader import FeatureStore
+from imer.training.build import check_modalities
+from imer.training.checkpoint import load_newest_state, save_state
+from imer.training.device import repeatable, resolve_device
+from imer.training.loop import FoldTrainer
+from imer.training.masks import Masks
+from imer.training.results import write_results
+from imer.training.runs import fold_folder, publish_fold, safe_name
+from imer.training.settings import Settings, load_settings
+
+# May differ between a run and its continuation: they do not change what is computed on the same machine.
+FREE_ON_RESUME = {("data", "features"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every_s")}
+
+
+@dataclass
+class Listener:
+    """Where a training says what happens: notes, warnings, and how far it is."""
+
+    note: Callable[[str], None] = lambda message: None
+    warn: Callable[[str], None] = lambda message: None
+    progress: Callable[[str, int, int], None] = lambda stage, done, total: None
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What `train` did."""
+
+    path: Path
+    already_finished: bool
+    selected: dict[str, Any]
+    metrics: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+
+def train(
+    features: Path | None,
+    out: Path,
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    assignments: Sequence[str] = (),
+    resume: bool = False,
+    overwrite: bool = False,
+    listener: Listener | None = None,
+) -> TrainResult:
+    """Train a model on a feature store into a run folder.
+
+    Parameters
+    ----------
+    features
+        The feature store; None takes the one that `config` names.
+    preset, config, flags, assignments
+        Settings, later ones winning over earlier ones: a shipped preset, a TOML file, section → key → value, and
+        texts like "train.seed=1".
+    resume
+        Continue a run folder that exists. A finished one is left as it is.
+    overwrite
+        Delete a run folder that exists.
+
+    Raises
+    ------
+    UsageError, InvalidInput, MissingDependency, OutputExists
+        See the errors' own sentences.
+    """
+    listener = listener or Listener()
+    flags = {section: dict(values) for section, values in (flags or {}).items()}
+    if features is not None:
+        flags.setdefault("data", {})["features"] = str(features)
+    settings = load_settings(preset=preset, config=config, flags=flags, assignments=assignments)
+    if not settings.data.features:
+        raise UsageError("Name the feature store to train on: imer train FEATURES.h5 -o RUN_DIR.")
+    out = Path(out)
+    if out.exists() and not out.is_dir():
+        raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")
+    device = resolve_device(settings.train.device)
+    with output_lock(out, listener.note):
+        return _Run(settings, out, listener).go(device, resume=resume, overwrite=overwrite)
+
+
+class _Run:
+    """One run, from its settings to its results."""
+
+    def __init__(self, settings: Settings, out: Path, listener: Listener) -> None:
+        self.settings, self.out, self.listener = settings, out, listener
+
+    def go(self, device: Any, *, resume: bool, overwrite: bool) -> TrainResult:
+        occupied = self.out.is_dir() and any(self.out.iterdir())
+        if occupied and not (resume or overwrite):
+            raise OutputExists(f"{self.out} exists already; add --resume to continue it, or --overwrite to start anew.")
+        corpus = self._read()
+        splits = self._splits(corpus)
+        masks = Masks(corpus, self.settings.train)
+        if occupied and overwrite and not resume:
+            self._clear()
+        if not (self.out / "run.json").is_file():
+            self._begin(corpus, splits)
+        elif self._continue(corpus, splits):
+            self.listener.note(f"{self.out} is finished already; nothing to do.")
+            metrics = read_json(self.out / "metrics.json")
+            return TrainResult(self.out, True, metrics["selected"], metrics)
+        with repeatable(device, self.settings.train.threads):
+            for number, split in enumerate(splits):
+                if not (fold_folder(self.out, split.name) / "manifest.json").is_file():
+                    self._fold(corpus, split, masks, device, f"{number + 1}/{len(splits)}" if split.name else "")
+            metrics = write_results(self.out, corpus, splits, masks, self.settings, str(device))
+        shutil.rmtree(self.out / "state", ignore_errors=True)
+        return TrainResult(self.out, False, metrics["selected"], metrics)
+
+    def _read(self) -> Corpus:
+        data = self.settings.data
+        sets = {}
+        for text in data.feature_sets:
+            modality, equals, name = text.partition("=")
+            if not equals:
+                raise UsageError(f"data.feature_sets holds modality=name, but {text!r} was given.")
+            sets[modality.strip()] = name.strip()
+        with FeatureStore.open(Path(data.features)) as store:
+            label = data.label or default_label(store)
+            corpus = Corpus.from_store(store, data.modalities or None, label, sets, task=data.task)
+        check_modalities(corpus)
+        for name, count in corpus.non_finite.items():
+            self.listener.warn(f"{count} {name} features hold NaN or infinities; they count as not present.")
+        return corpus
+
+    def _splits(self, corpus: Corpus) -> list[Split]:
+        data, seed = self.settings.data, self.settings.train.seed
+        options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by}
+        splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
+        for split in splits:
+            for warning in split.warnings:
+                self.listener.warn(warning)
+        return splits
+
+    def _clear(self) -> None:
+        """Delete the old run; refuse a folder that is no run, so that a slip of the finger costs nothing."""
+        if not (self.out / "run.json").is_file():
+            raise OutputExists(
+                f"{self.out} is not a run folder, so --overwrite does not delete it; choose another name."
+            )
+        shutil.rmtree(self.out)
+
+    def _begin(self, corpus: Corpus, splits: list[Split]) -> None:
+        if self.out.is_dir() and any(self.out.iterdir()):
+            raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_text(self.out / "config.toml", self.settings.to_toml())
+        names = [split.name for split in splits]
+        if len({safe_name(name) for name in names}) < len(names):
+            raise UsageError(
+                "Two folds have names that differ in special characters only; rename them in the manifest."
+            )
+        write_json(
+            self.out / "run.json",
+            {
+                "format": "imer-run/1",
+                "imer_version": __version__,
+                "content_sha256": corpus.content_sha256,
+                "folds": names,
+            },
+        )
+
+    def _continue(self, corpus: Corpus, splits: list[Split]) -> bool:
+        """Check that the folder is of this very run; tell whether it is finished."""
+        before = toml_layer(self.out / "config.toml").values
+        now = {section: _plain(asdict(part)) for section, part in self.settings.sections().items()}
+        for section, values in now.items():
+            for key, value in values.items():
+                was = before.get(section, {}).get(key)
+                if was != value and (section, key) not in FREE_ON_RESUME:
+                    raise UsageError(
+                        f"{self.out} was started with {section}.{key} = {was!r}, now it is {value!r}; continue with the same "
+                        "settings, or choose another folder."
+                    )
+        record = read_json(self.out / "run.json")
+        if record["content_sha256"] != corpus.content_sha256:
+            raise InvalidInput(
+                f"{self.settings.data.features} is not the feature store that {self.out} was started with (its content "
+                "differs); continue with the same features, or choose another folder."
+            )
+        if record["folds"] != [split.name for split in splits]:
+            raise UsageError(f"{self.out} was started with other folds; choose another folder.")
+        return (self.out / "metrics.json").is_file()
+
+    def _fold(self, corpus: Corpus, split: Split, masks: Masks, device: Any, number: str) -> None:
+        trainer = FoldTrainer(corpus, split, self.settings, masks, device)
+        states = self.out / "state" / (safe_name(split.name) or "single")
+        if load_newest_state(states, trainer, self.listener.warn):
+            self.listener.note(
+                f"{_title(split, number)}continuing after epoch {trainer.progress.epoch} of stage {trainer.stage}."
+            )
+        saved_s = time.monotonic()
+
+        def after_epoch(trainer: FoldTrainer) -> None:
+            nonlocal saved_s
+            progress = trainer.progress
+            self.listener.progress(
+                f"{_title(split, number)}stage {trainer.stage}", progress.epoch, trainer.max_epochs(trainer.stage)
+            )
+            if time.monotonic() - saved_s >= self.settings.train.checkpoint_every_s:
+                save_state(states, trainer)
+                saved_s = time.monotonic()
+
+        trainer.run(after_epoch)
+        # The log first: a fold with a checkpoint is never trained again.
+        self._write_log(split.name, trainer.progress.log)
+        publish_fold(fold_folder(self.out, split.name), trainer, self.settings)
+        shutil.rmtree(states, ignore_errors=True)
+        best = trainer.progress.best
+        values = ", ".join(f"{k} {v:.4f}" for k, v in best.metrics.items() if v is not None)
+        self.listener.note(f"{_title(split, number)}selected epoch {best.epoch} on validation: {values}.")
+
+    def _write_log(self, fold: str, records: list[dict[str, Any]]) -> None:
+        """Write the log of all finished folds and this one, in the order they were trained."""
+        path = self.out / "log.jsonl"
+        kept = []
+        if path.is_file():
+            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["fold"] != fold]
+        write_text(path, "\n".join([*kept, *(json.dumps(r, ensure_ascii=False) for r in records)]) + "\n")
+
+
+def _title(split: Split, number: str) -> str:
+    return f"fold {split.name} ({number}): " if split.name else ""
+
+
+def _plain(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

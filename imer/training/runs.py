@@ -1,0 +1,263 @@
+"""Run folders: what a training leaves behind, and how everything later reads it.
+
+config.toml        every setting, resolved
+run.json           which data, which folds, which version
+log.jsonl          one line per epoch: losses, validation metrics
+checkpoint/        the trained model; one folder `fold-<name>` per fold where there are folds
+metrics.json       written last: a run folder with it is finished
+predictions.jsonl  one line per test utterance
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from imer._version import __version__
+from imer.batches.corpus import Corpus
+from imer.batches.dialogues import Dialogues
+from imer.batches.scaling import Scaler
+from imer.core.errors import InvalidInput, listed
+from imer.core.files import published_folder, read_json, verify_folder, write_json
+from imer.core.settings import Layer, resolve, toml_layer
+from imer.core.types import FeatureSpec
+from imer.metrics.compute import SELECTION_METRIC
+from imer.models.base import ModelSpec, Prediction
+from imer.training.build import build_model
+from imer.training.checkpoint import load_tensors, save_tensors
+from imer.training.device import repeatable, resolve_device
+from imer.training.inference import answer
+from imer.training.loop import FoldTrainer, place
+from imer.training.settings import Settings, settings_schema
+
+CHECKPOINT_FORMAT = "imer-checkpoint/1"
+PREDICTION_BATCH = 2048  # padded utterances
+
+
+@dataclass(frozen=True)
+class TrainedFold:
+    """A trained model with everything needed to use it.
+
+    name           of the fold; empty for a single split
+    label, class_names   what it answers (no class names for regression)
+    feature_names, fingerprints, specs   modality → the feature set it was trained on, and how to make it again
+    selected       {"epoch", "metric", "value", "on"}: how its weights were chosen
+    val            its validation metrics at that epoch
+    """
+
+    name: str
+    model: nn.Module
+    spec: ModelSpec
+    scaler: Scaler
+    modalities: dict[str, int]
+    task: str
+    label: str
+    class_names: tuple[str, ...]
+    feature_names: dict[str, str]
+    fingerprints: dict[str, str]
+    specs: dict[str, FeatureSpec]
+    train_ids: tuple[str, ...]
+    val_ids: tuple[str, ...]
+    test_ids: tuple[str, ...]
+    selected: dict[str, Any]
+    val: dict[str, float | None]
+    pad_to: int
+    device: torch.device
+
+    def predict(self, corpus: Corpus, rows: np.ndarray, observed_NM: np.ndarray) -> Prediction:
+        """Answer these rows of a corpus under a mask over the whole corpus.
+
+        The context of an utterance is what else of its dialogue is among the rows, in order of position, whether it
+        has a label or not.
+
+        Raises
+        ------
+        InvalidInput
+            The corpus has not exactly the modalities, widths and features that the model was trained on.
+        """
+        self.check(corpus)
+        rows = np.asarray(rows, dtype=np.int64)
+        if not len(rows):
+            empty = np.zeros((0, self.spec.n_outputs))
+            return Prediction(
+                rows, empty, np.zeros((0, len(self.modalities)), bool), np.zeros((0, len(self.modalities)))
+            )
+        observed_NM = observed_NM & corpus.present_NM
+        resident = place(corpus, self.scaler, self.spec, self.device)
+        tables = Dialogues.of(corpus, rows).batches(PREDICTION_BATCH, pad_to=self.pad_to)
+        said = answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
+        return Prediction(said.rows_N, said.probabilities_NC, observed_NM[rows], said.weights_NM, said.branches)
+
+    def check(self, corpus: Corpus) -> None:
+        """Refuse a corpus that the model was not made for."""
+        where = "Extract again with the same extractors, or name the ones used in training."
+        if dict(corpus.modalities) != dict(self.modalities):
+            raise InvalidInput(
+                f"The model reads {_widths(self.modalities)}, but the features are {_widths(corpus.modalities)}. {where}"
+            )
+        other = [name for name in self.modalities if corpus.fingerprints.get(name) != self.fingerprints.get(name)]
+        if other and corpus.fingerprints:
+            raise InvalidInput(
+                f"The {listed(other)} features were made in another way than those that the model was trained on (their "
+                f"fingerprints differ). {where}"
+            )
+
+
+def _widths(modalities: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({width})" for name, width in modalities.items()) or "none"
+
+
+def publish_fold(folder: Path, trainer: FoldTrainer, settings: Settings) -> None:
+    """Publish a trained fold as a checkpoint folder."""
+    data, corpus, best = trainer.data, trainer.data.corpus, trainer.progress.best
+    ids = corpus.utterance_ids
+    scaler = {
+        f"{kind}.{name}": torch.from_numpy(v) for kind in ("centre", "spread") for name, v in _of(data.scaler, kind)
+    }
+    selected = selection(trainer)
+    values = {
+        "format": CHECKPOINT_FORMAT,
+        "imer_version": __version__,
+        "fold": data.split.name,
+        "spec": asdict(trainer.spec),
+        "settings": {section: asdict(part) for section, part in settings.sections().items()},
+        "label": corpus.label,
+        "class_names": list(corpus.class_names),
+        "feature_names": corpus.feature_names,
+        "fingerprints": corpus.fingerprints,
+        "specs": {name: json.loads(replace(spec, dim_names=()).to_json()) for name, spec in corpus.specs.items()},
+        "selected": selected,
+        "val": best.metrics,
+        "branches": {
+            name: {"epoch": kept.epoch, "val": kept.metrics} for name, kept in trainer.progress.branch_best.items()
+        },
+        "train_ids": ids[data.split.train].tolist(),
+        "val_ids": ids[data.split.val].tolist(),
+        "test_ids": ids[data.split.test].tolist(),
+    }
+    with published_folder(folder, overwrite=True) as part:
+        save_tensors(part / "model.safetensors", trainer.model.state_dict())
+        save_tensors(part / "scaler.safetensors", scaler)
+        write_json(part / "checkpoint.json", values)
+
+
+def _of(scaler: Scaler, kind: str) -> list[tuple[str, np.ndarray]]:
+    return list(getattr(scaler, kind).items())
+
+
+def selection(trainer: FoldTrainer) -> dict[str, Any]:
+    """Return which epoch was selected, and by what."""
+    best, metric = trainer.progress.best, SELECTION_METRIC[trainer.spec.task]
+    return {"epoch": best.epoch, "metric": metric, "value": best.metrics.get(metric), "on": "val"}
+
+
+def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
+    """Read a checkpoint folder.
+
+    Raises
+    ------
+    InvalidInput
+        It is damaged or incomplete, or no checkpoint.
+    """
+    folder = Path(folder)
+    verify_folder(folder)
+    values = read_json(folder / "checkpoint.json")
+    if values.get("format") != CHECKPOINT_FORMAT:
+        raise InvalidInput(f"{folder} is no checkpoint that this imer reads (format {values.get('format')!r}).")
+    where = resolve_device(device)
+    raw = values["spec"]
+    weights = raw["class_weights"]
+    spec = ModelSpec(
+        **{
+            **raw,
+            "class_weights": None if weights is None else tuple(weights),
+            "target_range": tuple(raw["target_range"]),
+        }
+    )
+    choice = values["settings"]["run"]
+    schema = settings_schema(choice["model"], choice["head"])
+    settings = Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), values["settings"])]))
+    with repeatable(torch.device("cpu")):
+        model = build_model(spec, settings)
+    try:
+        model.load_state_dict(load_tensors(folder / "model.safetensors"))
+    except RuntimeError as error:
+        raise InvalidInput(f"{folder / 'model.safetensors'} does not fit its checkpoint.json: {error}") from error
+    scaling = load_tensors(folder / "scaler.safetensors")
+    arrays = {kind: {m: scaling[f"{kind}.{m}"].numpy() for m in spec.modalities} for kind in ("centre", "spread")}
+    return TrainedFold(
+        name=values["fold"],
+        model=model.to(where).eval(),
+        spec=spec,
+        scaler=Scaler(**arrays),
+        modalities=spec.modalities,
+        task=spec.task,
+        label=values["label"],
+        class_names=tuple(values["class_names"]),
+        feature_names=values["feature_names"],
+        fingerprints=values["fingerprints"],
+        specs={name: FeatureSpec.from_json(json.dumps(spec)) for name, spec in values["specs"].items()},
+        train_ids=tuple(values["train_ids"]),
+        val_ids=tuple(values["val_ids"]),
+        test_ids=tuple(values["test_ids"]),
+        selected=values["selected"],
+        val=values["val"],
+        pad_to=settings.train.pad_to,
+        device=where,
+    )
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A finished run."""
+
+    path: Path
+    settings: dict[str, dict[str, Any]]
+    folds: tuple[TrainedFold, ...]
+
+    @classmethod
+    def open(cls, path: Path, device: str = "cpu") -> RunFolder:
+        """Read a run folder and all its folds.
+
+        Raises
+        ------
+        InvalidInput
+            It is no run folder, is damaged, or its training is not finished.
+        """
+        path = Path(path)
+        if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
+            raise InvalidInput(f"{path} is not a run folder of `imer train` (it has no config.toml or run.json).")
+        names = read_json(path / "run.json")["folds"]
+        lacking = [name for name in names if not (fold_folder(path, name) / "manifest.json").is_file()]
+        if lacking:
+            which = f" ({len(lacking)} of {len(names)} folds are missing)" if len(names) > 1 else ""
+            raise InvalidInput(f"{path} is not finished{which}; continue it with `imer train … -o {path} --resume`.")
+        settings = {section: dict(values) for section, values in toml_layer(path / "config.toml").values.items()}
+        return cls(path, settings, tuple(load_fold(fold_folder(path, name), device) for name in names))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What `metrics.json` holds."""
+        return read_json(self.path / "metrics.json")
+
+
+def fold_folder(run: Path, name: str) -> Path:
+    """Return where the checkpoint of a fold lies."""
+    return run / "checkpoint" / f"fold-{safe_name(name)}" if name else run / "checkpoint"
+
+
+def safe_name(name: str) -> str:
+    """Return a fold's name as a file name.
+
+    >>> safe_name("Ses 01/F")
+    'Ses_01_F'
+    """
+    return re.sub(r"[^\w.-]", "_", name)

@@ -1,0 +1,210 @@
+"""Settings of a training run, and how they are put together from presets, files, environment and flags."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.core.registry import resolve as resolve_name
+from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, to_toml, toml_layer
+
+DEFAULT_PRESET = "comp"
+CLASS_WEIGHTS = ("none", "sqrt", "balanced")
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """What is trained: names of the model, its output head, and the preset that the settings started from."""
+
+    preset: str = DEFAULT_PRESET
+    model: str = "comp"
+    head: str = "linear"
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is learnt from.
+
+    features          path of the feature store
+    label             column to learn; empty: emotion, or else sentiment
+    task              auto, classification or regression
+    modalities        which to use; empty: all
+    feature_sets      `modality=name` for modalities that have several features
+    folds             empty: the official split; session, speaker, a column, or a number
+    validation_by     auto, speaker or dialogue: what is kept whole where a validation part is cut from training
+    validation_share  of the training part
+    """
+
+    features: str = ""
+    label: str = ""
+    task: str = "auto"
+    modalities: tuple[str, ...] = ()
+    feature_sets: tuple[str, ...] = ()
+    folds: str = ""
+    validation_by: str = "auto"
+    validation_share: float = 0.15
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.validation_share < 1.0:
+            raise UsageError(f"data.validation_share lies between 0 and 1, but {self.validation_share} was given.")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How it is learnt.
+
+    protocol        how modalities are hidden in training: see `masks.py`
+    missing_rate    for matched, matched-static, instance (a probability) and imbalanced (`audio=0.2,text=0.7`)
+    sampler         exact, bernoulli or cpm: how a rate is met
+    pattern         for the protocol pattern: which modalities are observed; empty: all patterns
+    mask            for the protocol table: a mask file
+    seed            of every random choice
+    max_epochs_branches, max_epochs_joint   most epochs of each stage
+    patience        epochs without a better validation score before a stage ends
+    batch_utterances  most padded utterances in a batch of whole dialogues
+    batch_dialogues   where not 0: a batch is this many dialogues instead
+    pad_to          pad every dialogue at least to this many utterances
+    learning_rate, weight_decay, clip_norm, warmup_epochs, schedule   of AdamW; cosine ends at 0 after the last epoch
+    average         decay per step of the running mean of the weights that is validated and kept; 0: the weights
+    class_weights   none, sqrt or balanced: weight of rare classes in the loss
+    validation_masks  number of fixed masks that each epoch is validated under
+    device          auto, cpu, cuda or cuda:<index>
+    threads         of PyTorch on the CPU; 0 leaves them as they are
+    checkpoint_every_s   least seconds between two saved states
+    """
+
+    protocol: str = "mixed"
+    missing_rate: str = ""
+    sampler: str = "exact"
+    pattern: str = ""
+    mask: str = ""
+    seed: int = 0
+    max_epochs_branches: int = 50
+    max_epochs_joint: int = 100
+    patience: int = 20
+    batch_utterances: int = 128
+    batch_dialogues: int = 0
+    pad_to: int = 0
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    warmup_epochs: float = 1.0
+    schedule: str = "constant"
+    average: float = 0.98
+    class_weights: str = "sqrt"
+    validation_masks: int = 3
+    device: str = "auto"
+    threads: int = 0
+    checkpoint_every_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("class_weights", CLASS_WEIGHTS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in choices:
+                raise UsageError(
+                    f"train.{name} cannot be {getattr(self, name)!r}; {did_you_mean(getattr(self, name), choices)}"
+                )
+        for name in ("max_epochs_joint", "patience", "batch_utterances", "validation_masks"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
+        if self.learning_rate <= 0:
+            raise UsageError(f"train.learning_rate is above 0, but {self.learning_rate} was given.")
+        if not 0.0 <= self.average < 1.0:
+            raise UsageError(f"train.average lies in 0 … 1 (1 excluded), but {self.average} was given.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings of a run; `model` and `head` are the dataclasses of the chosen model and head."""
+
+    run: RunChoice = field(default_factory=RunChoice)
+    data: DataSettings = field(default_factory=DataSettings)
+    train: TrainSettings = field(default_factory=TrainSettings)
+    model: Any = None
+    head: Any = None
+
+    def sections(self) -> dict[str, Any]:
+        return {"run": self.run, "data": self.data, "train": self.train, "model": self.model, "head": self.head}
+
+    def to_toml(self) -> str:
+        return to_toml(self.sections())
+
+
+def preset_names() -> list[str]:
+    """Return the names of the shipped presets."""
+    return sorted(
+        f.name.removesuffix(".toml") for f in resources.files("imer.presets").iterdir() if f.name.endswith(".toml")
+    )
+
+
+def preset_layer(name: str) -> Layer:
+    """Read a shipped preset.
+
+    Raises
+    ------
+    UsageError
+        No preset has that name.
+    """
+    if name not in preset_names():
+        raise UsageError(f"There is no preset {name!r}; {did_you_mean(name, preset_names())}")
+    with resources.as_file(resources.files("imer.presets") / f"{name}.toml") as path:
+        return toml_layer(path, source=f"the preset {name}")
+
+
+def settings_schema(model: str, head: str) -> Schema:
+    """Return the schema of a run of this model and head."""
+    return {
+        "run": RunChoice,
+        "data": DataSettings,
+        "train": TrainSettings,
+        "model": resolve_name("models", model).Settings,
+        "head": resolve_name("heads", head).Settings,
+    }
+
+
+def load_settings(
+    *,
+    preset: str | None = None,
+    config: Path | None = None,
+    flags: Mapping[str, Mapping[str, Any]] | None = None,
+    assignments: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put the settings of a run together: defaults < preset < config < environment < flags < assignments.
+
+    Raises
+    ------
+    UsageError
+        An unknown preset, section, key or name, or a value of the wrong type.
+    InvalidInput
+        The config file is missing or is not TOML.
+    """
+    files = [] if config is None else [toml_layer(config)]
+    given = Layer("the command line", {k: v for k, v in (flags or {}).items() if v})
+    choice_schema: Schema = {"run": RunChoice}
+    # First only what is trained: it decides which settings there are.
+    chosen = [_section(layer, "run") for layer in (*files, given)]
+    chosen.insert(len(files), environment_layer(choice_schema, environment))
+    chosen.append(_assigned_choices(assignments))
+    name = preset or resolve(choice_schema, chosen)["run"].preset
+    layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), *files]
+    choice = resolve(choice_schema, [*(_section(layer, "run") for layer in layers), *chosen])["run"]
+    schema = settings_schema(choice.model, choice.head)
+    layers.append(environment_layer(schema, environment))
+    layers.append(given)
+    layers.append(assignments_layer(schema, assignments))
+    if preset:
+        layers.append(Layer("--preset", {"run": {"preset": preset}}))
+    return Settings(**resolve(schema, layers))
+
+
+def _section(layer: Layer, name: str) -> Layer:
+    return Layer(layer.source, {name: layer.values[name]} if name in layer.values else {})
+
+
+def _assigned_choices(assignments: Sequence[str]) -> Layer:
+    return assignments_layer({"run": RunChoice}, [text for text in assignments if text.strip().startswith("run.")])
