@@ -11,7 +11,7 @@ from imer.cli import options
 from imer.cli.output import reporting
 
 
-def train(
+def train_command(
     features: Annotated[
         Path | None,
         typer.Argument(metavar="FEATURES.h5", help="A feature store, from `imer extract`. Default: that of --config."),
@@ -69,7 +69,6 @@ def train(
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
         from imer.training.run import Listener
-        from imer.training.run import train as run_training
 
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
@@ -92,7 +91,7 @@ def train(
             },
         }
         given = {section: {k: v for k, v in values.items() if v is not None} for section, values in flags.items()}
-        result = run_training(
+        result = train(
             features,
             out,
             preset=preset,
