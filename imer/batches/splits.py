@@ -46,7 +46,7 @@ def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = 
         if not len(parts[part]):
             raise InvalidInput(f"No utterance has the split {part}; add some to the manifest, or use --folds 5.")
     train, val = parts["train"], parts["val"]
-    notes = []
+    notes: list[str] = []
     if not len(val):
         train, val, notes = _cut_validation(corpus, train, seed=seed, share=share, by=by, fold="")
     return _checked(corpus, Split("", train, val, parts["test"], tuple(notes)))
@@ -67,7 +67,7 @@ def fold_splits(corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, b
             f"--folds {folds} needs at least two different values, but {listed(names) or 'none'} was found."
         )
     loose = int((group_N == "").sum())
-    splits = []
+    splits: list[Split] = []
     for name in names:
         test, rest = np.flatnonzero(group_N == name), np.flatnonzero(group_N != name)
         train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name)
@@ -148,12 +148,13 @@ def _smallest_part(group: np.ndarray, share: float) -> float:
 def _draw(group: np.ndarray, n_groups: int, share: float, rng: np.random.Generator) -> np.ndarray:
     """Take groups in random order while that brings the part nearer to `share`; at least one, never all."""
     sizes, wanted = np.bincount(group, minlength=n_groups), share * len(group)
-    taken, total = [], 0
+    taken: list[int] = []
+    total = 0
     for candidate in rng.permutation(n_groups):
         if len(taken) == n_groups - 1:
             break
         if not taken or abs(total + sizes[candidate] - wanted) < abs(total - wanted):
-            taken.append(candidate)
+            taken.append(int(candidate))
             total += sizes[candidate]
     return np.isin(group, taken)
 

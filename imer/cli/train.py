@@ -68,7 +68,7 @@ def train_command(
     """
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
-        from imer.training.run import Listener
+        from imer.training.run import Listener, train
 
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")

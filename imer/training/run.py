@@ -83,10 +83,10 @@ def train(
         See the errors' own sentences.
     """
     listener = listener or Listener()
-    flags = {section: dict(values) for section, values in (flags or {}).items()}
+    given = {section: dict(values) for section, values in (flags or {}).items()}
     if features is not None:
-        flags.setdefault("data", {})["features"] = str(features)
-    settings = load_settings(preset=preset, config=config, flags=flags, assignments=assignments)
+        given.setdefault("data", {})["features"] = str(features)
+    settings = load_settings(preset=preset, config=config, flags=given, assignments=assignments)
     if not settings.data.features:
         raise UsageError("Name the feature store to train on: imer train FEATURES.h5 -o RUN_DIR.")
     out = Path(out)

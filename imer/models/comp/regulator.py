@@ -40,7 +40,7 @@ class _RegulatedProduct(torch.autograd.Function):
         return rows @ bank
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         rows, bank = ctx.saved_tensors
         weighted = rows if ctx.weights.value is None else rows * ctx.weights.value.unsqueeze(-1)
         to_rows = gradient @ bank.transpose(-1, -2)
