@@ -39,8 +39,11 @@ def voice(seconds: float, pitch_hz: float = 120.0, rate: int = RATE) -> np.ndarr
     """A voice-like sound: pulses at a gliding pitch through two resonances; float32 [samples], peak 0.5."""
     time = np.arange(round(seconds * rate)) / rate
     phase = 2 * np.pi * pitch_hz * (time + 0.05 * np.sin(2 * np.pi * 0.7 * time))
-    tone = sum(np.sin(k * phase) * np.exp(-(((k * pitch_hz - f) / 300) ** 2)) for k in range(1, 25) for f in (700, 1800))
-    loud = np.asarray(tone) * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
+    tone = np.zeros_like(time)
+    for k in range(1, 25):
+        resonance = sum(np.exp(-(((k * pitch_hz - formant) / 300) ** 2)) for formant in (700, 1800))
+        tone += np.sin(k * phase) * (1.0 / k + 0.3 * resonance)
+    loud = tone * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))
     return (0.5 * loud / max(np.abs(loud).max(), 1e-9)).astype(np.float32)
 
 

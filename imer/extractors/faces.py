@@ -19,7 +19,7 @@ BATCH_FRAMES = 16
 DETECTION_SHORT_SIDE = 180  # pixels
 MIN_FACE = 40  # pixels at that size: a face of less than 22 % of the short side is not looked for
 PYRAMID_FACTOR = 0.709
-MIN_SHORT_SIDE = 24  # MTCNN fails on smaller pictures
+MIN_SHORT_SIDE = MIN_FACE  # nothing can be found in a smaller picture, and MTCNN fails on it
 
 
 @dataclass(frozen=True)

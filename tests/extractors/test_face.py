@@ -1,0 +1,258 @@
+"""Faces: found, followed, aligned, described; and never made up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imer.core.errors import InvalidInput, MissingDependency, UsageError
+from imer.core.types import Verdict
+from imer.extractors.alignment import TEMPLATE, aligned_face, boxed_face, similarity
+from imer.extractors.base import Extracted
+from imer.extractors.face import GeometryHog
+from imer.extractors.facenet import FaceNet
+from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.following import FaceFollower
+from imer.extractors.hog import HOG_DIM, hog
+from imer.media.sampling import Picture
+from tests.clips import face, grey, portrait
+
+
+@pytest.fixture(scope="module")
+def extractor() -> GeometryHog:
+    made = GeometryHog()
+    made.load("cpu")
+    return made
+
+
+@pytest.fixture(scope="module")
+def detector(extractor: GeometryHog) -> FaceDetector:
+    assert extractor._detector is not None
+    return extractor._detector
+
+
+def described(extractor: GeometryHog | FaceNet, pictures: Iterator[np.ndarray] | list[np.ndarray]) -> Extracted:
+    session = extractor.begin()
+    for index, picture in enumerate(pictures):
+        session.add(Picture(index / 5, picture))
+    return session.finish()
+
+
+def a_face(left: float, top: float, side: float, confidence: float = 0.99) -> Face:
+    box = np.array([left, top, left + side, top + side], dtype=np.float32)
+    points = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], dtype=np.float32)
+    return Face(box, points * side + box[:2], confidence)
+
+
+def test_the_face_is_found_where_it_is(detector: FaceDetector) -> None:
+    (found,) = detector.detect([portrait()])
+    assert len(found) == 1
+    left, top, right, bottom = found[0].box
+    eyes = found[0].landmarks[:2]
+    assert 70 < left < 110 < 150 < right < 190  # the astronaut's face in this crop
+    assert 40 < top < 70 < 110 < bottom < 170
+    assert eyes[0, 0] < eyes[1, 0]
+    assert np.all((eyes > [left, top]) & (eyes < [right, bottom]))
+
+
+def test_a_result_does_not_depend_on_batch_mates(detector: FaceDetector) -> None:
+    frames = [face(i) for i in range(5)] + [grey(0)]
+    together = detector.detect(frames)
+    assert [len(found) for found in together] == [1, 1, 1, 1, 1, 0]
+    for frame, found in zip(frames, together, strict=True):
+        (alone,) = detector.detect([frame])
+        assert len(alone) == len(found)
+        for one, other in zip(alone, found, strict=True):
+            assert np.abs(one.box - other.box).max() < 0.05
+            assert np.abs(one.landmarks - other.landmarks).max() < 0.05
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (15, 15), (23, 400), (39, 60), (40, 40), (30, 2000)])
+def test_tiny_and_thin_frames_have_no_face(detector: FaceDetector, shape: tuple[int, int]) -> None:
+    assert detector.detect([np.zeros((*shape, 3), dtype=np.uint8)]) == [[]]
+
+
+def test_alignment_puts_eyes_and_nose_in_their_places(detector: FaceDetector) -> None:
+    (found,) = detector.detect([portrait()])
+    for picture, where in ((portrait(), found[0]), *turned_and_doubled(found[0])):
+        image, landmarks, _ = aligned_face(picture, where)
+        assert image.shape == (160, 160)
+        assert 0.2 < image.mean() < 0.8
+        assert np.abs(landmarks[:3] - TEMPLATE).max() < 8
+        upright, _, _ = aligned_face(portrait(), found[0])
+        middle = (slice(30, 140), slice(30, 130))
+        assert np.corrcoef(image[middle].ravel(), upright[middle].ravel())[0, 1] > 0.97
+
+
+def turned_and_doubled(where: Face) -> list[tuple[np.ndarray, Face]]:
+    """The portrait three times as large, and upside down, with the landmarks where they then are."""
+    large = np.ascontiguousarray(np.kron(portrait(), np.ones((3, 3, 1), dtype=np.uint8)))
+    height, width = portrait().shape[:2]
+    turned = np.ascontiguousarray(portrait()[::-1, ::-1])
+    return [
+        (large, Face(where.box * 3, where.landmarks * 3, 1.0)),
+        (turned, Face(where.box, np.array([width, height]) - where.landmarks, 1.0)),
+    ]
+
+
+def test_similarity_recovers_a_known_turn() -> None:
+    points = np.random.default_rng(0).normal(size=(5, 2))
+    turn = 1.7 * np.array([[np.cos(0.4), -np.sin(0.4)], [np.sin(0.4), np.cos(0.4)]])
+    matrix = similarity(points, points @ turn.T + [3.0, -2.0])
+    assert np.allclose(matrix, np.column_stack([turn, [3.0, -2.0]]))
+
+
+def test_degenerate_landmarks_do_not_end_the_batch() -> None:
+    point = Face(np.array([5, 5, 5, 5], np.float32), np.full((5, 2), 5, np.float32), 1.0)
+    image, _, _ = aligned_face(portrait(), point)
+    assert np.isfinite(image).all()
+    outside = Face(np.array([-50, -50, -20, -20], np.float32), np.full((5, 2), -30, np.float32), 1.0)
+    assert boxed_face(portrait(), outside).shape == (160, 160, 3)
+
+
+def test_hog_sees_the_direction_of_an_edge_and_not_the_light() -> None:
+    rows = np.repeat(np.sin(np.arange(160) / 3)[:, None], 160, axis=1) * 0.2 + 0.5
+    across, along = hog(rows.astype(np.float32)), hog(rows.T.astype(np.float32))
+    assert across.shape == (HOG_DIM,)
+    assert across.reshape(-1, 8).mean(axis=0).argmax() == 4  # the gradient points down: a right angle
+    assert along.reshape(-1, 8).mean(axis=0).argmax() == 0
+    darker = hog((rows * 0.6).astype(np.float32))
+    assert np.abs(darker - across).max() < 0.15
+
+
+def test_an_expression_is_visible_in_the_vector(extractor: GeometryHog) -> None:
+    """A mouth painted shut changes the mouth's cells, and not the eyes' cells."""
+    from PIL import Image, ImageFilter
+
+    (found,) = extractor._detector.detect([portrait()])
+    left, right = found[0].landmarks[3:]
+    box = (int(left[0]) - 6, int(left[1]) - 8, int(right[0]) + 6, int(right[1]) + 10)
+    image = Image.fromarray(portrait())
+    image.paste(image.crop(box).filter(ImageFilter.GaussianBlur(6)), box)
+    before = described(extractor, [portrait()] * 2).values_TD[0]
+    after = described(extractor, [np.asarray(image)] * 2).values_TD[0]
+    names = np.array(extractor.spec.dim_names)
+    change = np.abs(after - before)
+    mouth, eyes = (change[np.char.startswith(names, f"hog_{part}")].mean() for part in ("mouth", "eyes"))
+    assert mouth > 1.3 * eyes
+
+
+def test_a_clip_gives_one_named_vector(extractor: GeometryHog) -> None:
+    result = described(extractor, [face(i) for i in range(20)])
+    assert result.verdict is Verdict.ok
+    assert result.values_TD.shape == (1, extractor.spec.dim) == (1, 447)
+    assert len(set(extractor.spec.dim_names)) == 447
+    frames = GeometryHog("frame")
+    frames._detector = extractor._detector
+    assert described(frames, [face(i) for i in range(20)]).values_TD.shape == (20, 374)
+
+
+def test_no_face_and_no_frame(extractor: GeometryHog) -> None:
+    assert described(extractor, [grey(i) for i in range(3)]).verdict is Verdict.no_face
+    assert described(extractor, []).verdict is Verdict.too_short
+
+
+def test_frames_without_the_face_are_left_out(extractor: GeometryHog) -> None:
+    with_gaps = [face(0), grey(0), face(0), grey(1)]
+    values = described(extractor, with_gaps).values_TD
+    assert np.abs(values - described(extractor, [face(0), face(0)]).values_TD).max() < 1e-3
+
+
+def test_a_stream_may_change_its_frame_size(extractor: GeometryHog) -> None:
+    smaller = np.ascontiguousarray(face(0)[:200, :300])
+    assert described(extractor, [face(0), smaller, face(1)]).verdict is Verdict.ok
+
+
+def test_the_same_person_is_followed() -> None:
+    """A small face that is always there is followed past a larger one that comes by later."""
+    follower = FaceFollower("largest")
+    first = [[a_face(10 + i, 10, 40)] for i in range(4)]
+    later = [[a_face(200, 50, 90), a_face(14 + i, 10, 40)] for i in range(4)]
+    assert all(chosen is not None and chosen.area == 1600 for chosen in follower.choose(first, 320, 240))
+    assert all(chosen is not None and chosen.area == 1600 for chosen in follower.choose(later, 320, 240))
+
+
+def test_another_takes_over_when_the_followed_face_stays_away() -> None:
+    follower = FaceFollower("largest")
+    assert follower.choose([[a_face(10, 10, 60)]], 320, 240)[0] is not None
+    other = follower.choose([[a_face(200, 50, 50)]] * 16, 320, 240)
+    assert [face is not None for face in other] == [False] * 10 + [True] * 6
+
+
+def test_policies_choose_differently() -> None:
+    left_large, middle_small, sure = a_face(0, 0, 80, 0.9), a_face(140, 90, 50, 0.9), a_face(250, 150, 40, 0.999)
+    wanted = {"largest": left_large, "central": middle_small, "confident": sure}
+    for policy, face_wanted in wanted.items():
+        chosen = FaceFollower(policy).choose([[left_large, middle_small, sure]], 320, 240)
+        assert chosen == [face_wanted], policy
+    with pytest.raises(UsageError, match="did you mean 'largest'"):
+        FaceFollower("larges")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A state dict of the right shapes; what its numbers are does not matter to the loader."""
+    import torch
+
+    from imer.extractors.facenet_import import facenet_pytorch
+
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "resnet.pt"
+    state = facenet_pytorch().InceptionResnetV1(pretrained=None).state_dict()
+    torch.save({**state, "logits.weight": torch.zeros(3, 512)}, path)
+    return path
+
+
+def test_facenet_embeds_with_weights_that_are_named(weights: Path, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    net = FaceNet(face_weights=str(weights))
+    net.load("cpu")
+    result = described(net, [face(i) for i in range(3)])
+    assert result.values_TD.shape == (1, net.spec.dim) == (1, 1024)
+    assert len(net.spec.config["weights_sha256"]) == 64
+    rows = net.embed([boxed_face(portrait(), a_face(80, 50, 90))])
+    assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0, abs=1e-4)
+    state = {k: v.contiguous() for k, v in torch.load(weights, weights_only=True).items()}
+    save_file(state, tmp_path / "resnet.safetensors")
+    other = FaceNet(face_weights=str(tmp_path / "resnet.safetensors"))
+    other.load("cpu")
+    assert np.array_equal(rows, other.embed([boxed_face(portrait(), a_face(80, 50, 90))]))
+
+
+def test_facenet_is_never_a_random_network(weights: Path, tmp_path: Path) -> None:
+    import torch
+
+    with pytest.raises(MissingDependency, match="--face-weights"):
+        FaceNet()
+    with pytest.raises(InvalidInput, match="does not exist"):
+        FaceNet(face_weights=str(tmp_path / "none.pt")).spec  # noqa: B018
+    state = torch.load(weights, weights_only=True)
+    missing = {k: v for k, v in state.items() if k != "last_bn.weight"}
+    wrong = {**state, "last_bn.weight": torch.zeros(7)}
+    for broken, message in ((missing, r"no last_bn\.weight"), (wrong, "has shape")):
+        torch.save(broken, tmp_path / "x.pt")
+        with pytest.raises(InvalidInput, match=message):
+            FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
+    (tmp_path / "x.pt").write_bytes(b"not weights")
+    with pytest.raises(InvalidInput, match="not a"):
+        FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
+    torch.save(["a list"], tmp_path / "x.pt")
+    with pytest.raises(InvalidInput, match="state dict"):
+        FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
+
+
+def test_downloading_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import requests
+
+    def refuse(*_: object, **__: object) -> None:
+        raise requests.ConnectionError("no network")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(requests, "get", refuse)
+    with pytest.raises(MissingDependency, match="--face-weights PATH"):
+        FaceNet(download=True)
