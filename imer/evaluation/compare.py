@@ -72,28 +72,37 @@ def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
     for run in runs:
         groups.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
     settings = [_settings(members[0]) for members in groups.values()]
-    keys = sorted({key for one in settings for key in one})
-    varying = [key for key in keys if len({json.dumps(one.get(key)) for one in settings}) > 1 and key != "model.name"]
-    methods: list[Method] = []
-    taken: set[str] = set()
-    for own, members in zip(settings, groups.values(), strict=True):
-        name = str(own.get("model.name", members[0].evaluation.run["name"]))
-        details = [f"{key.split('.')[-1]}={own[key]}" for key in varying if key in own]
-        name = f"{name} ({', '.join(details)})" if details else name
-        if name in taken:
-            name = f"{name} #{len(taken) + 1}"
-        taken.add(name)
-        methods.append(Method(name, tuple(members)))
-    return methods
+    names = [_name(own, _varying(settings, _TELLING)) for own in settings]
+    for name in set(names):
+        alike = [i for i, other in enumerate(names) if other == name]
+        keys = _varying([settings[i] for i in alike], None) if len(alike) > 1 else []
+        for i in alike:
+            names[i] = _name(settings[i], [*_varying(settings, _TELLING), *keys])
+    return [Method(name, tuple(members)) for name, members in zip(names, groups.values(), strict=True)]
+
+
+# Settings that name a method before any other does, where they differ between methods.
+_TELLING = ("run.preset", "run.head", "train.protocol", "train.missing_rate", "data.modalities")
+# Settings that do not make another method of a run.
+_NOT_THE_METHOD = frozenset(
+    {"train.seed", "train.device", "train.threads", "train.checkpoint_every_s", "data.features"}
+)
 
 
 def _settings(run: EvaluatedRun) -> dict[str, Any]:
-    """Return the run's settings by `section.key`, without the seed and without where things lie."""
-    flat = run.evaluation.run.get("settings", {})
-    return {key: value for key, value in flat.items() if key.split(".")[-1] not in _NOT_THE_METHOD}
+    return {key: value for key, value in run.evaluation.run["settings"].items() if key not in _NOT_THE_METHOD}
 
 
-_NOT_THE_METHOD = frozenset({"seed", "device", "path", "features", "content_sha256", "out", "threads"})
+def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> list[str]:
+    """Return those of the keys (all by default) whose values differ."""
+    candidates = sorted({key for one in settings for key in one}) if keys is None else keys
+    return [key for key in candidates if len({json.dumps(one.get(key)) for one in settings}) > 1]
+
+
+def _name(settings: dict[str, Any], keys: Sequence[str]) -> str:
+    details = [f"{key.split('.')[-1]}={settings[key]}" for key in keys if settings.get(key) not in (None, "", [])]
+    model = str(settings["run.model"])
+    return f"{model} ({', '.join(details)})" if details else model
 
 
 def over_runs(method: Method) -> Evaluation:

@@ -19,9 +19,9 @@ def mean_weights(
     """Return the mean coordinator weight of each modality where it is observed beside at least one other.
 
     A lone modality always has weight 1 and would say nothing. None where a modality is never observed beside another;
-    empty when the model has no coordinator (its weights are NaN).
+    empty when the model has no coordinator (it then weighs every observed modality by exactly 1).
     """
-    if not np.isfinite(weights_SPM).any():
+    if np.array_equal(weights_SPM, observed_SPM):
         return {}
     beside_SPM = observed_SPM & (observed_SPM.sum(axis=-1, keepdims=True) > 1)
     found: dict[str, float | None] = {}

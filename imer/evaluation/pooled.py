@@ -39,7 +39,7 @@ class Pooled:
     rows_P        corpus row of each prediction; fold_P its fold's index
     output_SPC    class probabilities, or values [S, P, 1] in the label's units
     observed_SPM  what the model was shown
-    weights_SPM   coordinator weights (NaN where the model has none)
+    weights_SPM   coordinator weights (1 for each observed modality where the model has no coordinator)
     branches      modality → [S, P, C]
     """
 
@@ -117,10 +117,9 @@ def _predict_copies(
     tiled = tiled_corpus(corpus, rows, n_copies)
     flat_NM = observed_SRM.reshape(n_copies * len(rows), -1)
     found = fold.predict(tiled, np.arange(tiled.n), flat_NM)
-    order = np.argsort(found.rows_N, kind="stable")
 
     def shaped(values: np.ndarray) -> np.ndarray:
-        return np.asarray(values)[order].reshape(n_copies, len(rows), -1)
+        return values.reshape(n_copies, len(rows), -1)
 
     branches = {modality: shaped(values) for modality, values in found.branches.items()}
     return shaped(found.probabilities_NC), shaped(found.weights_NM), branches

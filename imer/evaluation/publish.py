@@ -65,10 +65,9 @@ def publish(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corp
 
 def prediction_lines(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus) -> Iterator[str]:
     """Yield one JSON line per condition, mask and utterance: every metric can be recomputed from them."""
-    n_classes, modalities = len(evaluation.class_names), evaluation.modalities
-    fold_names = evaluation.run["folds"]
-    heads = _row_heads(evaluation, pooled, corpus, fold_names)
-    patterns = _observed_texts(modalities)
+    modalities = evaluation.modalities
+    heads = _row_heads(evaluation, pooled, corpus, evaluation.run["folds"])
+    observed = _observed_texts(modalities)
     code_M = 1 << np.arange(len(modalities))
     for one in drawn:
         condition = one.condition
@@ -81,20 +80,26 @@ def prediction_lines(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Dra
                     "mask_seed": mask_seed,
                 }
             )[1:-1]
-            output_PC, weights_PM = pooled.output_SPC[index], pooled.weights_SPM[index]
-            predicted = predicted_values(output_PC, n_classes).tolist()
-            outputs, weights = np.round(output_PC, 6).tolist(), np.round(np.nan_to_num(weights_PM), 6).tolist()
+            output_PC = pooled.output_SPC[index]
+            answers = _answers(output_PC, evaluation.class_names)
+            weights = np.round(pooled.weights_SPM[index].astype(np.float64), 6).tolist()
             codes = (pooled.observed_SPM[index] * code_M).sum(axis=1).tolist()
-            has_weights = bool(np.isfinite(weights_PM).any())
-            for head, value, output, weight, code in zip(heads, predicted, outputs, weights, codes, strict=True):
-                if n_classes:
-                    answer = f'"prediction": {json.dumps(evaluation.class_names[value])}, "probabilities": {output}'
-                else:
-                    answer = f'"prediction": {output[0]}, "value": {output[0]}'
-                shares = dict(zip(modalities, weight, strict=True)) if has_weights else {}
-                yield (
-                    f'{{{head}, {shared}, {answer}, "observed": {patterns[code]}, "weights": {json.dumps(shares)}}}\n'
-                )
+            for head, answer, weight, code in zip(heads, answers, weights, codes, strict=True):
+                shares = json.dumps(dict(zip(modalities, weight, strict=True)))
+                yield f'{{{head}, {shared}, {answer}, "observed": {observed[code]}, "weights": {shares}}}\n'
+
+
+def _answers(output_PC: np.ndarray, class_names: Sequence[str]) -> Iterator[str]:
+    """Yield the prediction of each row as the inside of a JSON object."""
+    outputs = output_PC.astype(np.float64)
+    if not class_names:
+        for value in outputs[:, 0].tolist():
+            yield f'"prediction": {value}, "value": {value}'
+        return
+    chosen = predicted_values(outputs, len(class_names)).tolist()
+    for winner, shares in zip(chosen, np.round(outputs, 6).tolist(), strict=True):
+        answer = {"prediction": class_names[winner], "probabilities": dict(zip(class_names, shares, strict=True))}
+        yield json.dumps(answer, ensure_ascii=False)[1:-1]
 
 
 def _row_heads(evaluation: Evaluation, pooled: Pooled, corpus: Corpus, fold_names: Sequence[str]) -> list[str]:

@@ -136,7 +136,8 @@ def _per_fold(pooled: Pooled, drawn: Drawn, labels: Labels, fold_names: Sequence
 def constant_baseline(labels: Labels, fold_P: np.ndarray, training_targets: Sequence[np.ndarray]) -> Metrics | None:
     """Return the metrics of always answering each fold's majority class (or mean label) of training.
 
-    None where a fold has no training label to go by.
+    None where a fold has no training label to go by. Correlations are left undefined: the answers of different folds
+    differ a little, but a constant answer says nothing within any of them.
     """
     answers = []
     for target_N in training_targets:
@@ -146,4 +147,5 @@ def constant_baseline(labels: Labels, fold_P: np.ndarray, training_targets: Sequ
         answers.append(np.bincount(known).argmax() if labels.n_classes else known.mean())
     predicted_P = np.array(answers)[fold_P]
     one_group_P = np.zeros(len(fold_P), np.int64)
-    return plain_numbers(tally(labels.target_P, predicted_P, one_group_P, 1, labels.n_classes).metrics())
+    metrics = plain_numbers(tally(labels.target_P, predicted_P, one_group_P, 1, labels.n_classes).metrics())
+    return {name: None if name in ("corr", "ccc") else value for name, value in metrics.items()}

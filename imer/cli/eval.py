@@ -1,0 +1,98 @@
+"""`imer eval`: how good a trained run is when modalities are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from imer.cli import options
+from imer.cli.output import reporting
+
+
+def evaluate_command(
+    run: Annotated[Path | None, typer.Argument(metavar="RUN_DIR", help="A run folder, from `imer train`.")] = None,
+    features: Annotated[
+        Path | None,
+        typer.Argument(metavar="FEATURES.h5", help="The feature store; by default the one of the training."),
+    ] = None,
+    missing_rate: Annotated[
+        str | None,
+        typer.Option(
+            help="A missing rate (0.5), a list (0,0.3), a grid start:stop:step with its end (0:0.7:0.1), or one per "
+            "modality (audio=0.2,text=0.7)."
+        ),
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(help="Observe only these modalities: at, or a,t,at, or all patterns with `all`.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option(metavar="MASK.h5", help="A mask file, from `imer mask`.")] = None,
+    mask_seeds: Annotated[int, typer.Option(metavar="K", help="Masks for each rate, with the seeds 0 … K − 1.")] = 5,
+    protocol: Annotated[
+        str, typer.Option(help="How a rate becomes a mask: nested, exact, bernoulli, instance or cpm.")
+    ] = "nested",
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Folder for the results. Default: RUN_DIR/eval, replaced."),
+    ] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Say what each metric means, and exit.")] = False,
+    device: options.Device = "auto",
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """Measure a run under missing modalities; without options, on the data as they are.
+
+    The folds of a cross-validated run are pooled. Each rate is tried with several masks; intervals are 95 %, over
+    dialogues. Writes metrics.json, results.tsv, predictions.jsonl and plots.
+    """
+    with reporting("eval", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.errors import UsageError
+        from imer.metrics.definitions import DEFINITIONS, explanation
+
+        if explain:
+            report.extra = {"definitions": DEFINITIONS}
+            report.line(explanation())
+            return
+        if run is None:
+            raise UsageError("Name the run folder to evaluate: imer eval RUN_DIR.")
+
+        from imer.evaluation.results import rounded
+        from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
+        from imer.evaluation.tables import condition_table
+
+        found = evaluate(
+            run,
+            features,
+            missing_rate=missing_rate,
+            pattern=pattern,
+            mask=mask,
+            protocol=protocol,
+            mask_seeds=mask_seeds,
+            split=split,
+            out=out,
+            overwrite=overwrite,
+            device=device,
+            progress=report.progress,
+            notice=report.note,
+        )
+        for warning in found.warnings:
+            report.warn(warning)
+        folder = out or run / DEFAULT_FOLDER
+        for path in sorted(folder.iterdir()):
+            report.output(path)
+        report.counts = found.counts
+        document = found.to_json()
+        kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
+        report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
+        title = f"{found.run['name']}: {found.label} on the {split} split, {found.counts['dialogues']} dialogues"
+        report.table(title, *condition_table(found))
+        if found.aulc_mr:
+            names = [name for name, value in found.aulc_mr.items() if value is not None]
+            areas = ", ".join(f"{name} {rounded(found.aulc_mr[name]):.3f}" for name in names)
+            report.note(f"area under the curve over missing rates (AULC-MR): {areas}")
+        report.note(f"tables and plots are in {folder}; `imer eval --explain` says what each metric means.")

@@ -1,0 +1,198 @@
+"""What is evaluated on what: a run, the feature store that fits it, and the rows that each fold is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.files import output_entry, read_json
+from imer.core.types import SPLITS
+from imer.evaluation.pooled import FoldRows
+from imer.store.reader import FeatureStore
+
+if TYPE_CHECKING:
+    from imer.training.runs import RunFolder, TrainedFold
+
+
+@dataclass(frozen=True)
+class Source:
+    """A run and its data, checked against each other.
+
+    rows       the distinct corpus rows that any fold is asked about, sorted
+    run        facts about the run for the results: name, path, digest, folds, settings
+    features   path, content digest and quality of the store
+    """
+
+    corpus: Corpus
+    folds: list[FoldRows]
+    rows: np.ndarray
+    label: str
+    run: dict[str, Any]
+    features: dict[str, Any]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self.corpus.modalities)
+
+
+def open_source(run_dir: Path, features: Path | None, *, split: str, device: str = "auto") -> Source:
+    """Open a run and the store to evaluate it on.
+
+    Raises
+    ------
+    UsageError
+        `split` is none of train, val, test.
+    InvalidInput
+        The run or the store is missing, damaged, or does not fit the other.
+    """
+    from imer.training.runs import RunFolder
+
+    if split not in SPLITS:
+        raise UsageError(f"--split is one of {listed(SPLITS)}, but {split!r} was given.")
+    run = RunFolder.open(run_dir, device=device)
+    path = _recorded_store(run) if features is None else Path(features)
+    with FeatureStore.open(path) as store:
+        if features is None:
+            _check_unchanged(run, store)
+        corpus = _fitting_corpus(run.folds[0], store)
+        facts = _store_facts(store, corpus)
+    folds = [FoldRows(fold, rows) for fold, rows in zip(run.folds, _rows(run.folds, corpus, split, path), strict=True)]
+    warnings = []
+    if corpus.content_sha256 != _trained_on(run):
+        warnings.append(f"{path} is not the store of the training, but its features were made in the same way.")
+    optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
+    if optimistic:
+        warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
+    return Source(
+        corpus=corpus,
+        folds=folds,
+        rows=np.unique(np.concatenate([one.rows for one in folds])),
+        label=run.folds[0].label,
+        run=_run_facts(run, optimistic=optimistic),
+        features={"path": str(path), **facts},
+        warnings=warnings,
+    )
+
+
+def _recorded_store(run: RunFolder) -> Path:
+    """Return the store that the run was trained on: where it was then, or beside the run folder."""
+    recorded = Path(run.settings["data"]["features"])
+    beside = run.path.parent / recorded.name
+    for path in (recorded, beside):
+        if path.is_file():
+            return path
+    raise InvalidInput(
+        f"The run {run.path} was trained on {recorded}, which is not there any more (nor {beside}); name the store: imer "
+        f"eval {run.path} FEATURES.h5."
+    )
+
+
+def _trained_on(run: RunFolder) -> str:
+    return str(read_json(run.path / "run.json")["content_sha256"])
+
+
+def _check_unchanged(run: RunFolder, store: FeatureStore) -> None:
+    expected = _trained_on(run)
+    if store.content_sha256 != expected:
+        raise InvalidInput(
+            f"{store.path} has changed since the run {run.path} was trained on it (content {store.content_sha256[:12]}, then "
+            f"{expected[:12]}); restore it, or name it on the command line if the change is meant."
+        )
+
+
+def _fitting_corpus(fold: TrainedFold, store: FeatureStore) -> Corpus:
+    """Read exactly the features that the model was trained on."""
+    lacking = [name for name in fold.modalities if name not in store.specs]
+    if lacking:
+        raise InvalidInput(
+            f"The model reads {listed(fold.modalities)}, but {store.path} has {listed(store.modalities)}: {listed(lacking)} is "
+            "missing; extract it too, or evaluate a model of these modalities."
+        )
+    if fold.label not in store.labels:
+        raise InvalidInput(
+            f"The model predicts {fold.label!r}, but {store.path} has no such label column (it has "
+            f"{listed(sorted(store.labels)) or 'none'}), so there is nothing to measure; use `imer predict`."
+        )
+    names = {modality: _same_feature(fold, store, modality) for modality in fold.modalities}
+    return Corpus.from_store(
+        store,
+        list(fold.modalities),
+        fold.label,
+        names,
+        task=fold.task,
+        class_names=fold.class_names or None,
+    )
+
+
+def _same_feature(fold: TrainedFold, store: FeatureStore, modality: str) -> str:
+    """Return the name of the feature set that was made as the trained one was."""
+    wanted = fold.fingerprints[modality]
+    for name, spec in store.specs[modality].items():
+        if spec.fingerprint == wanted:
+            return name
+    raise InvalidInput(
+        f"The {modality} features of {store.path} ({listed(store.specs[modality])}) were not made as those that the model was "
+        f"trained on ({fold.feature_names[modality]}, fingerprint {wanted[:12]}); extract with the same extractor and settings."
+    )
+
+
+def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) -> list[np.ndarray]:
+    """Return the rows of each fold's part of the split.
+
+    A store that shares no utterance with the run is new data: every fold answers all of its utterances of that split
+    (all of them, where it names no splits).
+    """
+    parts = [{"train": fold.train_ids, "val": fold.val_ids, "test": fold.test_ids} for fold in folds]
+    rows = [corpus.rows_of(part[split]) for part in parts]
+    expected, found = sum(len(part[split]) for part in parts), sum(map(len, rows))
+    if found == expected:
+        return rows
+    known = {name for part in parts for ids in part.values() for name in ids}
+    if not known.isdisjoint(corpus.utterance_ids.tolist()):
+        raise InvalidInput(
+            f"{path} has only {found} of the {expected} utterances in the {split} split of the run, and other utterances of "
+            "it; evaluate on the store of the training, or on entirely new data."
+        )
+    chosen = np.flatnonzero(corpus.splits == split)
+    if not (corpus.splits != "").any():
+        chosen = np.arange(corpus.n)
+    if not len(chosen):
+        raise InvalidInput(f"{path} has no utterance in the split {split}; choose another with --split.")
+    return [chosen] * len(folds)
+
+
+def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
+    settings = {f"{section}.{key}": value for section, values in run.settings.items() for key, value in values.items()}
+    selected = [fold.selected for fold in run.folds]
+    epochs = ", ".join(str(one["epoch"]) for one in selected)
+    return {
+        "name": run.path.resolve().name,
+        "path": str(run.path),
+        "sha256": output_entry(run.path / "checkpoint")["sha256"],
+        "seed": settings.get("train.seed"),
+        "folds": [fold.name for fold in run.folds],
+        "selection": f"best {selected[0]['metric']} on {selected[0]['on']} (epoch {epochs})",
+        "optimistic": optimistic,
+        "settings": settings,
+    }
+
+
+def _store_facts(store: FeatureStore, corpus: Corpus) -> dict[str, Any]:
+    verdicts = store.verdict_counts()
+    modalities = {
+        name: {
+            "feature": corpus.feature_names[name],
+            "dim": width,
+            "present": int(corpus.present_NM[:, column].sum()),
+            "verdicts": verdicts.get(name, {}),
+        }
+        for column, (name, width) in enumerate(corpus.modalities.items())
+    }
+    return {"content_sha256": store.content_sha256, "utterances": store.n, "modalities": modalities}
