@@ -47,7 +47,9 @@ def test_the_area_needs_a_curve_and_defined_values():
 
 
 def test_summaries_over_masks():
-    assert summarise([0.5, 0.7], (0.4, 0.8)) == MetricSummary(pytest.approx(0.6), pytest.approx(0.2**0.5 / 10**0.5), 0.4, 0.8)
+    assert summarise([0.5, 0.7], (0.4, 0.8)) == MetricSummary(
+        pytest.approx(0.6), pytest.approx(0.2**0.5 / 10**0.5), 0.4, 0.8
+    )
     assert summarise([0.5], None) == MetricSummary(0.5, None, None, None)
     assert summarise([0.5, None], (0.4, 0.8)) == MetricSummary(None, None, None, None)
 

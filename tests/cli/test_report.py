@@ -1,0 +1,105 @@
+"""`imer report` on real, tiny runs."""
+
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+from imer.cli.app import app
+from imer.evaluation.results import Evaluation
+from imer.evaluation.sweep import evaluate
+from imer.metrics.definitions import DEFINITIONS
+from tests.evaluation.tiny_runs import train_tiny
+from tests.stores import write_small_store
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Three evaluated runs on one store: two seeds of one method, and another method."""
+    folder = tmp_path_factory.mktemp("report")
+    store = write_small_store(folder / "features.h5")
+    made = [
+        train_tiny(store, folder / "seed0"),
+        train_tiny(store, folder / "seed1", "emotion", "", "train.seed=1"),
+        train_tiny(store, folder / "complete", "emotion", "", "train.protocol=complete"),
+    ]
+    for run in made:
+        evaluate(run, missing_rate="0,0.5", pattern="a,tv,atv", mask_seeds=2, device="cpu", replicates=200)
+    return made
+
+
+def run_here(*arguments):
+    return CliRunner().invoke(app, ["report", *map(str, arguments)])
+
+
+def test_html_holds_everything_in_one_file(runs, tmp_path):
+    done = run_here(*runs, "-o", tmp_path / "report.html")
+    assert done.exit_code == 0, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+    text = (tmp_path / "report.html").read_text()
+    assert text.count("data:image/png;base64,") >= 3
+    assert not re.search(r'(src|href)="(?!data:)', text)
+    evaluation = Evaluation.read(runs[0] / "eval" / "metrics.json")
+    for said in (
+        str(runs[2]),
+        str(evaluation.run["sha256"])[:16],
+        str(evaluation.features["content_sha256"])[:16],
+        "best ua on val",
+        "comp (protocol=mixed), 2 runs",
+        f"{evaluation.counts['labelled']} labelled utterances of {evaluation.counts['dialogues']} dialogues",
+        "no_stream",
+        DEFINITIONS["ua"],
+    ):
+        assert said in text, said
+
+
+def test_markdown_gives_mean_and_sd_over_seeds_and_paired_differences(runs, tmp_path):
+    done = run_here(*runs, "-o", tmp_path / "report.md")
+    assert done.exit_code == 0, done.stderr
+    text = (tmp_path / "report.md").read_text()
+    first, second = (Evaluation.read(run / "eval" / "metrics.json").summary[0].metrics["ua"].mean for run in runs[:2])
+    mean, sd = (first + second) / 2, abs(first - second) / 2**0.5
+    assert f"{mean:.3f} ± {sd:.3f}" in text
+    assert "0.5 / 0.500" in text
+    assert "Paired differences" in text
+    assert re.search(r"\| comp \(protocol=complete\) \| [+-]\d\.\d{3} \[[+-]\d\.\d{3}, [+-]\d\.\d{3}\]", text)
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(pictures) >= 3
+    assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+
+
+def test_latex_tables(runs, tmp_path):
+    assert run_here(runs[0], "-o", tmp_path / "report.tex").exit_code == 0
+    text = (tmp_path / "report.tex").read_text()
+    assert text.count(r"\begin{tabular}") == text.count(r"\end{tabular}") >= 4
+    assert "Paired differences" not in text
+    assert not re.search(
+        r"(?<!\\)[%&_#](?![ \w]*\\\\|\n)", re.sub(r"^%.*|\\includegraphics.*|.* & .*", "", text, flags=re.M)
+    )
+
+
+def test_the_reference_can_be_chosen(runs, tmp_path):
+    done = run_here(*runs, "-o", tmp_path / "report.md", "--reference", "comp (protocol=complete)")
+    assert done.exit_code == 0, done.stderr
+    assert "Each method minus comp (protocol=complete)" in (tmp_path / "report.md").read_text()
+    wrong = run_here(*runs, "-o", tmp_path / "other.md", "--reference", "magic")
+    assert wrong.exit_code == 2
+    assert "comp (protocol=mixed)" in wrong.stderr
+
+
+def test_wrong_wishes_end_in_a_sentence(imer, runs, tmp_path):
+    assert run_here(runs[0], "-o", tmp_path / "report.pdf").exit_code == 2
+    (tmp_path / "report.md").write_text("mine")
+    kept = run_here(runs[0], "-o", tmp_path / "report.md")
+    assert (kept.exit_code, (tmp_path / "report.md").read_text()) == (6, "mine")
+    missing = imer("report", tmp_path / "nothing", "-o", tmp_path / "new.md")
+    assert missing.code == 4
+    assert "nothing is not a folder" in missing.err
+
+
+def test_a_run_that_was_not_evaluated(runs, tmp_path):
+    run = train_tiny(runs[0].parent / "features.h5", tmp_path / "fresh")
+    done = run_here(run, "-o", tmp_path / "report.md")
+    assert done.exit_code == 4
+    assert "run `imer eval" in done.stderr
+    assert not (tmp_path / "report.md").exists()
