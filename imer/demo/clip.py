@@ -12,6 +12,8 @@ from av.codec.context import Flags
 from numpy.typing import NDArray
 
 AUDIO_FRAME = 1024  # samples of one AAC frame
+# With its look-ahead x264 does not give the same bytes for the same pictures every time; without it, it does.
+X264_OPTIONS = {"preset": "veryfast", "crf": "21", "x264-params": "rc-lookahead=0:sync-lookahead=0:mbtree=0"}
 
 
 def write_clip(
@@ -24,7 +26,7 @@ def write_clip(
 ) -> None:
     """Write pictures [height, width, 3] and mono samples [n] to `path`; the same input gives the same bytes."""
     with av.open(str(path), "w", format="mp4", options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        video = container.add_stream("libx264", rate=frame_rate, options={"preset": "veryfast", "crf": "21"})
+        video = container.add_stream("libx264", rate=frame_rate, options=X264_OPTIONS)
         video.pix_fmt = "yuv420p"
         video.codec_context.thread_count = 1  # the bytes depend on how many threads share the work
         video.codec_context.flags |= Flags.bitexact

@@ -29,7 +29,7 @@ MISTAKEN_FOR = {
     "visual": {"angry": "sad", "happy": "neutral", "neutral": "happy", "sad": "angry"},
 }
 FLAT_PROBABILITY = {"audio": 0.05, "text": 0.35, "visual": 0.08}
-MISTAKEN_PROBABILITY = {"audio": 0.33, "text": 0.03, "visual": 0.27}
+MISTAKEN_PROBABILITY = {"audio": 0.28, "text": 0.04, "visual": 0.27}
 PERSISTENCE = 0.45  # probability that the next utterance of a dialogue keeps the emotion
 ABSENT_SHARE = 0.04  # of the utterances, per modality: no transcript, a muted track, nobody in view
 
