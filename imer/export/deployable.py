@@ -83,4 +83,4 @@ class Deployable(nn.Module):
 
 def tells_speakers(model: nn.Module) -> bool:
     """Say whether the model's answer depends on who speaks."""
-    return bool(getattr(model.settings, "speaker_embedding", False))
+    return bool(getattr(model, "uses_speakers", False))

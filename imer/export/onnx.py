@@ -38,7 +38,7 @@ def write_onnx(model: Deployable, path: Path, metadata: Mapping[str, str]) -> No
     """
     inputs = model.example_inputs()
     shapes = (tuple({0: Dim("batch", min=1), 1: Dim("utterances", min=1)} for _ in inputs),)
-    with _quiet():
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             model,
             inputs,

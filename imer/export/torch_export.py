@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ def export_program(model: Deployable) -> ExportedProgram:
     inputs = model.example_inputs()
     # One shape for each of the inputs, which are the variable arguments of `forward`: hence the tuple in a tuple.
     shapes = (tuple({0: Dim("batch", min=1), 1: Dim("utterances", min=1)} for _ in inputs),)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         # torch's own serialiser warns of a class that torch itself has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
         program = torch.export.export(model, inputs, dynamic_shapes=shapes)
@@ -30,16 +31,18 @@ def export_program(model: Deployable) -> ExportedProgram:
 
 def write_program(program: ExportedProgram, path: Path) -> None:
     """Write the program to a file as it stands; the caller publishes it."""
+    content = io.BytesIO()  # torch complains of a file whose name does not end in .pt2, as a temporary one
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        torch.export.save(program, path)
+        torch.export.save(program, content)
+    path.write_bytes(content.getvalue())
 
 
 def program_parity(path: Path, model: Deployable, cases: list[Arrays], unit: float | None) -> Parity:
     """Read the file back and compare its answers with the model's."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        loaded = torch.export.load(path).module()
+        loaded = torch.export.load(io.BytesIO(path.read_bytes())).module()
 
     def run(case: Arrays) -> list:
         with torch.inference_mode():

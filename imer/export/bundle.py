@@ -1,0 +1,173 @@
+"""A bundle: one folder with all that `imer predict` needs, to be copied to wherever the model is used.
+
+model.safetensors   the weights
+config.json         which model, and every setting that shapes it
+preprocess.json     what it reads: modalities in order, extractors, standardisation; what it answers; what masks mean
+bundle.json         where it came from: run, fold, training data, selection, metrics
+README.md           the model card
+manifest.json       size and sha256 of every file: a bundle that was changed is refused
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imer._version import __version__
+from imer.batches.scaling import Scaler
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import read_json, verify_folder, write_json, write_text
+from imer.core.settings import Layer, resolve
+from imer.core.types import FeatureSpec
+from imer.models.base import ModelSpec
+from imer.training.build import build_model
+from imer.training.checkpoint import load_tensors, save_tensors
+from imer.training.device import repeatable, resolve_device
+from imer.training.runs import TrainedFold
+from imer.training.settings import Settings, settings_schema
+
+BUNDLE_FORMAT = "imer-bundle/1"
+WEIGHTS, CONFIG, PREPROCESS, RECORD, CARD = (
+    "model.safetensors",
+    "config.json",
+    "preprocess.json",
+    "bundle.json",
+    "README.md",
+)
+SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines
+
+MASK_SEMANTICS = {
+    "observed": "true where the utterance really has the modality and nobody hid it; a zero vector does not mean missing",
+    "valid": "true for a real utterance, false for padding",
+    "hidden": "what stands where `observed` or `valid` is false is never read; it may be anything, also NaN",
+    "context": "the utterances of a dialogue go together, in order; a single utterance is a dialogue of length 1",
+}
+
+
+def write_bundle(folder: Path, fold: TrainedFold, settings: Mapping[str, Any], record: Mapping[str, Any], card: str) -> None:
+    """Fill a folder with the files of a bundle; the caller publishes it (which adds the manifest).
+
+    `settings` are the sections of the run's checkpoint, `record` is what `bundle.json` says besides its format.
+    """
+    save_tensors(folder / WEIGHTS, fold.model.state_dict())
+    write_json(
+        folder / CONFIG,
+        {
+            "format": BUNDLE_FORMAT,
+            "imer_version": __version__,
+            "spec": asdict(fold.spec),
+            "settings": {section: settings[section] for section in SHAPING},
+            "pad_to": fold.pad_to,
+        },
+    )
+    write_json(folder / PREPROCESS, preprocessing(fold))
+    write_json(folder / RECORD, {"format": BUNDLE_FORMAT, "imer_version": __version__, **record})
+    write_text(folder / CARD, card)
+
+
+def preprocessing(fold: TrainedFold) -> dict[str, Any]:
+    """Return what must be known to feed the model and to read its answers."""
+    return {
+        "modalities": [
+            {
+                "name": name,
+                "width": width,
+                "feature": fold.feature_names[name],
+                "spec": json.loads(replace(fold.specs[name], dim_names=()).to_json()),
+                # float32 → double → text → double → float32 gives the same number back
+                "mean": fold.scaler.centre[name].astype(float).tolist(),
+                "sd": fold.scaler.spread[name].astype(float).tolist(),
+            }
+            for name, width in fold.modalities.items()
+        ],
+        "task": fold.task,
+        "label": fold.label,
+        "class_names": list(fold.class_names),
+        "target": {"mean": fold.spec.target_centre, "sd": fold.spec.target_spread},
+        "masks": MASK_SEMANTICS,
+    }
+
+
+def is_bundle(folder: Path) -> bool:
+    return (folder / PREPROCESS).is_file() and (folder / CONFIG).is_file()
+
+
+def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> TrainedFold:
+    """Read a bundle as a trained model; its lists of training utterances are empty.
+
+    Raises
+    ------
+    InvalidInput
+        A file is missing or was changed since the bundle was made, or the bundle is of a newer format.
+    """
+    folder = Path(folder)
+    if verify:
+        verify_folder(folder)
+    config, prepared, record = (read_json(folder / name) for name in (CONFIG, PREPROCESS, RECORD))
+    for name, values in ((CONFIG, config), (RECORD, record)):
+        if values.get("format") != BUNDLE_FORMAT:
+            raise InvalidInput(
+                f"{folder / name} has the format {values.get('format')!r}, but imer {__version__} reads {BUNDLE_FORMAT!r}; "
+                "update imer, or export the run again."
+            )
+    spec = _spec(config["spec"])
+    model = _build(folder, config, spec)
+    modalities = {entry["name"]: entry for entry in prepared["modalities"]}
+    if {name: entry["width"] for name, entry in modalities.items()} != dict(spec.modalities):
+        raise InvalidInput(f"{folder}: {PREPROCESS} and {CONFIG} name different modalities; export the run again.")
+    where = resolve_device(device)
+    specs = {name: FeatureSpec.from_json(json.dumps(entry["spec"])) for name, entry in modalities.items()}
+    return TrainedFold(
+        name=record["fold"],
+        model=model.to(where).eval(),
+        spec=spec,
+        scaler=Scaler(
+            {name: np.array(entry["mean"], dtype=np.float32) for name, entry in modalities.items()},
+            {name: np.array(entry["sd"], dtype=np.float32) for name, entry in modalities.items()},
+        ),
+        modalities=spec.modalities,
+        task=spec.task,
+        label=prepared["label"],
+        class_names=tuple(prepared["class_names"]),
+        feature_names={name: entry["feature"] for name, entry in modalities.items()},
+        fingerprints={name: feature.fingerprint for name, feature in specs.items()},
+        specs=specs,
+        train_ids=(),
+        val_ids=(),
+        test_ids=(),
+        selected=record["selected"],
+        val=record["val"],
+        pad_to=config["pad_to"],
+        device=where,
+    )
+
+
+def _spec(raw: dict[str, Any]) -> ModelSpec:
+    weights = raw["class_weights"]
+    tuples = {
+        "class_weights": None if weights is None else tuple(weights),
+        "target_range": tuple(raw["target_range"]),
+    }
+    return ModelSpec(**{**raw, **tuples})
+
+
+def _build(folder: Path, config: dict[str, Any], spec: ModelSpec) -> torch.nn.Module:
+    choice = config["settings"]["run"]
+    try:
+        schema = settings_schema(choice["model"], choice["head"])
+        settings = Settings(**resolve(schema, [Layer(str(folder / CONFIG), config["settings"])]))
+    except UsageError as error:
+        raise InvalidInput(f"{folder} was made by imer {config['imer_version']}, this is {__version__}: {error}") from error
+    with repeatable(torch.device("cpu")):
+        model = build_model(spec, settings)
+    try:
+        model.load_state_dict(load_tensors(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise InvalidInput(f"{folder / WEIGHTS} does not fit its {CONFIG} ({error}).") from error
+    return model

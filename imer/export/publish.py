@@ -1,0 +1,277 @@
+"""`export`: a trained run as something to hand on. What does not answer as the model does is not published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from imer._version import __version__
+from imer.core.errors import OutputExists, UsageError, did_you_mean
+from imer.core.files import published_file, published_folder, read_json, sha256_file, write_json
+from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
+from imer.export.card import CardFacts, model_card
+from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit
+from imer.export.deployable import Deployable
+from imer.export.parity import TOLERANCE, Arrays, Parity, measure, require_parity
+from imer.training.device import repeatable
+from imer.training.runs import RunFolder, TrainedFold, fold_folder
+
+FORMATS = ("bundle", "onnx", "torch-export")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made: its files (or folder), which fold it is, and how near it is to the model."""
+
+    outputs: tuple[Path, ...]
+    format: str
+    fold: str
+    n_folds: int
+    parity: Parity
+
+
+def export(
+    run: Path | str,
+    out: Path | str,
+    format: str = "bundle",
+    *,
+    fold: str | None = None,
+    overwrite: bool = False,
+    notice: Callable[[str], None] | None = None,
+) -> Exported:
+    """Publish a trained run at `out` as a bundle (a folder), an ONNX file or a `torch.export` program.
+
+    Before it is published, the export answers 200 random inputs over all patterns of observed modalities and many
+    paddings, and its answers are compared with the model's: at most 1e-5 apart, and never another class. Beside a file
+    lies `<out>.json` with what its inputs and outputs mean. Of a run with folds, `fold` is exported; by default the one
+    that was best on its validation part.
+
+    Raises
+    ------
+    UsageError
+        There is no such format or fold.
+    InvalidInput
+        `run` is no finished run folder, or is damaged.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    ImerError
+        The export answers differently from the model.
+
+    Examples
+    --------
+    >>> from imer import export  # doctest: +SKIP
+    >>> export("runs/comp", "comp.onnx", "onnx").parity.max_abs_difference  # doctest: +SKIP
+    4.7e-07
+    """
+    run, out = Path(run), Path(out)
+    say = notice or (lambda _: None)
+    if format not in FORMATS:
+        raise UsageError(f"There is no export format {format!r}; {did_you_mean(format, FORMATS)}")
+    _check_output(out, format, overwrite)
+    if is_bundle(run):
+        chosen, n_folds, about = load_bundle(run), 1, read_json(run / "bundle.json")
+        if fold is not None:
+            raise UsageError(f"--fold {fold}: a bundle holds a single model; leave --fold out.")
+        if format == "bundle":
+            raise UsageError(f"{run} is a bundle already; copy the folder.")
+    else:
+        opened = RunFolder.open(run)
+        chosen, n_folds = choose_fold(opened.folds, fold), len(opened.folds)
+        about = _record(opened, chosen)
+    if n_folds > 1:
+        why = "as asked" if fold is not None else "the best on its validation part"
+        say(f"exporting fold {chosen.name} of {n_folds}: {why}.")
+    # One thread: the inputs are small, and threads that wait for each other cost more than they give.
+    with repeatable(torch.device("cpu"), threads=1):
+        model = deployable(chosen)
+        cases, unit = parity_cases(chosen, model), value_unit(chosen)
+        if format == "bundle":
+            parity = _publish_bundle(run, out, chosen, about, model, cases, unit, overwrite)
+        else:
+            parity = _publish_file(out, format, chosen, about, model, cases, unit)
+    outputs = (out,) if format == "bundle" else (out, _sidecar(out))
+    return Exported(outputs, format, chosen.name, n_folds, parity)
+
+
+def _sidecar(out: Path) -> Path:
+    return out.with_name(out.name + ".json")
+
+
+def _check_output(out: Path, format: str, overwrite: bool) -> None:
+    """Refuse an output that is there, before minutes go into making it."""
+    if format != "bundle" and out.is_dir():
+        name = out / ("model.onnx" if format == "onnx" else "model.pt2")
+        raise OutputExists(f"{out} is a folder; name the file to write, such as {name}.")
+    if format == "bundle" and out.is_file():
+        raise OutputExists(f"{out} is a file, but a bundle is a folder; choose another name.")
+    taken = [path for path in ([out] if format == "bundle" else [out, _sidecar(out)]) if path.exists()]
+    if taken and not overwrite:
+        raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
+    if format == "bundle" and out.is_dir() and any(out.iterdir()) and not is_bundle(out):
+        raise OutputExists(f"{out} is a folder, but not a bundle, so --overwrite does not delete it; choose another name.")
+
+
+def _record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
+    """Return where a model came from and how good it is: what `bundle.json` and the card say."""
+    started, metrics = read_json(run.path / "run.json"), run.metrics
+    of_fold = next(entry for entry in metrics["folds"] if entry["name"] == fold.name)
+    return {
+        "name": run.path.resolve().name,
+        "model": run.settings["run"]["model"],
+        "head": run.settings["run"]["head"],
+        "fold": fold.name,
+        "n_folds": len(run.folds),
+        "content_sha256": started["content_sha256"],
+        "metrics_sha256": sha256_file(run.path / "metrics.json"),
+        "protocol": metrics["protocol"],
+        "missing_rate": metrics["missing_rate"],
+        "seed": run.settings["train"]["seed"],
+        "utterances": of_fold["utterances"],
+        "selected": fold.selected,
+        "val": fold.val,
+        "test": _test_means(metrics["test"]),
+    }
+
+
+def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one entry per test condition: metrics averaged over its masks, None where one of them is undefined."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for result in results:
+        key = (result["protocol"], str(result["missing_rate"]), result["pattern"])
+        groups.setdefault(key, []).append(result)
+    means = []
+    for group in groups.values():
+        first = group[0]
+        columns = {key: [one["metrics"][key] for one in group] for key in first["metrics"]}
+        means.append(
+            {
+                "protocol": first["protocol"],
+                "missing_rate": first["missing_rate"],
+                "pattern": first["pattern"],
+                "masks": len(group),
+                "metrics": {
+                    key: None if any(v is None for v in values) else float(np.mean(values))
+                    for key, values in columns.items()
+                },
+            }
+        )
+    return means
+
+
+def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -> CardFacts:
+    """Return what the card states of an exported model."""
+    metrics = {"validation, at the selected epoch": fold.val}
+    pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
+    for entry in about["test"]:
+        told = entry["pattern"] or ("as the data are" if entry["missing_rate"] in (None, 0, 0.0) else None)
+        told = told or f"missing rate {entry['missing_rate']} ({entry['protocol']})"
+        metrics[f"test, {told}{pooled}"] = entry["metrics"]
+    selected = fold.selected
+    return CardFacts(
+        name=about["name"],
+        task=fold.task,
+        label=fold.label,
+        class_names=fold.class_names,
+        model=f"{about['model']} (head: {about['head']})",
+        fold=fold.name,
+        specs=[fold.specs[name] for name in fold.modalities],
+        metrics=metrics,
+        counts=about["utterances"],
+        data_sha256=about["content_sha256"],
+        training={
+            "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
+            "Selected": f"epoch {selected['epoch']}, by {selected['metric']} on the validation part",
+            "Seed": about["seed"],
+        },
+        n_parameters=n_parameters,
+    )
+
+
+def _publish_bundle(
+    run: Path,
+    out: Path,
+    fold: TrainedFold,
+    about: dict[str, Any],
+    model: Deployable,
+    cases: list[Arrays],
+    unit: float | None,
+    overwrite: bool,
+) -> Parity:
+    settings = read_json(fold_folder(run, fold.name) / "checkpoint.json")["settings"]
+    card = model_card(card_facts(fold, about, sum(p.numel() for p in fold.model.parameters())))
+    with published_folder(out, overwrite=overwrite) as part:
+        write_bundle(part, fold, settings, about, card)
+        again = deployable(load_bundle(part, verify=False))
+        parity = measure(model.run, again.run, cases, unit=unit)
+        require_parity(parity, "bundle")
+    return parity
+
+
+def _publish_file(
+    out: Path,
+    format: str,
+    fold: TrainedFold,
+    about: dict[str, Any],
+    model: Deployable,
+    cases: list[Arrays],
+    unit: float | None,
+) -> Parity:
+    from imer.export import onnx, torch_export
+
+    with published_file(out) as part:
+        if format == "onnx":
+            onnx.write_onnx(model, part, _properties(fold, about))
+            parity = onnx.onnx_parity(part, model, cases, unit)
+        else:
+            torch_export.write_program(torch_export.export_program(model), part)
+            parity = torch_export.program_parity(part, model, cases, unit)
+        require_parity(parity, f"{format} file")
+        # The sidecar first: with the file itself the export is complete.
+        write_json(_sidecar(out), _description(format, sha256_file(part), fold, about, model, parity))
+    return parity
+
+
+def _properties(fold: TrainedFold, about: Mapping[str, Any]) -> dict[str, str]:
+    """Return the properties kept inside an ONNX file."""
+    return {
+        "imer_version": __version__,
+        "name": about["name"],
+        "label": fold.label,
+        "task": fold.task,
+        "class_names": "\n".join(fold.class_names),
+        "training_data_sha256": about["content_sha256"],
+    }
+
+
+def _description(
+    format: str, sha256: str, fold: TrainedFold, about: Mapping[str, Any], model: Deployable, parity: Parity
+) -> dict[str, Any]:
+    """Return what lies beside an exported file: what its inputs and outputs are, and what it was compared with."""
+    prepared = preprocessing(fold)
+    for entry in prepared["modalities"]:
+        del entry["mean"], entry["sd"]  # inside the file: it takes the features as they were extracted
+    n = len(fold.modalities)
+    inputs = {name: {"dtype": "float32", "shape": ["batch", "utterances", w]} for name, w in fold.modalities.items()}
+    inputs["observed"] = {"dtype": "bool", "shape": ["batch", "utterances", n]}
+    inputs["valid"] = {"dtype": "bool", "shape": ["batch", "utterances"]}
+    if model.tells_speakers:
+        inputs["speaker"] = {"dtype": "int64", "shape": ["batch", "utterances"]}
+    answer = "probabilities" if model.classification else "value"
+    return {
+        "format": f"imer-{format}/1",
+        "imer_version": __version__,
+        "sha256": sha256,
+        "inputs": inputs,
+        "outputs": {
+            answer: {"dtype": "float32", "shape": ["batch", "utterances", fold.spec.n_outputs]},
+            "weights": {"dtype": "float32", "shape": ["batch", "utterances", n]},
+        },
+        **prepared,
+        "parity": {**asdict(parity), "tolerance": TOLERANCE},
+        "model": dict(about),
+    }
