@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -63,7 +64,7 @@ def evaluate_command(
 
         from imer.evaluation.results import rounded
         from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
-        from imer.evaluation.tables import condition_table
+        from imer.evaluation.tables import condition_table, terminal_tables
 
         found = evaluate(
             run,
@@ -89,8 +90,8 @@ def evaluate_command(
         document = found.to_json()
         kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
         report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
-        title = f"{found.run['name']}: {found.label} on the {split} split, {found.counts['dialogues']} dialogues"
-        report.table(title, *condition_table(found))
+        for title, table in terminal_tables(found) if sys.stdout.isatty() else [("", condition_table(found))]:
+            report.table(title, *table)
         if found.aulc_mr:
             names = [name for name, value in found.aulc_mr.items() if value is not None]
             areas = ", ".join(f"{name} {rounded(found.aulc_mr[name]):.3f}" for name in names)

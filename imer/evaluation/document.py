@@ -12,12 +12,16 @@ from imer.evaluation.tables import UNDEFINED, Table, as_latex, as_markdown, late
 
 @dataclass(frozen=True)
 class Heading:
+    """A heading; level 2 opens a section, 3 a part of one."""
+
     text: str
     level: int = 2
 
 
 @dataclass(frozen=True)
 class Paragraph:
+    """Running text."""
+
     text: str
 
 

@@ -52,10 +52,13 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     InvalidInput
         The run or the store is missing, damaged, or does not fit the other.
     """
-    from imer.training.runs import RunFolder
-
     if split not in SPLITS:
         raise UsageError(f"--split is one of {listed(SPLITS)}, but {split!r} was given.")
+    if not run_dir.is_dir():  # before PyTorch takes its seconds
+        raise InvalidInput(f"{run_dir} is not a run folder of `imer train`: there is no such folder.")
+
+    from imer.training.runs import RunFolder
+
     run = RunFolder.open(run_dir, device=device)
     path = _recorded_store(run) if features is None else Path(features)
     with FeatureStore.open(path) as store:

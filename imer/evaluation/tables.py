@@ -45,6 +45,30 @@ def condition_table(evaluation: Evaluation) -> Table:
     return columns, rows
 
 
+def terminal_tables(evaluation: Evaluation) -> list[tuple[str, Table]]:
+    """Return the condition table in two parts that fit a terminal of 80 columns: headline metrics, and the others."""
+    headline = HEADLINE[evaluation.task]
+    others = [name for name in METRICS[evaluation.task] if name not in headline]
+    counts = evaluation.counts
+    title = (
+        f"{evaluation.run['name']}: {evaluation.label}, {evaluation.split} split, {counts['labelled']} utterances of "
+        f"{counts['dialogues']} dialogues, [95 % interval over dialogues]"
+    )
+    first = [[one.name, number(one.realised_rate)] for one in evaluation.summary]
+    second = [[one.name] for one in evaluation.summary]
+    for one, left, right in zip(evaluation.summary, first, second, strict=True):
+        for name in headline:
+            metric = one.metrics[name]
+            bounds = "" if metric.ci_low is None else f" {interval(metric.ci_low, metric.ci_high)}"
+            left.append(number(metric.mean) + bounds)
+        right += [number(one.metrics[name].mean) for name in others]
+    if evaluation.baseline["metrics"] is not None:
+        value = {name: number(found) for name, found in evaluation.baseline["metrics"].items()}
+        first.append(["baseline", UNDEFINED, *(value[name] for name in headline)])
+        second.append(["baseline", *(value[name] for name in others)])
+    return [(title, (["condition", "realised", *headline], first)), ("", (["condition", *others], second))]
+
+
 def _condition_row(one: ConditionSummary, names: Sequence[str], headline: Sequence[str]) -> list[str]:
     rate = UNDEFINED if one.missing_rate is None else f"{one.missing_rate:g}"
     cells = [one.protocol, rate, number(one.realised_rate), one.pattern or UNDEFINED, str(one.n_masks), str(one.n)]

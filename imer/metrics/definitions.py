@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from textwrap import fill
+
 from imer.metrics.compute import LOWER_IS_BETTER, METRICS
+
+_WIDTH = 100  # columns of the explanation
 
 TITLES = {
     "wa": "WA",
@@ -55,10 +59,15 @@ CURVE_DEFINITION = (
 
 def explanation() -> str:
     """Return the text of `imer eval --explain`: every metric with its averaging and what is left out."""
-    lines = ["Labels always come first, predictions second. Utterances without a label are left out of every metric,"]
-    lines.append("but stay in their dialogue as context. Undefined values are null, never 0.")
+    lines = [
+        "Labels always come first, predictions second. Utterances without a label are left out of every metric, but stay "
+        "in their dialogue as context. Undefined values are null, never 0."
+    ]
     for task, names in METRICS.items():
         lines += ["", f"{task}:"]
         lines += [f"  {name:12s} {TITLES[name]}: {DEFINITIONS[name]}" for name in names]
     lines += ["", f"Higher is better except for {', '.join(sorted(LOWER_IS_BETTER))}.", CURVE_DEFINITION]
-    return "\n".join(lines)
+    hanging = " " * 15
+    return "\n".join(
+        fill(line, _WIDTH, subsequent_indent=hanging if line.startswith("  ") else "") if line else "" for line in lines
+    )

@@ -7,7 +7,16 @@ from dataclasses import replace
 import pytest
 
 from imer.evaluation.results import MetricSummary
-from imer.evaluation.tables import as_latex, as_markdown, as_tsv, condition_table, interval, number, tidy_table
+from imer.evaluation.tables import (
+    as_latex,
+    as_markdown,
+    as_tsv,
+    condition_table,
+    interval,
+    number,
+    terminal_tables,
+    tidy_table,
+)
 from imer.metrics.compute import METRICS
 from tests.evaluation.examples import example
 
@@ -21,6 +30,17 @@ def test_the_condition_table_has_every_metric_and_the_baseline(task):
     assert rows[7][columns.index("missing_rate")] == "0.7"
     assert rows[7][columns.index("realised")] == "0.667"
     assert all(len(row) == len(columns) for row in rows)
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_tables_of_a_terminal_fit_80_columns_and_lose_no_metric(task):
+    parts = terminal_tables(example(task))
+    shown = [name for _, (columns, _) in parts for name in columns]
+    assert set(METRICS[task]) <= set(shown)
+    for _, (columns, rows) in parts:
+        widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
+        assert sum(widths) + 3 * len(widths) + 1 <= 80
+        assert [row[0] for row in rows][7:9] == ["0.7", "a"]
 
 
 def test_the_tidy_table_reads_back():
