@@ -16,7 +16,7 @@ Finished = subprocess.CompletedProcess[str]
 
 
 def test_makes_everything_it_names(quickstart: tuple[Path, Finished]) -> None:
-    folder, done = quickstart
+    _, done = quickstart
     assert done.returncode == 0, done.stderr
     listed = dict(line.split("\t") for line in done.stdout.splitlines()[-8:])
     assert {"corpus", "features", "tables", "plots", "report", "predictions", "model", "model (ONNX)"} == set(listed)
