@@ -1,0 +1,185 @@
+"""A shipped model's answers for the utterances of a feature store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, listed
+from imer.core.types import FAILURES, FeatureSpec, Verdict
+from imer.export.bundle import is_bundle, load_bundle
+from imer.export.chosen import choose_fold
+from imer.masks.table import MaskTable
+from imer.models.base import Prediction
+from imer.store.reader import FeatureStore
+from imer.training.runs import RunFolder, TrainedFold
+
+ARRAYS = "array/"  # features imported from arrays: nobody knows how they were made, only their widths can be compared
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Answers for a store.
+
+    records     one a answered utterance, in the order of the store: see `record`
+    unanswered  utterances whose clips failed, and of which nothing else is there to answer from
+    absent      modalities of the model that the store does not have at all
+    ignored     modalities of the store that the model does not know
+    """
+
+    records: tuple[dict[str, Any], ...]
+    unanswered: tuple[str, ...]
+    absent: tuple[str, ...]
+    ignored: tuple[str, ...]
+
+
+def open_model(path: Path, *, fold: str | None = None, device: str = "cpu") -> tuple[TrainedFold, int]:
+    """Return the model of a run folder or a bundle, and among how many folds it was chosen.
+
+    Raises
+    ------
+    InvalidInput
+        `path` is neither a run folder nor a bundle, or is damaged.
+    UsageError
+        There is no such fold.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InvalidInput(f"There is no model at {path}: expected a run folder of `imer train`, or a bundle.")
+    if is_bundle(path):
+        return choose_fold([load_bundle(path, device)], fold), 1
+    if not (path / "run.json").is_file():
+        raise InvalidInput(f"{path} is neither a run folder of `imer train` nor a bundle of `imer export`.")
+    run = RunFolder.open(path, device)
+    return choose_fold(run.folds, fold), len(run.folds)
+
+
+def answer_store(
+    fold: TrainedFold, path: Path, *, mask: Path | None = None, accept_versions: bool = False
+) -> Answered:
+    """Answer every utterance of a feature store, each dialogue as a whole.
+
+    A modality that the store lacks is treated as missing everywhere. `mask` hides further modalities.
+    `accept_versions` also takes features of another version of the same extractor.
+
+    Raises
+    ------
+    InvalidInput
+        The store is damaged, has none of the model's modalities, or its features were made in another way; or the
+        mask does not cover it.
+    """
+    with FeatureStore.open(path) as store:
+        corpus, absent = _fitted_corpus(fold, store, accept_versions)
+        ignored = tuple(name for name in store.modalities if name not in fold.modalities)
+        quality = store.quality
+        dialogue_ids = store.dialogue_ids
+    modalities = tuple(fold.modalities)
+    verdicts_NM = np.stack(
+        [quality[m] if m in quality else np.full(corpus.n, int(Verdict.no_stream)) for m in modalities], axis=1
+    )
+    observed_NM = corpus.present_NM
+    if mask is not None:
+        observed_NM = MaskTable.read(mask).rows_for(corpus.utterance_ids, modalities) & observed_NM
+    failed_N = ~corpus.present_NM.any(axis=1) & np.isin(verdicts_NM, [int(v) for v in FAILURES]).any(axis=1)
+    found = fold.predict(corpus, np.arange(corpus.n), observed_NM)
+    records = [
+        record(fold, corpus, found, i, str(dialogue_ids[i]), verdicts_NM[i]) for i in np.flatnonzero(~failed_N).tolist()
+    ]
+    unanswered = tuple(str(name) for name in corpus.utterance_ids[failed_N])
+    return Answered(tuple(records), unanswered, absent, ignored)
+
+
+def record(
+    fold: TrainedFold, corpus: Corpus, found: Prediction, i: int, dialogue_id: str, verdicts_M: np.ndarray
+) -> dict[str, Any]:
+    """Return one line of the predictions: row i of the corpus, which is row i of the prediction.
+
+    `observed` names the modalities that were used; `weights` are the coordinator's; `all_missing` marks an answer that
+    had nothing to go by in the utterance itself; `verdicts` say what became of each modality in extraction.
+    """
+    answer_C = found.probabilities_NC[i]
+    line: dict[str, Any] = {
+        "utterance_id": str(corpus.utterance_ids[i]),
+        "dialogue_id": dialogue_id,
+        "position": int(corpus.positions[i]),
+    }
+    if fold.task == "classification":
+        line["prediction"] = fold.class_names[int(answer_C.argmax())]
+        line["probabilities"] = {name: round(float(p), 8) for name, p in zip(fold.class_names, answer_C, strict=True)}
+    else:
+        line["prediction"] = line["value"] = float(answer_C[0])
+    line["observed"] = [name for u, name in enumerate(fold.modalities) if found.observed_NM[i, u]]
+    line["weights"] = {name: round(float(w), 6) for name, w in zip(fold.modalities, found.weights_NM[i], strict=True)}
+    line["all_missing"] = not line["observed"]
+    line["verdicts"] = {name: Verdict(int(v)).name for name, v in zip(fold.modalities, verdicts_M, strict=True)}
+    return line
+
+
+def _fitted_corpus(fold: TrainedFold, store: FeatureStore, accept_versions: bool) -> tuple[Corpus, tuple[str, ...]]:
+    """Read the model's features from a store; those it does not have at all become columns that are never present."""
+    here = [name for name in fold.modalities if name in store.specs]
+    if not here:
+        raise InvalidInput(
+            f"The model reads {listed(fold.modalities)}, but {store.path} has {listed(store.modalities) or 'no features'}: "
+            "none of them; extract them first."
+        )
+    names = {name: _feature(fold, store, name, accept_versions) for name in here}
+    corpus = Corpus.from_store(store, here, None, names)
+    features, present = {}, []
+    for name, width in fold.modalities.items():
+        features[name] = corpus.features.get(name, np.zeros((corpus.n, width), np.float32))
+        column = corpus.present_NM[:, here.index(name)] if name in here else np.zeros(corpus.n, bool)
+        present.append(column)
+    filled = replace(
+        corpus,
+        modalities=dict(fold.modalities),
+        features=features,
+        present_NM=np.stack(present, axis=1),
+        # Each feature was compared above; what has another fingerprint by now was accepted.
+        fingerprints=dict(fold.fingerprints),
+    )
+    return filled, tuple(name for name in fold.modalities if name not in here)
+
+
+def _feature(fold: TrainedFold, store: FeatureStore, modality: str, accept_versions: bool) -> str:
+    """Return the name of the store's feature that was made as the model's was."""
+    wanted = fold.specs[modality]
+    problems = []
+    for name, found in store.specs[modality].items():
+        differences = spec_differences(wanted, found, accept_versions=accept_versions)
+        if not differences:
+            return name
+        problems.append(f"{name}: {listed(differences, 3)}")
+    raise InvalidInput(
+        f"The {modality} features of {store.path} are not those that the model was trained on ({listed(problems, 3)}); extract "
+        f"them with {wanted.extractor} as in training."
+    )
+
+
+def spec_differences(wanted: FeatureSpec, found: FeatureSpec, *, accept_versions: bool = False) -> list[str]:
+    """Say in what two feature sets differ that changes the numbers; empty: the same numbers for the same clip."""
+    if wanted.extractor.startswith(ARRAYS) and found.extractor.startswith(ARRAYS):
+        return [] if wanted.dim == found.dim else [f"width {found.dim} instead of {wanted.dim}"]
+    differences = []
+    for field in ("extractor", "version", "level", "dim", "hop_s"):
+        if field == "version" and accept_versions:
+            continue
+        a, b = getattr(wanted, field), getattr(found, field)
+        if a != b:
+            differences.append(f"{field} {b!r} instead of {a!r}")
+    for key in sorted({*wanted.config, *found.config}):
+        a, b = wanted.config.get(key), found.config.get(key)
+        if a != b:
+            differences.append(f"{key} {b!r} instead of {a!r}")
+    return differences
+
+
+def utterances_seen(fold: TrainedFold, records: Sequence[dict[str, Any]]) -> int:
+    """Count the answers for utterances that the model was trained on (a bundle does not know them)."""
+    known = {*fold.train_ids, *fold.val_ids}
+    return sum(line["utterance_id"] in known for line in records)

@@ -1,0 +1,124 @@
+"""From raw clips to a feature store with just the features that a model reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, listed
+from imer.core.files import read_json_lines, write_text
+from imer.core.registry import NONE, entries
+from imer.core.types import MODALITIES, FeatureSpec, Utterance
+from imer.export.answers import ARRAYS, spec_differences
+from imer.extractors.failures import FILE_NAME
+from imer.extractors.recipe import Recipe, chosen_device
+from imer.extractors.runner import ExtractSettings, Progress, extract
+
+# Settings of extractors that a feature's description holds under the same name.
+DESCRIBED_OPTIONS = ("frames_per_s", "face_policy")
+
+
+@dataclass(frozen=True)
+class Extraction:
+    """How to read clips: what a feature's description cannot know, since it names files of this machine."""
+
+    workers: str = "1"
+    device: str = "auto"
+    face_weights: str | None = None
+    sentence_model: str | None = None
+    download: bool = False
+    allow_outside: bool = False
+    accept_versions: bool = False
+
+
+def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return the extractor of each modality and the options that make the model's features again.
+
+    Raises
+    ------
+    InvalidInput
+        The features come from no extractor that is here, or this machine's extractor would make other numbers.
+    MissingDependency
+        An extractor needs a package or weights that are not here.
+    """
+    known = entries("extractors")
+    foreign = [
+        f"{name} ({spec.extractor})" for name, spec in specs.items() if name not in MODALITIES or spec.extractor not in known
+    ]
+    if foreign:
+        imported = any(spec.extractor.startswith(ARRAYS) for spec in specs.values())
+        why = "were imported as arrays" if imported else "are made by no extractor that is installed here"
+        raise InvalidInput(
+            f"This model cannot read raw clips: its features {listed(foreign)} {why}. Give it a feature store with the same "
+            "features instead: imer predict MODEL FEATURES.h5."
+        )
+    options: dict[str, Any] = {}
+    for name, spec in specs.items():
+        wanted = {"level": spec.level, **{k: spec.config[k] for k in DESCRIBED_OPTIONS if k in spec.config}}
+        for key, value in wanted.items():
+            if options.setdefault(key, value) != value:
+                raise InvalidInput(
+                    f"This model's features were extracted with different settings of {key} ({options[key]!r}; {name}: "
+                    f"{value!r}), which one pass over the clips cannot do; use `imer extract` and give FEATURES.h5."
+                )
+    options |= {"face_weights": how.face_weights, "sentence_model": how.sentence_model, "download": how.download}
+    names = {m: specs[m].extractor if m in specs else NONE for m in MODALITIES}
+    here = Recipe.of(names["audio"], names["text"], names["visual"], options, chosen_device("cpu")).specs()
+    for name, spec in specs.items():
+        differences = spec_differences(spec, here[name], accept_versions=how.accept_versions)
+        if differences:
+            advice = "; --accept-versions tries it all the same" if differences[0].startswith("version") else ""
+            raise InvalidInput(
+                f"The {name} extractor {spec.extractor} of this machine would make other numbers than those that the model was "
+                f"trained on: {listed(differences, 3)}. Install what the model was trained with, or train it anew{advice}."
+            )
+    return names, options
+
+
+def write_clip_manifest(utterances: Sequence[Utterance], path: Path) -> None:
+    """Write a manifest of utterances with absolute paths; one without words has no text, which is not an empty one."""
+    lines = []
+    for u in utterances:
+        row: dict[str, Any] = {"utterance_id": u.utterance_id, "dialogue_id": u.dialogue_id, "position": u.position}
+        for column, media in (("audio", u.audio), ("visual", u.visual)):
+            if media is not None:
+                row[column] = str(media.absolute())
+        if u.text is not None:
+            row["text"] = u.text
+        lines.append(json.dumps(row, ensure_ascii=False))
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def extract_clips(
+    manifest: Path,
+    specs: Mapping[str, FeatureSpec],
+    store: Path,
+    how: Extraction,
+    *,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Extract the features that `specs` describe into a store; return what failed, as lines of errors.jsonl.
+
+    Raises
+    ------
+    InvalidInput, MissingDependency
+        As `needed_recipe`.
+    """
+    names, options = needed_recipe(specs, how)
+    summary = extract(
+        manifest,
+        store,
+        audio=names["audio"],
+        text=names["text"],
+        visual=names["visual"],
+        device=how.device,
+        settings=ExtractSettings(workers=how.workers, allow_outside=how.allow_outside),
+        progress=progress,
+        notice=notice,
+        **options,
+    )
+    return read_json_lines(store.parent / FILE_NAME) if summary.errors_file is not None else []

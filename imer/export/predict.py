@@ -1,0 +1,152 @@
+"""`predict`: what a trained model says of clips, of a manifest's utterances, or of a feature store."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import OutputExists, UsageError
+from imer.core.files import write_text
+from imer.export.answers import Answered, answer_store, open_model, utterances_seen
+from imer.export.clips import Extraction, extract_clips, write_clip_manifest
+from imer.export.inputs import MANIFEST_SUFFIXES, is_store, read_clips
+from imer.extractors.failures import write_errors
+from imer.extractors.runner import Progress
+from imer.training.runs import TrainedFold
+
+NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """The answers, and all that did not go as it should.
+
+    errors        lines of errors.jsonl: what failed, per utterance and modality
+    errors_file   where they were written, if anywhere
+    notes, warnings   sentences for the user
+    """
+
+    answered: Answered
+    fold: TrainedFold
+    errors: tuple[dict[str, Any], ...] = ()
+    errors_file: Path | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Said:
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def predict(
+    model: Path | str,
+    inputs: Sequence[Path | str],
+    *,
+    text: str | None = None,
+    out: Path | None = None,
+    fold: str | None = None,
+    mask: Path | None = None,
+    how: Extraction | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Predicted:
+    """Answer clips, folders of clips, a manifest, or a feature store with the model of a run folder or a bundle.
+
+    From clips just the features that the model reads are extracted, as they were for its training. The utterances of a
+    dialogue of a manifest or store are answered together, in order; clips that are named singly stand alone. `text` is
+    the transcript of a single clip; without it the text file of the clip's name beside it is taken. With `out` the
+    answers are written there as JSON lines, and failures to errors.jsonl beside it.
+
+    Raises
+    ------
+    UsageError
+        The inputs or options do not go together.
+    InvalidInput
+        The model or an input is missing or damaged; or the features are not those of the training, and cannot be made
+        here.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    """
+    paths = [Path(path) for path in inputs]
+    how = how or Extraction()
+    if out is not None:
+        _check_output(out, overwrite)
+    chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
+    said = _Said()
+    if n_folds > 1:
+        why = "as asked" if fold is not None else "the best on its validation part"
+        said.notes.append(f"answering with fold {chosen.name} of {n_folds}: {why}.")
+    if is_store(paths):
+        if text is not None:
+            raise UsageError("--text gives the words of a clip; a feature store has its text features already.")
+        answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)
+        errors: list[dict[str, Any]] = []
+        seen = utterances_seen(chosen, answered.records)
+        if seen:
+            said.warnings.append(f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on.")
+    else:
+        answered, errors = _answer_clips(chosen, paths, text, mask, how, said, progress, notice)
+    _comment(answered, chosen, said)
+    errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
+    errors_file = None
+    if out is not None:
+        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in answered.records)
+        write_text(out, lines)
+        errors_file = write_errors(out, errors)
+    return Predicted(answered, chosen, tuple(errors), errors_file, tuple(said.notes), tuple(said.warnings))
+
+
+def _check_output(out: Path, overwrite: bool) -> None:
+    if out.is_dir():
+        raise OutputExists(f"{out} is a folder; name a file, such as {out / 'predictions.jsonl'}.")
+    if out.exists() and not overwrite:
+        raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
+
+
+def _answer_clips(
+    fold: TrainedFold,
+    paths: Sequence[Path],
+    text: str | None,
+    mask: Path | None,
+    how: Extraction,
+    said: _Said,
+    progress: Progress | None,
+    notice: Callable[[str], None] | None,
+) -> tuple[Answered, list[dict[str, Any]]]:
+    clips = read_clips(paths, text=text, allow_outside=how.allow_outside)
+    if clips.transcripts:
+        said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
+    with tempfile.TemporaryDirectory(prefix="imer-predict-") as folder:
+        store = Path(folder) / "features.h5"
+        if len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and paths[0].is_file():
+            manifest = paths[0]
+        else:
+            manifest = Path(folder) / "clips.jsonl"
+            write_clip_manifest(clips.utterances, manifest)
+            how = replace(how, allow_outside=True)  # these paths are the user's own
+            said.warnings += [f"{problem.utterance_id}: {problem.message}." for problem in clips.problems]
+        errors = extract_clips(manifest, fold.specs, store, how, progress=progress, notice=notice)
+        return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions), errors
+
+
+def _comment(answered: Answered, fold: TrainedFold, said: _Said) -> None:
+    """Say what the user should know about the answers as a whole."""
+    if answered.absent:
+        said.warnings.append(f"there are no {', '.join(answered.absent)} features; they are missing in every utterance.")
+    if answered.ignored:
+        said.notes.append(f"the model does not read the {', '.join(answered.ignored)} features; they are ignored.")
+    empty = sum(line["all_missing"] for line in answered.records)
+    if empty:
+        said.warnings.append(
+            f"{empty} of {len(answered.records)} utterances have no observed modality: their answer (all_missing) is no "
+            "statement about them."
+        )
+    if answered.unanswered:
+        said.warnings.append(f"{len(answered.unanswered)} utterances have no answer, since their clips cannot be read.")
