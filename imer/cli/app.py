@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
 
 from imer._version import __version__
-from imer.cli import data, doctor, ls, mask
+from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, train
 
 _EPILOG = (
     "Exit codes: 0 done · 1 a bug · 2 usage or config · 3 finished, but some items failed (errors.jsonl) · "
@@ -42,18 +40,14 @@ def _main(
     """Emotion and sentiment from audio, video and text, when some of them are missing."""
 
 
+app.command("demo")(demo.demo)
+app.command("extract")(extract.extract_command)
 app.command("mask")(mask.mask)
+app.command("train")(train.train_command)
+app.command("eval")(eval.evaluate_command)
+app.command("predict")(predict.predict)
+app.command("export")(export.export_command)
+app.command("report")(report.report_command)
 app.add_typer(data.app, name="data")
 app.command("ls")(ls.ls)
 app.command("doctor")(doctor.doctor)
-for _name, _function in (  # until every part of the chain has landed
-    ("demo", "demo"),
-    ("extract", "extract_command"),
-    ("train", "train_command"),
-    ("eval", "evaluate_command"),
-    ("predict", "predict"),
-    ("export", "export_command"),
-    ("report", "report_command"),
-):
-    if find_spec(f"imer.cli.{_name}"):
-        app.command(_name)(getattr(import_module(f"imer.cli.{_name}"), _function))

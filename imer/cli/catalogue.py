@@ -1,16 +1,32 @@
-"""What `imer ls` lists, gathered from the parts that own the names."""
+"""What `imer ls` lists, gathered from the parts that own the names. Nothing listed is imported."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 
 Rows = list[dict[str, str]]
+
+
+def _registered(kind: str) -> Rows:
+    from imer.core.registry import DEFAULT_EXTRACTORS, entries
+
+    defaults = set(DEFAULT_EXTRACTORS.values())
+    rows = []
+    for name, entry in entries(kind).items():
+        row = {"name": name, "what it is": entry.description}
+        if kind == "extractors":
+            # A plug-in says its modality when it is used, not before: listing imports nothing.
+            row = {"name": name, "modality": entry.modality or "–", "default": "yes" if name in defaults else ""}
+            row |= {"what it is": entry.description, "licence": entry.licence or "–"}
+        rows.append(row)
+    return rows
 
 
 def _protocols() -> Rows:
     from imer.masks.make import PROTOCOLS
 
-    return [{"protocol": name, "what it does": text} for name, text in PROTOCOLS.items()]
+    return [{"name": name, "what it does": text} for name, text in PROTOCOLS.items()]
 
 
 def _metrics() -> Rows:
@@ -18,12 +34,32 @@ def _metrics() -> Rows:
     from imer.metrics.definitions import DEFINITIONS
 
     return [
-        {"metric": key, "better": "lower" if key in LOWER_IS_BETTER else "higher", "definition": text}
+        {"name": key, "better": "lower" if key in LOWER_IS_BETTER else "higher", "definition": text}
         for key, text in DEFINITIONS.items()
     ]
 
 
-_CATALOGUES: dict[str, Callable[[], Rows]] = {"protocols": _protocols, "metrics": _metrics}
+def _presets() -> Rows:
+    """Every shipped preset with the comment that its file starts with."""
+    rows = []
+    for file in sorted(resources.files("imer.presets").iterdir(), key=lambda f: f.name):
+        if file.name.endswith(".toml"):
+            lines = file.read_text(encoding="utf-8").splitlines()
+            comment = [
+                line.lstrip("# ") for line in lines[: next(i for i, x in enumerate(lines) if not x.startswith("#"))]
+            ]
+            rows.append({"name": file.name.removesuffix(".toml"), "what it is": " ".join(comment)})
+    return rows
+
+
+_CATALOGUES: dict[str, Callable[[], Rows]] = {
+    "extractors": lambda: _registered("extractors"),
+    "models": lambda: _registered("models"),
+    "heads": lambda: _registered("heads"),
+    "protocols": _protocols,
+    "metrics": _metrics,
+    "presets": _presets,
+}
 
 
 def catalogue(kind: str) -> Rows:
