@@ -1,4 +1,4 @@
-"""Runs beside each other: which belong to one method, mean ± sd over seeds, and paired differences."""
+"""Runs beside each other: which belong to one method, and mean ± sd over its seeds."""
 
 from __future__ import annotations
 
@@ -11,21 +11,18 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json_lines
-from imer.evaluation.bootstrap import REPLICATES, Interval, paired_differences
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 from imer.evaluation.sweep import DEFAULT_FOLDER
-from imer.metrics.tally import Tally, tally
 
 ConditionKey = tuple[str, float | None, str | None]  # protocol, nominal rate, pattern
 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """An evaluation with the folder that it was read from."""
+    """An evaluation with the folders that it was read from, each with the only rate it speaks for (None: all)."""
 
-    folder: Path
+    folders: tuple[tuple[Path, float | None], ...]
     evaluation: Evaluation
 
 
@@ -58,7 +55,7 @@ def read_run(path: Path) -> EvaluatedRun:
         raise InvalidInput(
             f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."
         )
-    return EvaluatedRun(folder, Evaluation.read(folder / METRICS_FILE))
+    return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
 
 
 def data_key(evaluation: Evaluation) -> tuple[str, ...]:
@@ -83,10 +80,59 @@ def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
 
 # Settings that name a method before any other does, where they differ between methods.
 _TELLING = ("run.preset", "run.head", "train.protocol", "train.missing_rate", "data.modalities")
+_ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate
 # Settings that do not make another method of a run.
 _NOT_THE_METHOD = frozenset(
     {"train.seed", "train.device", "train.threads", "train.checkpoint_every_s", "data.features"}
 )
+
+
+def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
+    """Join runs that were trained for one missing rate each, and are equal otherwise, into one curve.
+
+    Each speaks for its own rate alone: that is what the protocol `matched` means. Other runs stay as they are.
+    """
+    families: dict[str, list[tuple[float, EvaluatedRun]]] = {}
+    for number, run in enumerate(runs):
+        rate = _trained_rate(run)
+        settings = {**_settings(run), "train.seed": run.evaluation.run["seed"], "train.missing_rate": None}
+        key = json.dumps([number] if rate is None else settings, sort_keys=True)
+        families.setdefault(key, []).append((-1.0 if rate is None else rate, run))
+    joined = []
+    for members in families.values():
+        if len({rate for rate, _ in members}) == 1:
+            joined += [run for _, run in members]
+        else:
+            joined.append(_joined(sorted(members, key=lambda member: member[0])))
+    return joined
+
+
+def _trained_rate(run: EvaluatedRun) -> float | None:
+    settings = run.evaluation.run["settings"]
+    if settings["train.protocol"] not in _ONE_RATE:
+        return None
+    try:
+        return float(settings["train.missing_rate"])
+    except ValueError:
+        return None
+
+
+def _joined(members: Sequence[tuple[float, EvaluatedRun]]) -> EvaluatedRun:
+    summary, folders = [], []
+    for rate, run in members:
+        summary += [one for one in run.evaluation.summary if one.pattern is None and one.missing_rate == rate]
+        folders += [(folder, rate) for folder, _ in run.folders]
+    first = members[0][1].evaluation
+    settings = {**first.run["settings"], "train.missing_rate": ""}
+    evaluation = replace(
+        first,
+        run={**first.run, "settings": settings},
+        summary=summary,
+        results=[],
+        aulc_mr=area_under_curve(summary, first.task),
+        diagnostics={},
+    )
+    return EvaluatedRun(tuple(folders), evaluation)
 
 
 def _settings(run: EvaluatedRun) -> dict[str, Any]:
@@ -143,81 +189,3 @@ def _mean_condition(same: Sequence[ConditionSummary]) -> ConditionSummary:
 def condition_key(one: ConditionSummary) -> ConditionKey:
     """Return what identifies a condition across runs."""
     return (one.protocol, one.missing_rate, one.pattern)
-
-
-@dataclass(frozen=True)
-class _Answers:
-    """The predictions of one mask of one condition, by utterance in the order of their ids."""
-
-    ids: tuple[str, ...]
-    dialogues: tuple[str, ...]
-    target_N: np.ndarray
-    predicted_N: np.ndarray
-
-
-def _read_answers(run: EvaluatedRun) -> dict[tuple[ConditionKey, int], _Answers]:
-    """Read predictions.jsonl back: (condition, mask seed) → answers."""
-    classes = run.evaluation.class_names
-    index_of = {name: index for index, name in enumerate(classes)}
-    path = run.folder / PREDICTIONS_FILE
-    grouped: dict[tuple[ConditionKey, int], list[tuple[tuple[str, str], str, Any, Any]]] = {}
-    try:
-        for line in read_json_lines(path):
-            key = ((line["protocol"], line["missing_rate"], line["pattern"]), line["mask_seed"])
-            place = (line["utterance_id"], line["fold"])
-            grouped.setdefault(key, []).append((place, line["dialogue_id"], line["label"], line["prediction"]))
-    except KeyError as error:
-        raise InvalidInput(f"{path} lacks {error}; evaluate the run again with `imer eval`.") from error
-    answers = {}
-    for key, rows in grouped.items():
-        rows.sort(key=lambda row: row[0])
-        places, dialogues, targets, predictions = zip(*rows, strict=True)
-        if classes:
-            target_N = np.array([-1 if t is None else index_of[t] for t in targets])
-            predicted_N = np.array([index_of[p] for p in predictions])
-        else:
-            target_N = np.array([np.nan if t is None else t for t in targets], dtype=np.float64)
-            predicted_N = np.array(predictions, dtype=np.float64)
-        answers[key] = _Answers(tuple(name for name, _ in places), dialogues, target_N, predicted_N)
-    return answers
-
-
-def method_differences(
-    method: Method, reference: Method, *, n_replicates: int = REPLICATES
-) -> dict[ConditionKey, dict[str, tuple[float | None, Interval]]]:
-    """Return, for every condition that both have, method − reference and its 95 % interval, by metric.
-
-    Each side is the mean over its runs and masks; the same dialogues are drawn for both (paired).
-
-    Raises
-    ------
-    InvalidInput
-        The two were not evaluated on the same utterances.
-    """
-    sides = [[_read_answers(run) for run in one.runs] for one in (method, reference)]
-    n_classes = len(method.evaluation.class_names)
-    shared = [condition_key(one) for one in method.evaluation.summary]
-    shared = [key for key in shared if all(any(k == key for k, _ in run) for side in sides for run in side)]
-    ids = {answers.ids for side in sides for run in side for answers in run.values()}
-    if len(ids) > 1:
-        raise InvalidInput(
-            f"{method.name} and {reference.name} were evaluated on different utterances or folds, so their difference is "
-            "not paired; evaluate both on the same split."
-        )
-    found = {}
-    for key in shared:
-        tallies = [_tallies(side, key, n_classes) for side in sides]
-        found[key] = paired_differences(*tallies, n_replicates=n_replicates)
-    return found
-
-
-def _tallies(
-    side: Sequence[dict[tuple[ConditionKey, int], _Answers]], key: ConditionKey, n_classes: int
-) -> list[Tally]:
-    found = []
-    for run in side:
-        for (condition, _), answers in run.items():
-            if condition == key:
-                names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
-                found.append(tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes))
-    return found

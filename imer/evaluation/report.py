@@ -7,7 +7,7 @@ from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
-from imer.evaluation.compare import EvaluatedRun, Method, data_key, group_methods, over_runs, read_run
+from imer.evaluation.compare import EvaluatedRun, Method, data_key, group_methods, join_matched, over_runs, read_run
 from imer.evaluation.document import (
     Block,
     Grid,
@@ -83,7 +83,7 @@ def report_blocks(runs: Sequence[EvaluatedRun], *, prefix: str = "report", refer
     blocks: list[Block] = []
     for number_, members in enumerate(by_data.values(), start=1):
         name = prefix if len(by_data) == 1 else f"{prefix}-{number_}"
-        blocks += _data_section(group_methods(members), name, reference)
+        blocks += _data_section(group_methods(join_matched(members)), name, reference)
     blocks += _runs_section(runs)
     tasks = {run.evaluation.task for run in runs}
     rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task]]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from imer.core.errors import UsageError, listed
-from imer.evaluation.compare import Method, condition_key, method_differences
+from imer.evaluation.compare import Method, condition_key
+from imer.evaluation.differences import method_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, number

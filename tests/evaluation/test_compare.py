@@ -1,0 +1,121 @@
+"""Runs side by side: seeds, matched rates, paired differences; on real, tiny runs."""
+
+from dataclasses import replace
+
+import pytest
+
+from imer.core.errors import InvalidInput
+from imer.evaluation.compare import (
+    group_methods,
+    join_matched,
+    over_runs,
+    read_run,
+)
+from imer.evaluation.differences import method_differences
+from imer.evaluation.sweep import evaluate
+from tests.evaluation.tiny_runs import train_tiny
+from tests.stores import write_small_store
+
+MATCHED = ("train.protocol=matched",)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Evaluated runs by name: two seeds of mixed training, and one model each for two rates."""
+    folder = tmp_path_factory.mktemp("compare")
+    store = write_small_store(folder / "features.h5")
+    settings = {
+        "seed0": (),
+        "seed1": ("train.seed=1",),
+        "rate3": (*MATCHED, "train.missing_rate=0.3"),
+        "rate6": (*MATCHED, "train.missing_rate=0.6"),
+    }
+    found = {}
+    for name, assignments in settings.items():
+        run = train_tiny(store, folder / name, "emotion", "", *assignments)
+        evaluate(run, missing_rate="0.3,0.6", pattern="at", mask_seeds=2, device="cpu", replicates=100)
+        found[name] = read_run(run)
+    return found
+
+
+def mean(run, rate: float, metric: str = "ua") -> float:
+    return next(one.metrics[metric].mean for one in run.evaluation.summary if one.missing_rate == rate)
+
+
+def test_seeds_are_one_method(runs):
+    methods = group_methods([runs["seed0"], runs["seed1"]])
+    assert [(one.name, len(one.runs)) for one in methods] == [("comp", 2)]
+    merged = over_runs(methods[0])
+    values = [mean(runs[name], 0.3) for name in ("seed0", "seed1")]
+    metric = merged.summary[0].metrics["ua"]
+    assert metric.mean == pytest.approx(sum(values) / 2)
+    assert metric.sd == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert merged.aulc_mr["ua"] == pytest.approx((metric.mean + merged.summary[1].metrics["ua"].mean) / 2)
+
+
+def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):
+    joined = join_matched(list(runs.values()))
+    assert len(joined) == 3
+    curve = joined[2].evaluation.summary
+    assert [one.missing_rate for one in curve] == [0.3, 0.6]
+    assert curve[0].metrics["ua"].mean == mean(runs["rate3"], 0.3)
+    assert curve[1].metrics["ua"].mean == mean(runs["rate6"], 0.6)
+    methods = group_methods(joined)
+    assert [one.name for one in methods] == ["comp (protocol=mixed)", "comp (protocol=matched)"]
+
+
+def test_differences_are_those_of_the_means_and_turn_their_sign_round(runs):
+    methods = group_methods(join_matched(list(runs.values())))
+    there = method_differences(methods[1], methods[0], n_replicates=100)
+    back = method_differences(methods[0], methods[1], n_replicates=100)
+    assert set(there) == {("nested", 0.3, None), ("nested", 0.6, None)}
+    for rate, own in ((0.3, "rate3"), (0.6, "rate6")):
+        value, (low, high) = there["nested", rate, None]["ua"]
+        expected = mean(runs[own], rate) - (mean(runs["seed0"], rate) + mean(runs["seed1"], rate)) / 2
+        assert value == pytest.approx(expected)
+        assert low <= high
+        other, bounds = back["nested", rate, None]["ua"]
+        assert (other, *bounds) == pytest.approx((-value, -high, -low))
+
+
+def test_other_utterances_cannot_be_compared(runs, tmp_path):
+    source = runs["seed0"].folders[0][0]
+    lines = (source / "predictions.jsonl").read_text().splitlines(keepends=True)
+    for name, content in (("metrics.json", (source / "metrics.json").read_text()), ("predictions.jsonl", "")):
+        (tmp_path / name).write_text(content)
+    (tmp_path / "predictions.jsonl").write_text(
+        "".join(line for line in lines if '"d03_u0"' not in line and '"d04_u0"' not in line)
+    )
+    fewer = replace(runs["seed1"], folders=((tmp_path, None),))
+    first, second = group_methods([runs["rate3"], fewer])
+    with pytest.raises(InvalidInput, match="different utterances"):
+        method_differences(first, second, n_replicates=10)
+
+
+def test_methods_are_named_by_what_differs(runs):
+    def with_settings(**changes):
+        run = runs["seed0"]
+        settings = {**run.evaluation.run["settings"], **{key.replace("__", "."): v for key, v in changes.items()}}
+        return replace(run, evaluation=replace(run.evaluation, run={**run.evaluation.run, "settings": settings}))
+
+    named = [
+        with_settings(),
+        with_settings(run__head="dpl"),
+        with_settings(run__head="dpl", model__hidden=64),
+        with_settings(run__model="late"),
+    ]
+    names = [one.name for one in group_methods(named)]
+    assert names == [
+        "comp (head=linear)",
+        "comp (head=dpl, hidden=32)",
+        "comp (head=dpl, hidden=64)",
+        "late (head=linear)",
+    ]
+
+
+def test_a_folder_without_evaluation_is_refused(tmp_path):
+    with pytest.raises(InvalidInput, match="is not a folder"):
+        read_run(tmp_path / "none")
+    (tmp_path / "run").mkdir()
+    with pytest.raises(InvalidInput, match="has not been evaluated"):
+        read_run(tmp_path / "run")
