@@ -48,8 +48,9 @@ the European Union, inferring emotions at the workplace or in education is prohi
 class CardFacts:
     """Everything that the card states.
 
-    `metrics` maps what was measured on to the metrics; `specs` are the features that the model reads, in its order;
-    `counts` are utterances per split; `training` are further facts of the run, one line each.
+    `metrics` maps what was measured on to the metrics and `n`, the number of labelled utterances; `specs` are the
+    features that the model reads, in its order; `counts` are utterances per split; `training` are further facts of the
+    run, one line each.
     """
 
     name: str
@@ -134,9 +135,12 @@ def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
     if not metrics:
         return "The run recorded no metrics. Measure it with `imer eval` before using it."
     keys = [key for key in _CARD_METRICS if any(key in values for values in metrics.values())]
-    header = f"| measured on | {' | '.join(_CARD_METRICS[key] for key in keys)} |"
-    rows = [f"| {split} | {' | '.join(_number(values.get(key)) for key in keys)} |" for split, values in metrics.items()]
-    return "\n".join([header, "|---" * (len(keys) + 1) + "|", *rows])
+    header = f"| measured on | utterances | {' | '.join(_CARD_METRICS[key] for key in keys)} |"
+    rows = [
+        f"| {what} | {values['n']:.0f} | {' | '.join(_number(values.get(key)) for key in keys)} |"
+        for what, values in metrics.items()
+    ]
+    return "\n".join([header, "|---" * (len(keys) + 2) + "|", *rows])
 
 
 def _number(value: float | None) -> str:

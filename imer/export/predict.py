@@ -123,6 +123,9 @@ def _answer_clips(
     clips = read_clips(paths, text=text, allow_outside=how.allow_outside)
     if clips.transcripts:
         said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
+    silent = sum(u.text is None for u in clips.utterances)
+    if "text" in fold.modalities and silent:
+        said.notes.append(f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing.")
     with tempfile.TemporaryDirectory(prefix="imer-predict-") as folder:
         store = Path(folder) / "features.h5"
         if len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and paths[0].is_file():

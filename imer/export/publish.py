@@ -132,6 +132,7 @@ def _record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "missing_rate": metrics["missing_rate"],
         "seed": run.settings["train"]["seed"],
         "utterances": of_fold["utterances"],
+        "labelled": of_fold["n"],
         "selected": fold.selected,
         "val": fold.val,
         "test": _test_means(metrics["test"]),
@@ -154,6 +155,7 @@ def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "missing_rate": first["missing_rate"],
                 "pattern": first["pattern"],
                 "masks": len(group),
+                "n": first["n"],
                 "metrics": {
                     key: None if any(v is None for v in values) else float(np.mean(values))
                     for key, values in columns.items()
@@ -165,12 +167,12 @@ def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -> CardFacts:
     """Return what the card states of an exported model."""
-    metrics = {"validation, at the selected epoch": fold.val}
+    metrics = {"validation, at the selected epoch": {"n": about["labelled"]["val"], **fold.val}}
     pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
     for entry in about["test"]:
         told = entry["pattern"] or ("as the data are" if entry["missing_rate"] in (None, 0, 0.0) else None)
         told = told or f"missing rate {entry['missing_rate']} ({entry['protocol']})"
-        metrics[f"test, {told}{pooled}"] = entry["metrics"]
+        metrics[f"test, {told}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
     selected = fold.selected
     return CardFacts(
         name=about["name"],
