@@ -1,0 +1,188 @@
+"""Predictions are the same whichever way the model and the features come in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.core.files import read_json_lines
+from imer.core.types import FeatureSpec, Utterance
+from imer.export.answers import answer_store, spec_differences
+from imer.export.clips import Extraction, needed_recipe
+from imer.export.predict import predict
+from imer.masks.make import make_mask
+from imer.store.reader import FeatureStore
+from imer.store.writer import FeatureBlock, vector_block, write_store
+from tests.export.conftest import Shipped
+from tests.stores import write_small_store
+
+
+def test_a_run_a_bundle_and_the_training_agree(classifier: Shipped, bundle: Path, tmp_path: Path) -> None:
+    by_run = predict(classifier.run, [classifier.store], out=tmp_path / "run.jsonl")
+    by_bundle = predict(bundle, [classifier.store], out=tmp_path / "bundle.jsonl")
+    assert (tmp_path / "run.jsonl").read_bytes() == (tmp_path / "bundle.jsonl").read_bytes()
+    assert by_run.answered.records == by_bundle.answered.records
+    answers = {line["utterance_id"]: line for line in read_json_lines(tmp_path / "run.jsonl")}
+    trained = read_json_lines(classifier.run / "predictions.jsonl")
+    assert len(answers) == 120
+    assert len(trained) == 20
+    for line in trained:
+        ours = answers[line["utterance_id"]]
+        assert (ours["prediction"], ours["observed"]) == (line["prediction"], line["observed"])
+        # Other dialogues share the batch here: equal but for rounding.
+        assert ours["probabilities"] == pytest.approx(line["probabilities"], abs=1e-6)
+        assert ours["weights"] == pytest.approx(line["weights"], abs=1e-5)
+    assert "100 of 120 answers are for utterances that the model was trained on." in by_run.warnings
+    assert not by_bundle.warnings
+
+
+def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:
+    found = predict(regressor.run, [regressor.store], fold=regressor.fold.name)
+    assert found.notes == (f"answering with fold {regressor.fold.name} of 3: as asked.",)
+    line = found.answered.records[0]
+    assert list(line) == [
+        "utterance_id", "dialogue_id", "position", "prediction", "value", "observed", "weights", "all_missing", "verdicts",
+    ]  # fmt: skip
+    with FeatureStore.open(regressor.store) as store:
+        present_NM, ids = store.present_NM(), store.utterance_ids
+    for line, present_M, name in zip(found.answered.records, present_NM, ids, strict=True):
+        assert line["utterance_id"] == name
+        observed = [m for m, there in zip(("audio", "text"), present_M, strict=True) if there]
+        assert line["observed"] == observed
+        assert line["all_missing"] is (not observed)
+        assert {m: v == "ok" for m, v in line["verdicts"].items()} == {m: m in observed for m in ("audio", "text")}
+        assert sum(line["weights"].values()) == pytest.approx(len(observed), abs=1e-4)
+
+
+def test_a_mask_hides_what_it_says(classifier: Shipped, tmp_path: Path) -> None:
+    with FeatureStore.open(classifier.store) as store:
+        make_mask(store, "pattern", pattern="t").write(tmp_path / "mask.h5")
+    records = predict(classifier.run, [classifier.store], mask=tmp_path / "mask.h5").answered.records
+    assert {tuple(line["observed"]) for line in records} <= {("text",), ()}
+    plain = predict(classifier.run, [classifier.store]).answered.records
+    assert any(a["probabilities"] != b["probabilities"] for a, b in zip(plain, records, strict=True))
+
+
+def test_a_modality_that_the_store_lacks_counts_as_missing(classifier: Shipped, tmp_path: Path) -> None:
+    two = write_small_store(tmp_path / "two.h5", modalities=("audio", "text"))
+    found = predict(classifier.run, [two])
+    assert found.answered.absent == ("visual",)
+    assert any("there are no visual features" in warning for warning in found.warnings)
+    assert not any("visual" in line["observed"] for line in found.answered.records)
+    assert {line["weights"]["visual"] for line in found.answered.records} == {0.0}
+
+
+def _store(path: Path, specs: list[FeatureSpec], n: int = 3) -> Path:
+    utterances = [Utterance(f"u{i}", "d", i, line=i + 2, row=i) for i in range(n)]
+    rng = np.random.default_rng(0)
+    blocks: list[FeatureBlock] = []
+    for spec in specs:
+        blocks.append(vector_block(spec, rng.normal(size=(n, spec.dim)).astype(np.float32), np.ones(n, bool)))
+    write_store(path, utterances, blocks, {spec.modality: np.zeros(n, np.uint8) for spec in specs}, provenance={})
+    return path
+
+
+def test_features_made_in_another_way_are_refused(classifier: Shipped, tmp_path: Path) -> None:
+    spec = classifier.fold.specs["audio"]
+    newer = _store(tmp_path / "newer.h5", [replace(spec, version="2")])
+    with pytest.raises(InvalidInput, match="version '2' instead of '1'"):
+        predict(classifier.run, [newer])
+    assert len(predict(classifier.run, [newer], how=Extraction(accept_versions=True)).answered.records) == 3
+    other = _store(tmp_path / "other.h5", [replace(spec, config={"hop": 2})])
+    with pytest.raises(InvalidInput, match="hop 2 instead of None"):
+        predict(classifier.run, [other], how=Extraction(accept_versions=True))
+
+
+def test_unknown_modalities(classifier: Shipped, tmp_path: Path) -> None:
+    gaze = FeatureSpec("gaze", "test/gaze", "1", "utterance", 4)
+    with pytest.raises(InvalidInput, match="has gaze: none of them"):
+        predict(classifier.run, [_store(tmp_path / "gaze.h5", [gaze])])
+    both = _store(tmp_path / "both.h5", [classifier.fold.specs["audio"], gaze])
+    found = predict(classifier.run, [both])
+    assert found.answered.ignored == ("gaze",)
+    assert "the model does not read the gaze features; they are ignored." in found.notes
+
+
+def test_imported_arrays_are_compared_by_width() -> None:
+    trained = FeatureSpec("audio", "array/train", "1", "utterance", 6, config={"sha256": "a"})
+    assert spec_differences(trained, replace(trained, extractor="array/new", config={"sha256": "b"})) == []
+    assert spec_differences(trained, replace(trained, extractor="array/new", dim=7)) == ["width 7 instead of 6"]
+
+
+def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path: Path) -> None:
+    path = tmp_path / "empty.h5"
+    spec = classifier.fold.specs["audio"]
+    utterances = [Utterance(f"u{i}", f"d{i}", 0, line=i + 2, row=i) for i in range(3)]
+    present = np.array([True, False, False])
+    verdicts = {"audio": np.array([0, 4, 2], np.uint8)}  # ok, silent, decode error
+    write_store(path, utterances, [vector_block(spec, np.ones((3, 6), np.float32), present)], verdicts, provenance={})
+    answered = answer_store(classifier.fold, path)
+    assert [line["utterance_id"] for line in answered.records] == ["u0", "u1"]
+    assert [line["all_missing"] for line in answered.records] == [False, True]
+    assert answered.records[1]["verdicts"]["audio"] == "silent"
+    assert sum(answered.records[1]["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
+    assert answered.unanswered == ("u2",)
+
+
+def test_features_that_no_extractor_makes_cannot_come_from_clips(classifier: Shipped, tmp_path: Path) -> None:
+    (tmp_path / "clip.wav").write_bytes(b"")
+    with pytest.raises(InvalidInput, match=r"cannot read raw clips.*FEATURES\.h5"):
+        predict(classifier.run, [tmp_path / "clip.wav"])
+    arrays = {"audio": FeatureSpec("audio", "array/audio", "1", "utterance", 6)}
+    with pytest.raises(InvalidInput, match="were imported as arrays"):
+        needed_recipe(arrays, Extraction())
+
+
+def test_an_extractor_that_would_make_other_numbers_is_refused() -> None:
+    from imer.extractors.opensmile import EGeMAPS
+
+    spec = EGeMAPS().spec
+    names, options = needed_recipe({"audio": spec}, Extraction())
+    assert names == {"audio": "opensmile/egemaps", "text": "none", "visual": "none"}
+    assert options["level"] == "utterance"
+    with pytest.raises(InvalidInput, match=r"version .* instead of 'opensmile 1.0'.*--accept-versions"):
+        needed_recipe({"audio": replace(spec, version="opensmile 1.0")}, Extraction())
+    assert needed_recipe({"audio": replace(spec, version="opensmile 1.0")}, Extraction(accept_versions=True))
+    with pytest.raises(InvalidInput, match="sample_rate_hz 16000 instead of 8000"):
+        needed_recipe({"audio": replace(spec, config={**spec.config, "sample_rate_hz": 8000})}, Extraction())
+
+
+def test_outputs_and_inputs_that_cannot_be_meant(classifier: Shipped, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="a feature store has its text features already"):
+        predict(classifier.run, [classifier.store], text="words")
+    (tmp_path / "p.jsonl").write_text("")
+    with pytest.raises(OutputExists, match=r"p\.jsonl exists already"):
+        predict(classifier.run, [classifier.store], out=tmp_path / "p.jsonl")
+    with pytest.raises(OutputExists, match="is a folder"):
+        predict(classifier.run, [classifier.store], out=tmp_path, overwrite=True)
+    with pytest.raises(InvalidInput, match=r"neither a run folder .* nor a bundle"):
+        predict(tmp_path, [classifier.store])
+    with pytest.raises(InvalidInput, match="There is no model at"):
+        predict(tmp_path / "none", [classifier.store])
+
+
+def test_a_damaged_run_is_refused(classifier: Shipped, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(classifier.run, tmp_path / "run"))
+    weights = copy / "checkpoint" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(InvalidInput, match="was changed or damaged"):
+        predict(copy, [classifier.store])
+
+
+def test_the_lines_are_json_with_names_of_any_script(classifier: Shipped, tmp_path: Path) -> None:
+    path = tmp_path / "names.h5"
+    spec = classifier.fold.specs["text"]
+    utterances = [Utterance("žluťoučký/1", "对话", 0, line=2, row=0)]
+    write_store(path, utterances, [vector_block(spec, np.ones((1, 5), np.float32), np.ones(1, bool))],
+                {"text": np.zeros(1, np.uint8)}, provenance={})  # fmt: skip
+    predict(classifier.run, [path], out=tmp_path / "p.jsonl")
+    line = json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8"))
+    assert (line["utterance_id"], line["dialogue_id"]) == ("žluťoučký/1", "对话")

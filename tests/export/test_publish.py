@@ -1,0 +1,92 @@
+"""Which fold is exported, what is refused, and that nothing half-made or wrong is left behind."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
+from imer.core.files import read_json
+from imer.export import publish
+from imer.export.chosen import choose_fold
+from imer.export.publish import Exported, export
+from imer.training.runs import RunFolder
+from tests.export.conftest import Shipped
+
+
+def test_the_fold_that_was_best_on_validation_is_the_default(regressor: Shipped) -> None:
+    folds = RunFolder.open(regressor.run).folds
+    best = min(folds, key=lambda fold: fold.val["mae"] or float("inf"))
+    assert choose_fold(folds, None).name == best.name
+    assert choose_fold(folds, folds[2].name).name == folds[2].name
+    assert choose_fold(folds, f"fold-{folds[1].name}").name == folds[1].name
+
+
+def test_a_fold_that_is_not_there_is_named(regressor: Shipped, classifier: Shipped, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="There is no fold '7'; valid names: 0, 1, 2"):
+        export(regressor.run, tmp_path / "b", fold="7")
+    with pytest.raises(UsageError, match="single model, without folds"):
+        export(classifier.run, tmp_path / "b", fold="0")
+
+
+def test_a_bundle_of_a_fold_says_so(regressor: Shipped, tmp_path: Path) -> None:
+    said: list[str] = []
+    made = export(regressor.run, tmp_path / "b", notice=said.append)
+    assert said == [f"exporting fold {made.fold} of 3: the best on its validation part."]
+    record = read_json(tmp_path / "b" / "bundle.json")
+    assert (record["fold"], record["n_folds"]) == (made.fold, 3)
+    assert record["utterances"]["train"] + record["utterances"]["val"] + record["utterances"]["test"] == 120
+
+
+def test_an_export_that_answers_differently_is_not_published(
+    classifier: Shipped, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The weights that reach the bundle are off by a little: the comparison must find it, and leave nothing."""
+    write = publish.write_bundle
+
+    def write_wrong(folder: Path, fold: Any, *rest: Any) -> None:
+        wrong = copy.deepcopy(fold)
+        with torch.no_grad():
+            for parameter in wrong.model.parameters():
+                parameter.mul_(1.0 + 1e-3)
+        write(folder, wrong, *rest)
+
+    monkeypatch.setattr(publish, "write_bundle", write_wrong)
+    with pytest.raises(ImerError, match=r"The bundle differs from the model by .* nothing was published"):
+        export(classifier.run, tmp_path / "bundle")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_outputs_are_not_overwritten_unless_asked(classifier: Shipped, bundle: Path, classifier_onnx: Exported) -> None:
+    path = classifier_onnx.outputs[0]
+    with pytest.raises(OutputExists, match="bundle exists already"):
+        export(classifier.run, bundle)
+    with pytest.raises(OutputExists, match="is a folder; name the file to write"):
+        export(classifier.run, bundle, "onnx", overwrite=True)
+    with pytest.raises(OutputExists, match="is a file, but a bundle is a folder"):
+        export(classifier.run, path, "bundle", overwrite=True)
+    with pytest.raises(OutputExists, match=r"onnx exists already"):
+        export(classifier.run, path, "onnx")
+    before = bundle.stat().st_ino
+    assert export(classifier.run, bundle, overwrite=True).parity.max_abs_difference == 0.0
+    assert bundle.stat().st_ino != before
+
+
+def test_overwrite_deletes_nothing_but_a_bundle(classifier: Shipped, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("the only copy")
+    with pytest.raises(OutputExists, match="is a folder, but not a bundle"):
+        export(classifier.run, tmp_path, overwrite=True)
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_what_is_no_run_is_refused(classifier: Shipped, bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="is not a run folder"):
+        export(tmp_path, tmp_path / "b")
+    with pytest.raises(UsageError, match="There is no export format 'onx'; did you mean 'onnx'"):
+        export(classifier.run, tmp_path / "b", "onx")
+    with pytest.raises(UsageError, match="is a bundle already"):
+        export(bundle, tmp_path / "b")
