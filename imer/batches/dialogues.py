@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imer.batches.corpus import Corpus
 from imer.batches.batch import Batch
+from imer.batches.corpus import Corpus
 
 LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
 

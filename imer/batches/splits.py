@@ -73,9 +73,7 @@ def fold_splits(corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, b
         train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name)
         if loose and not splits:
             notes.append(f"{loose} utterances have no {folds}; they train in every fold and are never tested.")
-        splits.append(
-            _checked(corpus, Split(name, train, val, test, tuple(notes)), speakers=folds in ("speaker", "session"))
-        )
+        splits.append(_checked(corpus, Split(name, train, val, test, tuple(notes)), first=not splits))
     return splits
 
 
@@ -114,6 +112,8 @@ def _cut_validation(
     if by not in VALIDATION_BY:
         raise UsageError(f"The validation part is chosen by one of {listed(VALIDATION_BY)}, not by {by!r}.")
     group = _speaker_groups(corpus, rows) if by != "dialogue" else None
+    if group is not None and group.max() == 0:  # everybody talks with everybody
+        group = None
     if group is not None and by == "auto" and _smallest_part(group, share) > LARGEST_VALIDATION_SHARE:
         group = None
     notes = []
@@ -193,8 +193,9 @@ def _speaker_groups(corpus: Corpus, rows: np.ndarray) -> np.ndarray | None:
         component = smaller
 
 
-def _checked(corpus: Corpus, split: Split, *, speakers: bool = True) -> Split:
-    """Refuse a part without labels; warn of dialogues that are cut apart and speakers that are on both sides."""
+def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
+    """Refuse a part without labels; warn of dialogues that are cut apart and speakers that are on both sides (in the first
+    fold only: the others are alike)."""
     where = f" of fold {split.name}" if split.name else ""
     for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
         if not corpus.labelled_N[rows].any():
@@ -205,13 +206,13 @@ def _checked(corpus: Corpus, split: Split, *, speakers: bool = True) -> Split:
     warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
     seen = np.concatenate([split.train, split.val])
     cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
-    if cut:
+    if cut and first:
         warnings.append(
             f"{len(cut)} dialogues{where} have utterances both in training and in test ({listed(sorted(cut), 3)}): the test "
             "is not independent."
         )
     shared = sorted((set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""})
-    if shared and speakers:
+    if shared and first:
         warnings.append(
             f"{len(shared)} speakers{where} are both in training and in test ({listed(shared, 3)}): the result does not hold "
             "for new speakers."

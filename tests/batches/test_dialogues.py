@@ -1,0 +1,75 @@
+"""Batches hold every utterance once, in its dialogue and its order, with little padding."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imer.batches.dialogues import Dialogues, Resident, speaker_index
+from tests.batches.small import small_corpus
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=15),
+    budget=st.integers(1, 60),
+    seed=st.none() | st.integers(0, 5),
+    dialogues=st.integers(0, 4),
+)
+def test_every_utterance_once_in_order(lengths: list[int], budget: int, seed: int | None, dialogues: int) -> None:
+    corpus = small_corpus(lengths)
+    rng = None if seed is None else np.random.default_rng(seed)
+    tables = Dialogues.of(corpus, np.arange(corpus.n)).batches(budget, rng, dialogues=dialogues)
+    seen = np.concatenate([table[table >= 0] for table in tables])
+    assert sorted(seen.tolist()) == list(range(corpus.n))
+    for table in tables:
+        assert table.shape[1] == (table >= 0).sum(axis=1).max()
+        if dialogues:
+            assert len(table) <= dialogues
+        else:
+            assert table.size <= budget or len(table) == 1
+        for row_U in table:
+            rows = row_U[row_U >= 0]
+            assert len(set(corpus.dialogue_ids[rows])) == 1
+            assert corpus.positions[rows].tolist() == list(range(len(rows)))
+            assert (row_U[len(rows) :] == -1).all()
+
+
+def test_the_order_depends_on_the_generator_alone() -> None:
+    dialogues = Dialogues.of(corpus := small_corpus([3, 5, 2, 8, 4, 4, 1, 9]), np.arange(corpus.n))
+    first, again, other = (dialogues.batches(12, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len(first) != len(other) or any(
+        a.shape != b.shape or (a != b).any() for a, b in zip(first, other, strict=True)
+    )
+
+
+def test_padding_to_a_length() -> None:
+    corpus = small_corpus([2, 3])
+    (table,) = Dialogues.of(corpus, np.arange(5)).batches(100, pad_to=7)
+    assert table.shape == (2, 7)
+
+
+def test_a_batch_gathers_what_its_table_says() -> None:
+    corpus = small_corpus([3, 2], task="regression")
+    resident = Resident.place(corpus, corpus.features, corpus.target_N, torch.device("cpu"))
+    observed = torch.from_numpy(np.random.default_rng(0).random((5, 2)) < 0.5)
+    (table,) = Dialogues.of(corpus, np.arange(5)).batches(100)
+    batch = resident.batch(table, observed)
+    assert batch.valid_BU.sum() == 5
+    for b, u in zip(*np.nonzero(table >= 0), strict=True):
+        row = table[b, u]
+        assert torch.equal(batch.features["audio"][b, u], torch.from_numpy(corpus.features["audio"][row]))
+        assert torch.equal(batch.observed_BUM[b, u], observed[row])
+        assert batch.target_BU[b, u] == np.float32(corpus.target_N[row])
+    assert not batch.observed_BUM[~batch.valid_BU].any()
+    assert not batch.labelled_BU[~batch.valid_BU].any()
+
+
+def test_speakers_are_numbered_by_first_appearance() -> None:
+    corpus = small_corpus([4, 2], speakers=[["x", "y", "x", "z"], ["y", "x"]])
+    found = {name: int(index) for name, index in zip(corpus.utterance_ids, speaker_index(corpus), strict=True)}
+    assert [found[f"d0_u{p}"] for p in range(4)] == [0, 1, 0, 2]
+    assert [found[f"d1_u{p}"] for p in range(2)] == [0, 1]

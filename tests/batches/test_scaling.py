@@ -1,0 +1,50 @@
+"""Standardisation looks at the training rows where a modality is present, and at nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from imer.batches.scaling import Scaler
+from tests.batches.small import small_corpus
+
+
+def test_training_rows_come_out_with_mean_0_and_spread_1() -> None:
+    corpus = small_corpus([30, 30, 30], present=0.7)
+    rows = np.arange(60)
+    values = Scaler.fit(corpus, rows).transform(corpus)
+    for column, name in enumerate(corpus.modalities):
+        here = values[name][rows][corpus.present_NM[rows, column]]
+        assert np.allclose(here.mean(axis=0), 0, atol=1e-5)
+        assert np.allclose(here.std(axis=0), 1, atol=1e-5)
+        assert np.all(values[name][~corpus.present_NM[:, column]] == 0)
+
+
+def test_other_rows_have_no_part_in_it() -> None:
+    corpus = small_corpus([40, 40])
+    rows = np.arange(40)
+    before = Scaler.fit(corpus, rows)
+    wild = {name: values.copy() for name, values in corpus.features.items()}
+    for values in wild.values():
+        values[40:] = 1e20
+    after = Scaler.fit(replace(corpus, features=wild), rows)
+    assert all(np.array_equal(before.centre[m], after.centre[m]) for m in corpus.modalities)
+    assert all(np.array_equal(before.spread[m], after.spread[m]) for m in corpus.modalities)
+
+
+def test_a_feature_that_never_varied_stays_silent_for_ever() -> None:
+    corpus = small_corpus([20, 20])
+    corpus.features["audio"][:20, 0] = 7.5
+    corpus.features["audio"][20:, 0] = -300.0
+    values = Scaler.fit(corpus, np.arange(20)).transform(corpus)
+    assert np.abs(values["audio"][:, 0]).max() < 1e-20
+    assert np.isfinite(values["audio"]).all()
+
+
+def test_a_modality_that_is_never_present_is_left_as_it_is() -> None:
+    corpus = small_corpus([10])
+    absent = replace(corpus, present_NM=np.zeros_like(corpus.present_NM))
+    scaler = Scaler.fit(absent, np.arange(10))
+    assert np.all(scaler.centre["text"] == 0)
+    assert np.all(scaler.spread["text"] == 1)

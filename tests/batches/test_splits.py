@@ -1,0 +1,128 @@
+"""Splits keep dialogues whole, keep speakers apart where they can, and say when they cannot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from imer.batches.corpus import Corpus
+from imer.batches.splits import Split, fold_splits, official_split
+from imer.core.errors import InvalidInput, UsageError
+from tests.batches.small import small_corpus
+
+
+def _check_parts(corpus: Corpus, split: Split) -> None:
+    parts = [split.train, split.val, split.test]
+    together = np.concatenate(parts)
+    assert len(set(together.tolist())) == len(together)
+    dialogues = [set(corpus.dialogue_ids[rows]) for rows in parts]
+    assert not dialogues[0] & dialogues[1]
+    assert not dialogues[2] & (dialogues[0] | dialogues[1])
+
+
+def test_folds_by_number_test_every_utterance_once() -> None:
+    corpus = small_corpus([4, 6, 3, 8, 5, 7, 2, 9, 6, 4])
+    splits = fold_splits(corpus, "5", seed=0)
+    assert sorted(np.concatenate([s.test for s in splits]).tolist()) == list(range(corpus.n))
+    for split in splits:
+        _check_parts(corpus, split)
+        assert 0.03 < len(split.val) / (len(split.val) + len(split.train)) < 0.35
+    sizes = [len(split.test) for split in splits]
+    assert max(sizes) - min(sizes) <= 5
+
+
+def test_the_seed_decides_and_nothing_else() -> None:
+    corpus = small_corpus([4, 6, 3, 8, 5, 7, 2, 9, 6, 4])
+    first, again, other = (fold_splits(corpus, "5", seed=seed) for seed in (0, 0, 1))
+    assert all(
+        np.array_equal(a.val, b.val) and np.array_equal(a.test, b.test) for a, b in zip(first, again, strict=True)
+    )
+    assert any(not np.array_equal(a.test, b.test) for a, b in zip(first, other, strict=True))
+
+
+def test_folds_by_speaker_keep_speakers_apart_in_validation_too() -> None:
+    # Ten speakers of two dialogues each.
+    corpus = small_corpus([5] * 20, speakers=[[f"s{d // 2}"] * 5 for d in range(20)])
+    splits = fold_splits(corpus, "speaker", seed=0)
+    assert len(splits) == 10
+    for split in splits:
+        _check_parts(corpus, split)
+        speakers = [set(corpus.speakers[rows]) for rows in (split.train, split.val, split.test)]
+        assert not speakers[0] & speakers[1]
+        assert not speakers[2] & (speakers[0] | speakers[1])
+        assert split.warnings == ()
+
+
+def test_speakers_who_talk_with_each_other_go_together() -> None:
+    # s0 and s1 share a dialogue, so they are one group; the other speakers are alone.
+    names = [["s0", "s1", "s0", "s1"], ["s0"] * 4, ["s1"] * 4] + [[f"s{d}"] * 4 for d in range(2, 12)]
+    corpus = small_corpus([4] * 13, speakers=names)
+    for split in fold_splits(corpus, "4", seed=3, by="speaker"):
+        assert not set(corpus.speakers[split.train]) & set(corpus.speakers[split.val])
+
+
+def test_speakers_that_cannot_be_kept_apart_are_told_of() -> None:
+    corpus = small_corpus([4] * 10, speakers=[["x", "y", "x", "y"]] * 10)
+    splits = fold_splits(corpus, "5", seed=0)
+    _check_parts(corpus, splits[0])
+    assert any("2 speakers of fold 0 are both in training and in test (x, y)" in w for w in splits[0].warnings)
+    assert not splits[1].warnings
+    by_session = replace(corpus, columns={"session": np.array([d[-1] for d in corpus.dialogue_ids], dtype=object)})
+    warnings = fold_splits(by_session, "session", seed=0)[0].warnings
+    assert any("2 speakers" in w and "new speakers" in w for w in warnings)
+    assert any("shares speakers" in w for w in fold_splits(corpus, "5", seed=0, by="speaker")[0].warnings)
+
+
+def test_dialogues_that_a_column_cuts_apart_are_told_of() -> None:
+    corpus = small_corpus([4] * 10)
+    take = np.array([str(int(p) % 2) for p in corpus.positions], dtype=object)
+    (first, _) = fold_splits(replace(corpus, columns={"take": take}), "take", seed=0)
+    assert any("10 dialogues of fold 0 have utterances both in training and in test" in w for w in first.warnings)
+
+
+def test_official_split_cuts_validation_from_training_where_there_is_none() -> None:
+    corpus = small_corpus([4] * 20)
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    split = official_split(replace(corpus, splits=np.where(number < 15, "train", "test").astype(object)), seed=0)
+    _check_parts(corpus, split)
+    assert 4 <= len(split.val) <= 16
+    three = np.select([number < 12, number < 15], ["train", "val"], "test").astype(object)
+    given = official_split(replace(corpus, splits=three), seed=0)
+    assert (len(given.train), len(given.val), len(given.test)) == (48, 12, 20)
+
+
+@pytest.mark.parametrize(
+    ("folds", "message"),
+    [
+        ("sesion", "no such column; did you mean 'session'"),
+        ("session", "at least two different values, but only was found"),
+        ("50", "between 2 and 10 folds: there are 10 dialogues"),
+    ],
+)
+def test_folds_that_cannot_be_made(folds: str, message: str) -> None:
+    corpus = small_corpus([2] * 10)
+    one = replace(corpus, columns={"session": np.full(corpus.n, "only", dtype=object)})
+    with pytest.raises(UsageError, match=message):
+        fold_splits(one, folds, seed=0)
+
+
+def test_parts_without_utterances_or_labels() -> None:
+    corpus = small_corpus([4] * 10)
+    with pytest.raises(UsageError, match="no split"):
+        official_split(corpus, seed=0)
+    with pytest.raises(InvalidInput, match="No utterance has the split test"):
+        official_split(replace(corpus, splits=np.full(corpus.n, "train", dtype=object)), seed=0)
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    splits = np.select([number < 6, number < 8], ["train", "val"], "test").astype(object)
+    for part, word in (("val", "validation"), ("test", "test"), ("train", "training")):
+        target = np.where(splits == part, -1, corpus.target_N)
+        with pytest.raises(InvalidInput, match=f"The {word} part has no utterance with a emotion label"):
+            official_split(replace(corpus, splits=splits, target_N=target), seed=0)
+
+
+def test_a_single_training_dialogue_gives_no_validation_part() -> None:
+    corpus = small_corpus([6, 6])
+    with pytest.raises(InvalidInput, match="single dialogue"):
+        fold_splits(corpus, "2", seed=0)
