@@ -13,7 +13,7 @@ from imer.core.errors import OutputExists, UsageError
 from imer.core.files import write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
-from imer.export.inputs import MANIFEST_SUFFIXES, is_store, read_clips
+from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
 from imer.extractors.failures import write_errors
 from imer.extractors.runner import Progress
 from imer.training.runs import TrainedFold
@@ -78,21 +78,25 @@ def predict(
     how = how or Extraction()
     if out is not None:
         _check_output(out, overwrite)
+    # The inputs before the model: what cannot be meant is said at once.
+    clips = None
+    if not is_store(paths):
+        clips = read_clips(paths, text=text, allow_outside=how.allow_outside)
+    elif text is not None:
+        raise UsageError("--text gives the words of a clip; a feature store has its text features already.")
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
     if n_folds > 1:
         why = "as asked" if fold is not None else "the best on its validation part"
         said.notes.append(f"answering with fold {chosen.name} of {n_folds}: {why}.")
-    if is_store(paths):
-        if text is not None:
-            raise UsageError("--text gives the words of a clip; a feature store has its text features already.")
+    errors: list[dict[str, Any]] = []
+    if clips is None:
         answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)
-        errors: list[dict[str, Any]] = []
         seen = utterances_seen(chosen, answered.records)
         if seen:
             said.warnings.append(f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on.")
     else:
-        answered, errors = _answer_clips(chosen, paths, text, mask, how, said, progress, notice)
+        answered, errors = _answer_clips(chosen, paths, clips, mask, how, said, progress, notice)
     _comment(answered, chosen, said)
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
@@ -113,14 +117,13 @@ def _check_output(out: Path, overwrite: bool) -> None:
 def _answer_clips(
     fold: TrainedFold,
     paths: Sequence[Path],
-    text: str | None,
+    clips: Clips,
     mask: Path | None,
     how: Extraction,
     said: _Said,
     progress: Progress | None,
     notice: Callable[[str], None] | None,
 ) -> tuple[Answered, list[dict[str, Any]]]:
-    clips = read_clips(paths, text=text, allow_outside=how.allow_outside)
     if clips.transcripts:
         said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
     silent = sum(u.text is None for u in clips.utterances)

@@ -45,7 +45,7 @@ def regressor(tmp_path_factory: pytest.TempPathFactory) -> Shipped:
         label="sentiment",
         modalities=("audio", "text"),
         folds="take",
-        settings=("model.speaker_embedding=true",),
+        settings=("model.speaker_embedding=true", "model.blocks=1"),
     )
 
 

@@ -1,0 +1,142 @@
+"""`imer predict` on real clips from the shell: the same numbers as through `imer extract`, and honest exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from imer.cli.app import app
+from imer.core.files import read_json_lines
+from imer.export.publish import export
+from imer.extractors.runner import ExtractSettings, extract
+from imer.training.run import train
+from tests.clips import face, grey, voice, write_clip
+from tests.conftest import Finished
+from tests.shipped import SMALL, train_small
+
+Imer = Callable[..., Finished]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A bundle that was trained on a few clips, the clips, and their features."""
+
+    folder: Path
+    manifest: Path
+    store: Path
+    bundle: Path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Eight clips in four dialogues: one shows no face, one says nothing, one has no words."""
+    folder = tmp_path_factory.mktemp("predict")
+    (folder / "clips").mkdir()
+    rows = []
+    for i in range(8):
+        height = ("low", "high")[i % 2]
+        sound = np.zeros(9_600, np.float32) if i == 6 else voice(0.6, 110 + 90 * (i % 2) + i)
+        write_clip(folder / f"clips/c{i}.mp4", seconds=0.6, picture=grey if i == 5 else face, sound=sound)
+        rows.append(
+            {
+                "utterance_id": f"u{i}", "media": f"clips/c{i}.mp4", "text": "" if i == 3 else f"{height} words, number {i}",
+                "dialogue_id": f"d{i // 2}", "position": i % 2, "split": ("train", "train", "val", "test")[i // 2],
+                "pitch": height,
+            }
+        )  # fmt: skip
+    with open(folder / "m.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    store = folder / "features.h5"
+    extract(folder / "m.csv", store, device="cpu", settings=ExtractSettings(workers="1"))
+    train(store, folder / "run", flags={"data": {"label": "pitch"}, "train": {"device": "cpu"}}, assignments=SMALL)
+    export(folder / "run", folder / "bundle")
+    return Trained(folder, folder / "m.csv", store, folder / "bundle")
+
+
+def test_raw_clips_are_answered_exactly_as_their_features(imer: Imer, trained: Trained, tmp_path: Path) -> None:
+    raw = imer("predict", trained.bundle, trained.manifest, "-o", tmp_path / "raw.jsonl", "--workers", 1, "--json")
+    assert (raw.code, raw.json["status"]) == (0, "ok")
+    assert raw.json["counts"] == {"utterances": 8, "answered": 8, "all_missing": 0, "failed": 0}
+    stored = imer("predict", trained.bundle, trained.store, "-o", tmp_path / "stored.jsonl")
+    assert stored.code == 0
+    assert (tmp_path / "raw.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
+    lines = {line["utterance_id"]: line for line in read_json_lines(tmp_path / "raw.jsonl")}
+    assert lines["u5"]["verdicts"] == {"audio": "ok", "text": "ok", "visual": "no_face"}
+    assert lines["u6"]["observed"] == ["text", "visual"]
+    assert lines["u3"]["verdicts"]["text"] == "empty_text"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["raw.jsonl", "stored.jsonl"]
+
+
+def test_a_folder_with_a_bad_clip(imer: Imer, trained: Trained, tmp_path: Path) -> None:
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    shutil.copy(trained.folder / "clips/c0.mp4", clips / "good.mp4")
+    (clips / "good.txt").write_text("low words")
+    (clips / "bad.mp4").write_bytes(b"this is no video at all, whatever its name says")
+    done = imer("predict", trained.bundle, clips, "-o", tmp_path / "p.jsonl", "--workers", 1)
+    assert done.code == 3
+    assert "1 utterances have no answer" in done.err
+    assert "took the words of 1 clips" in done.err
+    (answer,) = read_json_lines(tmp_path / "p.jsonl")
+    assert answer["utterance_id"] == "good"
+    assert answer["observed"] == ["audio", "text", "visual"]
+    failed = read_json_lines(tmp_path / "errors.jsonl")
+    assert [(e["utterance_id"], e["modality"], e["code"]) for e in failed] == [
+        ("bad", "audio", "E-OPEN"), ("bad", "visual", "E-OPEN"),
+    ]  # fmt: skip
+
+
+def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
+    clip = trained.folder / "clips/c1.mp4"
+    done = imer("predict", trained.folder / "run", clip, "--text", "high words, number 1", "--workers", 1, cwd=trained.folder)
+    assert done.code == 0
+    header, row = (line.split("\t") for line in done.out.splitlines())
+    said = dict(zip(header, row, strict=True))
+    assert (said["utterance_id"], said["audio"], said["text"], said["visual"]) == ("c1", "observed", "observed", "observed")
+    assert float(said["p(high)"]) + float(said["p(low)"]) == pytest.approx(1.0, abs=2e-4)
+    assert said["pitch"] == max(("high", "low"), key=lambda name: float(said[f"p({name})"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["{bundle}", "{clips}/c0.mp4", "{clips}/c1.mp4", "--text", "words"], 2, "words of a single clip, but there are 2"),
+        (["{bundle}", "{clips}/none.mp4"], 4, "none.mp4 does not exist"),
+        (["{bundle}/none", "{clips}/c0.mp4"], 4, "There is no model at"),
+        (["{bundle}", "{store}", "-o", "{store}"], 6, "exists already"),
+        (["{tampered}", "{store}"], 4, "model.safetensors was changed or damaged"),
+        (["{foreign}", "{clips}/c0.mp4"], 4, "cannot read raw clips"),
+        (["{foreign}", "{store}"], 4, "are not those that the model was trained on"),
+    ],
+)
+def test_exit_codes(
+    trained: Trained, foreign: Path, tmp_path: Path, arguments: list[str], code: int, message: str
+) -> None:
+    tampered = Path(shutil.copytree(trained.bundle, tmp_path / "tampered"))
+    weights = bytearray((tampered / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tampered / "model.safetensors").write_bytes(weights)
+    places = {
+        "bundle": trained.bundle, "clips": trained.folder / "clips", "store": trained.store, "tampered": tampered,
+        "foreign": foreign,
+    }  # fmt: skip
+    done = CliRunner().invoke(app, ["predict", *(a.format(**places) for a in arguments), "--json"])
+    assert done.exit_code == code
+    assert message in json.loads(done.stdout)["error"]["message"]
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture(scope="module")
+def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on features that no extractor makes."""
+    return train_small(tmp_path_factory.mktemp("foreign"), label="emotion")[0]
