@@ -12,7 +12,13 @@ from imer.training.run import train
 from imer.training.runs import TrainedFold
 from tests.stores import write_small_store
 
-SMALL = ("model.hidden=16", "model.heads=2", "train.threads=1", "train.max_epochs_branches=2", "train.max_epochs_joint=2")
+SMALL = (
+    "model.hidden=16",
+    "model.heads=2",
+    "train.threads=1",
+    "train.max_epochs_branches=2",
+    "train.max_epochs_joint=2",
+)
 
 
 def train_small(

@@ -55,5 +55,13 @@ def export_command(
         report.table(
             "exported",
             ["output", "format", "fold", "largest difference", "inputs compared"],
-            [[made.outputs[0], made.format, made.fold or None, f"{made.parity.max_abs_difference:.1e}", made.parity.cases]],
+            [
+                [
+                    made.outputs[0],
+                    made.format,
+                    made.fold or None,
+                    f"{made.parity.max_abs_difference:.1e}",
+                    made.parity.cases,
+                ]
+            ],
         )

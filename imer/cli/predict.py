@@ -24,12 +24,15 @@ def predict(
         str | None, typer.Option(help="What is said in a single clip. Default: the .txt file of its name beside it.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="PREDICTIONS.jsonl", help="Write one JSON line an utterance.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="PREDICTIONS.jsonl", help="Write one JSON line an utterance."),
     ] = None,
     fold: Annotated[
         str | None, typer.Option(help="Which fold of a cross-validated run. Default: the best on its validation part.")
     ] = None,
-    mask: Annotated[Path | None, typer.Option(metavar="MASK.h5", help="Hide modalities by a file of `imer mask`.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="MASK.h5", help="Hide modalities by a file of `imer mask`.")
+    ] = None,
     face_weights: Annotated[Path | None, typer.Option(help="Face weights, for a model that reads facenet.")] = None,
     sentence_model: Annotated[
         Path | None, typer.Option(help="Model folder, for a model that reads sentence-transformers.")
@@ -66,8 +69,16 @@ def predict(
             accept_versions=accept_versions,
         )
         found = answer(
-            model, inputs, text=text, out=out, fold=fold, mask=mask, how=how, overwrite=overwrite,
-            progress=report.progress, notice=report.note,
+            model,
+            inputs,
+            text=text,
+            out=out,
+            fold=fold,
+            mask=mask,
+            how=how,
+            overwrite=overwrite,
+            progress=report.progress,
+            notice=report.note,
         )
         report.stop_progress()
         _show(found, out, report)
@@ -78,7 +89,9 @@ def predict(
                 for line in found.errors:
                     report.warn(f"{line['utterance_id'] or 'a row'}: {line['message']}")
             where = f"see {found.errors_file}" if found.errors_file else "they are named above"
-            raise PartialFailure(f"{len(found.errors)} items failed, {len(found.answered.records)} were answered; {where}.")
+            raise PartialFailure(
+                f"{len(found.errors)} items failed, {len(found.answered.records)} were answered; {where}."
+            )
 
 
 def _show(found: Predicted, out: Path | None, report: Report) -> None:

@@ -59,9 +59,7 @@ def open_model(path: Path, *, fold: str | None = None, device: str = "cpu") -> t
     return choose_fold(run.folds, fold), len(run.folds)
 
 
-def answer_store(
-    fold: TrainedFold, path: Path, *, mask: Path | None = None, accept_versions: bool = False
-) -> Answered:
+def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, accept_versions: bool = False) -> Answered:
     """Answer every utterance of a feature store, each dialogue as a whole.
 
     A modality that the store lacks is treated as missing everywhere. `mask` hides further modalities.

@@ -50,7 +50,9 @@ MASK_SEMANTICS = {
 }
 
 
-def write_bundle(folder: Path, fold: TrainedFold, settings: Mapping[str, Any], record: Mapping[str, Any], card: str) -> None:
+def write_bundle(
+    folder: Path, fold: TrainedFold, settings: Mapping[str, Any], record: Mapping[str, Any], card: str
+) -> None:
     """Fill a folder with the files of a bundle; the caller publishes it (which adds the manifest).
 
     `settings` are the sections of the run's checkpoint, `record` is what `bundle.json` says besides its format.
@@ -95,6 +97,7 @@ def preprocessing(fold: TrainedFold) -> dict[str, Any]:
 
 
 def is_bundle(folder: Path) -> bool:
+    """Say whether a folder looks like a bundle; whether it is sound, `load_bundle` finds out."""
     return (folder / PREPROCESS).is_file() and (folder / CONFIG).is_file()
 
 
@@ -163,7 +166,9 @@ def _build(folder: Path, config: dict[str, Any], spec: ModelSpec) -> torch.nn.Mo
         schema = settings_schema(choice["model"], choice["head"])
         settings = Settings(**resolve(schema, [Layer(str(folder / CONFIG), config["settings"])]))
     except UsageError as error:
-        raise InvalidInput(f"{folder} was made by imer {config['imer_version']}, this is {__version__}: {error}") from error
+        raise InvalidInput(
+            f"{folder} was made by imer {config['imer_version']}, this is {__version__}: {error}"
+        ) from error
     with repeatable(torch.device("cpu")):
         model = build_model(spec, settings)
     try:

@@ -113,7 +113,9 @@ def _front_matter(facts: CardFacts) -> str:
         "tags": ["emotion-recognition", "missing-modalities", "multimodal", *(s.modality for s in facts.specs)],
         "model-index": [{"name": facts.name, "results": results}],
     }
-    return "\n".join(["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in lines.items()), "---"])
+    return "\n".join(
+        ["---", *(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in lines.items()), "---"]
+    )
 
 
 def _features(specs: Sequence[FeatureSpec]) -> str:

@@ -46,7 +46,9 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
     """
     known = entries("extractors")
     foreign = [
-        f"{name} ({spec.extractor})" for name, spec in specs.items() if name not in MODALITIES or spec.extractor not in known
+        f"{name} ({spec.extractor})"
+        for name, spec in specs.items()
+        if name not in MODALITIES or spec.extractor not in known
     ]
     if foreign:
         imported = any(spec.extractor.startswith(ARRAYS) for spec in specs.values())

@@ -23,6 +23,7 @@ MAX_BYTES = 2 << 30  # a larger model does not fit into one file of the format
 
 
 def output_names(model: Deployable) -> tuple[str, str]:
+    """Return the names of the file's outputs: the answer is called by what it is."""
     return OUTPUTS if model.classification else VALUE_OUTPUTS
 
 

@@ -94,7 +94,9 @@ def predict(
         answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)
         seen = utterances_seen(chosen, answered.records)
         if seen:
-            said.warnings.append(f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on.")
+            said.warnings.append(
+                f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
+            )
     else:
         answered, errors = _answer_clips(chosen, paths, clips, mask, how, said, progress, notice)
     _comment(answered, chosen, said)
@@ -128,7 +130,9 @@ def _answer_clips(
         said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
     silent = sum(u.text is None for u in clips.utterances)
     if "text" in fold.modalities and silent:
-        said.notes.append(f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing.")
+        said.notes.append(
+            f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing."
+        )
     with tempfile.TemporaryDirectory(prefix="imer-predict-") as folder:
         store = Path(folder) / "features.h5"
         if len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and paths[0].is_file():
@@ -145,7 +149,9 @@ def _answer_clips(
 def _comment(answered: Answered, fold: TrainedFold, said: _Said) -> None:
     """Say what the user should know about the answers as a whole."""
     if answered.absent:
-        said.warnings.append(f"there are no {', '.join(answered.absent)} features; they are missing in every utterance.")
+        said.warnings.append(
+            f"there are no {', '.join(answered.absent)} features; they are missing in every utterance."
+        )
     if answered.ignored:
         said.notes.append(f"the model does not read the {', '.join(answered.ignored)} features; they are ignored.")
     empty = sum(line["all_missing"] for line in answered.records)

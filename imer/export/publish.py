@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from imer._version import __version__
 from imer.core.errors import OutputExists, UsageError, did_you_mean
 from imer.core.files import published_file, published_folder, read_json, sha256_file, write_json
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
-from imer.export.card import CardFacts, model_card
+from imer.export.card import model_card
 from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit
 from imer.export.deployable import Deployable
 from imer.export.parity import TOLERANCE, Arrays, Parity, measure, require_parity
+from imer.export.record import card_facts, run_record
 from imer.training.device import repeatable
 from imer.training.runs import RunFolder, TrainedFold, fold_folder
 
@@ -82,7 +82,7 @@ def export(
     else:
         opened = RunFolder.open(run)
         chosen, n_folds = choose_fold(opened.folds, fold), len(opened.folds)
-        about = _record(opened, chosen)
+        about = run_record(opened, chosen)
     if n_folds > 1:
         why = "as asked" if fold is not None else "the best on its validation part"
         say(f"exporting fold {chosen.name} of {n_folds}: {why}.")
@@ -113,85 +113,9 @@ def _check_output(out: Path, format: str, overwrite: bool) -> None:
     if taken and not overwrite:
         raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
     if format == "bundle" and out.is_dir() and any(out.iterdir()) and not is_bundle(out):
-        raise OutputExists(f"{out} is a folder, but not a bundle, so --overwrite does not delete it; choose another name.")
-
-
-def _record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
-    """Return where a model came from and how good it is: what `bundle.json` and the card say."""
-    started, metrics = read_json(run.path / "run.json"), run.metrics
-    of_fold = next(entry for entry in metrics["folds"] if entry["name"] == fold.name)
-    return {
-        "name": run.path.resolve().name,
-        "model": run.settings["run"]["model"],
-        "head": run.settings["run"]["head"],
-        "fold": fold.name,
-        "n_folds": len(run.folds),
-        "content_sha256": started["content_sha256"],
-        "metrics_sha256": sha256_file(run.path / "metrics.json"),
-        "protocol": metrics["protocol"],
-        "missing_rate": metrics["missing_rate"],
-        "seed": run.settings["train"]["seed"],
-        "utterances": of_fold["utterances"],
-        "labelled": of_fold["n"],
-        "selected": fold.selected,
-        "val": fold.val,
-        "test": _test_means(metrics["test"]),
-    }
-
-
-def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return one entry per test condition: metrics averaged over its masks, None where one of them is undefined."""
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for result in results:
-        key = (result["protocol"], str(result["missing_rate"]), result["pattern"])
-        groups.setdefault(key, []).append(result)
-    means = []
-    for group in groups.values():
-        first = group[0]
-        columns = {key: [one["metrics"][key] for one in group] for key in first["metrics"]}
-        means.append(
-            {
-                "protocol": first["protocol"],
-                "missing_rate": first["missing_rate"],
-                "pattern": first["pattern"],
-                "masks": len(group),
-                "n": first["n"],
-                "metrics": {
-                    key: None if any(v is None for v in values) else float(np.mean(values))
-                    for key, values in columns.items()
-                },
-            }
+        raise OutputExists(
+            f"{out} is a folder, but not a bundle, so --overwrite does not delete it; choose another name."
         )
-    return means
-
-
-def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -> CardFacts:
-    """Return what the card states of an exported model."""
-    metrics = {"validation, at the selected epoch": {"n": about["labelled"]["val"], **fold.val}}
-    pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
-    for entry in about["test"]:
-        told = entry["pattern"] or ("as the data are" if entry["missing_rate"] in (None, 0, 0.0) else None)
-        told = told or f"missing rate {entry['missing_rate']} ({entry['protocol']})"
-        metrics[f"test, {told}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
-    selected = fold.selected
-    return CardFacts(
-        name=about["name"],
-        task=fold.task,
-        label=fold.label,
-        class_names=fold.class_names,
-        model=f"{about['model']} (head: {about['head']})",
-        fold=fold.name,
-        specs=[fold.specs[name] for name in fold.modalities],
-        metrics=metrics,
-        counts=about["utterances"],
-        data_sha256=about["content_sha256"],
-        training={
-            "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
-            "Selected": f"epoch {selected['epoch']}, by {selected['metric']} on the validation part",
-            "Seed": about["seed"],
-        },
-        n_parameters=n_parameters,
-    )
 
 
 def _publish_bundle(

@@ -98,11 +98,18 @@ def test_a_folder_with_a_bad_clip(imer: Imer, trained: Trained, tmp_path: Path) 
 
 def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
     clip = trained.folder / "clips/c1.mp4"
-    done = imer("predict", trained.folder / "run", clip, "--text", "high words, number 1", "--workers", 1, cwd=trained.folder)
+    done = imer(
+        "predict", trained.folder / "run", clip, "--text", "high words, number 1", "--workers", 1, cwd=trained.folder
+    )
     assert done.code == 0
     header, row = (line.split("\t") for line in done.out.splitlines())
     said = dict(zip(header, row, strict=True))
-    assert (said["utterance_id"], said["audio"], said["text"], said["visual"]) == ("c1", "observed", "observed", "observed")
+    assert (said["utterance_id"], said["audio"], said["text"], said["visual"]) == (
+        "c1",
+        "observed",
+        "observed",
+        "observed",
+    )
     assert float(said["p(high)"]) + float(said["p(low)"]) == pytest.approx(1.0, abs=2e-4)
     assert said["pitch"] == max(("high", "low"), key=lambda name: float(said[f"p({name})"]))
 
@@ -110,7 +117,11 @@ def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["{bundle}", "{clips}/c0.mp4", "{clips}/c1.mp4", "--text", "words"], 2, "words of a single clip, but there are 2"),
+        (
+            ["{bundle}", "{clips}/c0.mp4", "{clips}/c1.mp4", "--text", "words"],
+            2,
+            "words of a single clip, but there are 2",
+        ),
         (["{bundle}", "{clips}/none.mp4"], 4, "none.mp4 does not exist"),
         (["{bundle}/none", "{clips}/c0.mp4"], 4, "There is no model at"),
         (["{bundle}", "{store}", "-o", "{store}"], 6, "exists already"),

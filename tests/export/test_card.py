@@ -56,7 +56,9 @@ def test_the_card_says_what_where_from_and_how_good() -> None:
     assert "Stopped at" not in card
 
 
-@pytest.mark.parametrize(("specs", "mentioned"), [((AUDIO, TEXT), True), ((TEXT, replace(TEXT, modality="gaze")), False)])
+@pytest.mark.parametrize(
+    ("specs", "mentioned"), [((AUDIO, TEXT), True), ((TEXT, replace(TEXT, modality="gaze")), False)]
+)
 def test_opensmiles_licence_is_named_where_it_applies(specs: tuple[FeatureSpec, ...], mentioned: bool) -> None:
     assert ("audEERING" in model_card(replace(FACTS, specs=specs))) is mentioned
 

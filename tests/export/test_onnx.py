@@ -108,7 +108,10 @@ def test_every_pair_of_patterns_and_every_padding(classifier: Shipped, classifie
     plain = answer(path, [*features, patterns, valid])
     for extra in (1, 2):
         wide = [np.pad(x, ((0, 0), (0, extra), (0, 0)), constant_values=np.nan) for x in features]
-        more = [np.pad(patterns, ((0, 0), (0, extra), (0, 0)), constant_values=True), np.pad(valid, ((0, 0), (0, extra)))]
+        more = [
+            np.pad(patterns, ((0, 0), (0, extra), (0, 0)), constant_values=True),
+            np.pad(valid, ((0, 0), (0, extra))),
+        ]
         for found, expected in zip(answer(path, [*wide, *more]), plain, strict=True):
             assert np.abs(found[:, :2] - expected).max() <= 1e-5
             assert not found[:, 2:].any()

@@ -1,0 +1,90 @@
+"""Where an exported model came from and how good it is: what `bundle.json` and the model card say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from imer.core.files import read_json, sha256_file
+from imer.export.card import CardFacts
+from imer.training.runs import RunFolder, TrainedFold
+
+
+def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
+    """Return where a model came from and how good it is: what `bundle.json` and the card say."""
+    started, metrics = read_json(run.path / "run.json"), run.metrics
+    of_fold = next(entry for entry in metrics["folds"] if entry["name"] == fold.name)
+    return {
+        "name": run.path.resolve().name,
+        "model": run.settings["run"]["model"],
+        "head": run.settings["run"]["head"],
+        "fold": fold.name,
+        "n_folds": len(run.folds),
+        "content_sha256": started["content_sha256"],
+        "metrics_sha256": sha256_file(run.path / "metrics.json"),
+        "protocol": metrics["protocol"],
+        "missing_rate": metrics["missing_rate"],
+        "seed": run.settings["train"]["seed"],
+        "utterances": of_fold["utterances"],
+        "labelled": of_fold["n"],
+        "selected": fold.selected,
+        "val": fold.val,
+        "test": _test_means(metrics["test"]),
+    }
+
+
+def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return one entry per test condition: metrics averaged over its masks, None where one of them is undefined."""
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for result in results:
+        key = (result["protocol"], str(result["missing_rate"]), result["pattern"])
+        groups.setdefault(key, []).append(result)
+    means = []
+    for group in groups.values():
+        first = group[0]
+        columns = {key: [one["metrics"][key] for one in group] for key in first["metrics"]}
+        means.append(
+            {
+                "protocol": first["protocol"],
+                "missing_rate": first["missing_rate"],
+                "pattern": first["pattern"],
+                "masks": len(group),
+                "n": first["n"],
+                "metrics": {
+                    key: None if any(v is None for v in values) else float(np.mean(values))
+                    for key, values in columns.items()
+                },
+            }
+        )
+    return means
+
+
+def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -> CardFacts:
+    """Return what the card states of an exported model."""
+    metrics = {"validation, at the selected epoch": {"n": about["labelled"]["val"], **fold.val}}
+    pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
+    for entry in about["test"]:
+        told = entry["pattern"] or ("as the data are" if entry["missing_rate"] in (None, 0, 0.0) else None)
+        told = told or f"missing rate {entry['missing_rate']} ({entry['protocol']})"
+        metrics[f"test, {told}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
+    selected = fold.selected
+    return CardFacts(
+        name=about["name"],
+        task=fold.task,
+        label=fold.label,
+        class_names=fold.class_names,
+        model=f"{about['model']} (head: {about['head']})",
+        fold=fold.name,
+        specs=[fold.specs[name] for name in fold.modalities],
+        metrics=metrics,
+        counts=about["utterances"],
+        data_sha256=about["content_sha256"],
+        training={
+            "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
+            "Selected": f"epoch {selected['epoch']}, by {selected['metric']} on the validation part",
+            "Seed": about["seed"],
+        },
+        n_parameters=n_parameters,
+    )
