@@ -100,7 +100,7 @@ def _published_weights(error_MBU: Tensor, here: Tensor, compared: Tensor) -> Ten
             both = here[u] & here[v]
             d = torch.where(both, error_MBU[u] - error_MBU[v], 0.0)
             denominator = d.sum()
-            if denominator.abs() < PAPER_SMALLEST_SHARE * d.abs().sum() or not bool(both.any()):
+            if denominator.abs() <= PAPER_SMALLEST_SHARE * d.abs().sum() or not bool(both.any()):
                 total, count = total + both, count + both
                 continue
             total, count = total + torch.where(both, 1.0 - d / denominator, 0.0), count + both
