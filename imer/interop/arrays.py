@@ -18,7 +18,8 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
     """Write a store from a manifest and one `.npy` file [rows, D] per modality; return its content digest.
 
     A row of NaN means that the modality is not present. A row that is NaN or infinite in part is not present either,
-    and its verdict is `non_finite`.
+    and its verdict is `non_finite`. Nobody can say how an array was made, so its fingerprint says no more than its
+    modality and width; the file's sha256 stands in the provenance.
 
     Raises
     ------
@@ -43,17 +44,16 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         quality[modality] = np.where(finite_N, Verdict.ok, np.where(absent_N, Verdict.no_stream, Verdict.non_finite))
         spec = FeatureSpec(
             modality=modality,
-            extractor=f"array/{Path(path).stem}",
+            extractor=f"array/{modality}",
             version="1",
             level="utterance",
             dim=values_ND.shape[1],
-            config={"sha256": sha256_file(Path(path))},
         )
         blocks.append(vector_block(spec, values_ND, finite_N))
     provenance = {
         "command": "data import arrays",
         "manifest": {"name": Path(manifest_path).name, "sha256": sha256_file(Path(manifest_path))},
-        "arrays": {modality: Path(path).name for modality, path in arrays.items()},
+        "arrays": {m: {"name": Path(path).name, "sha256": sha256_file(Path(path))} for m, path in arrays.items()},
     }
     return write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
 

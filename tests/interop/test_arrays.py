@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from imer.core.files import sha256_file
 from imer.store.reader import FeatureStore
 
 
@@ -23,7 +25,7 @@ def corpus(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(imer: Callable, folder: Path, *features: str) -> object:
+def run(imer: Callable, folder: Path, *features: str) -> Any:
     flags = [part for f in features for part in ("--features", f)]
     return imer("data", "import", "arrays", "--manifest", "m.csv", *flags, "-o", "f.h5", "--json", cwd=folder)
 
@@ -37,7 +39,21 @@ def test_rows_of_nan_are_not_present(imer: Callable, corpus: Path) -> None:
         assert present.tolist() == [True, False, False, True, True, True]
         assert values[5].tolist() == [10, 11]
         assert store.labels["sentiment"].values.tolist() == [0, 1, 2, 0, 1, 2]
-        assert store.provenance["arrays"] == {"audio": "audio.npy", "text": "text.npy"}
+        arrays = store.provenance["arrays"]
+        assert {m: a["name"] for m, a in arrays.items()} == {"audio": "audio.npy", "text": "text.npy"}
+        assert arrays["audio"]["sha256"] == sha256_file(corpus / "audio.npy")
+
+
+def test_a_second_import_of_new_rows_fits_a_model_of_the_first(imer: Callable, corpus: Path) -> None:
+    """The fingerprint says what is known of an array, its modality and width, so that new data can be evaluated."""
+    assert run(imer, corpus, "audio=audio.npy").code == 0
+    with FeatureStore.open(corpus / "f.h5") as store:
+        first = store.specs["audio"]["array/audio"].fingerprint
+    np.save(corpus / "other.npy", np.ones((6, 2)))
+    (corpus / "f.h5").unlink()
+    assert run(imer, corpus, "audio=other.npy").code == 0
+    with FeatureStore.open(corpus / "f.h5") as store:
+        assert store.specs["audio"]["array/audio"].fingerprint == first
 
 
 @pytest.mark.parametrize(
