@@ -23,9 +23,7 @@ class Optimiser:
         self.total_steps = max(1, max_epochs * steps_per_epoch)
         self.warmup_steps = settings.warmup_epochs * steps_per_epoch
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.adam = torch.optim.AdamW(
-            parameter_groups(model, settings), lr=settings.learning_rate, fused=self.parameters[0].device.type == "cuda"
-        )
+        self.adam = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.learning_rate, fused=True)
         self.steps = 0
         self.norm_sum, self.norm_count = 0.0, 0
         self.mean = [p.detach().clone() for p in self.parameters] if settings.average else []
