@@ -22,7 +22,11 @@ WIDTHS = {"audio": 5, "text": 7, "visual": 4}
 
 
 def comp(
-    task: str = "classification", widths: dict[str, int] = WIDTHS, seed: int = 0, missing_prompts: str = "none", **head: object
+    task: str = "classification",
+    widths: dict[str, int] = WIDTHS,
+    seed: int = 0,
+    missing_prompts: str = "none",
+    **head: object,
 ) -> Comp:
     torch.manual_seed(seed)
     spec = ModelSpec(widths, task, 4 if task == "classification" else 1, target_range=(-3.0, 3.0))
@@ -62,7 +66,9 @@ def test_raw_content_of_missing_modalities_never_reaches_the_answer(task: str, a
     changed = Batch(poisoned, given.observed_BUM, given.valid_BU, given.target_BU, given.row_BU, given.speaker_BU)
     assert torch.equal(answers(model, changed), expected)
     # The test has power: the same change where the modality is observed is seen.
-    shifted = {m: torch.where(given.observed_BUM[..., [u]], x + 1, x) for u, (m, x) in enumerate(given.features.items())}
+    shifted = {
+        m: torch.where(given.observed_BUM[..., [u]], x + 1, x) for u, (m, x) in enumerate(given.features.items())
+    }
     changed = Batch(shifted, given.observed_BUM, given.valid_BU, given.target_BU, given.row_BU, given.speaker_BU)
     assert (answers(model, changed) - expected).abs().max() > 1e-3
 
