@@ -210,12 +210,16 @@ def verify_folder(folder: Path) -> list[dict[str, Any]]:
     InvalidInput
         The manifest is missing, or a file is missing or was changed.
     """
-    entries = read_json(Path(folder) / FOLDER_MANIFEST)["files"]
-    for entry in entries:
-        file = Path(folder) / entry["path"]
+    manifest = Path(folder) / FOLDER_MANIFEST
+    try:
+        entries = read_json(manifest)["files"]
+        named = [(Path(folder) / entry["path"], entry["bytes"], entry["sha256"]) for entry in entries]
+    except (KeyError, TypeError) as error:
+        raise InvalidInput(f"{manifest} is damaged: it is no list of files; copy the whole folder again.") from error
+    for file, size, digest in named:
         if not file.is_file():
             raise InvalidInput(f"{file} is missing although {FOLDER_MANIFEST} names it; copy the whole folder again.")
-        if file.stat().st_size != entry["bytes"] or sha256_file(file) != entry["sha256"]:
+        if file.stat().st_size != size or sha256_file(file) != digest:
             raise InvalidInput(f"{file} was changed or damaged: its sha256 is not the one in {FOLDER_MANIFEST}.")
     return entries
 

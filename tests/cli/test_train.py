@@ -1,0 +1,181 @@
+"""`imer train` as a user meets it: what it prints, how it ends, and what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from imer.cli.app import app
+from imer.store.writer import vector_block, write_store
+from tests.stores import write_small_store
+
+TINY = [
+    "--max-epochs", "2", "--batch-size", "64", "--device", "cpu",
+    *(part for text in ("model.hidden=16", "heads=2", "prompt_width=4", "n_prototypes=4", "threads=1")
+      for part in ("--set", text if "." in text else f"{'train' if text.startswith('threads') else 'model'}.{text}")),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_store(tmp_path_factory.mktemp("cli") / "small.h5", n_dialogues=15)
+
+
+def _train(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_a_run_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = imer("train", store, "-o", out, "--label", "emotion", "--seed", "3", *TINY, "--json")
+    assert done.code == 0, done.err
+    document = done.json
+    assert document["schema"] == "imer.train/1"
+    assert document["selected"]["on"] == "val"
+    assert document["selected"]["metric"] == "ua"
+    assert document["selected"]["epoch"] in (1, 2)
+    assert document["counts"]["test"] == 15
+    assert document["outputs"][0]["path"] == str(out)
+    assert "stage joint 2/2" in done.err
+    assert "seed = 3" in (out / "config.toml").read_text()
+    again = imer("train", store, "-o", out, "--label", "emotion", "--seed", "3", *TINY)
+    assert again.code == 6
+    assert "--resume" in again.err
+    resumed = imer("train", store, "-o", out, "--label", "emotion", "--seed", "3", *TINY, "--resume")
+    assert resumed.code == 0
+    assert "finished already" in resumed.err
+    assert resumed.out.startswith("hidden\trealised rate\tn\twa\tua")
+
+
+def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert _train(store, "-o", out, *TINY).exit_code == 0
+    assert _train(store, "-o", out, *TINY, "--seed", 1, "--overwrite").exit_code == 0
+    assert "seed = 1" in (out / "config.toml").read_text()
+    precious = tmp_path / "thesis"
+    precious.mkdir()
+    (precious / "chapter.txt").write_text("years of work")
+    for flag in ("--overwrite", "--resume"):
+        done = _train(store, "-o", precious, *TINY, flag)
+        assert done.exit_code == 6
+        assert "not a run folder" in done.stderr
+    assert (precious / "chapter.txt").read_text() == "years of work"
+    assert _train(store, "-o", precious / "chapter.txt", *TINY).exit_code == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--label", "emotoin"], 2, "did you mean 'emotion'"),
+        (["--model", "comb"], 2, "did you mean 'comp'"),
+        (["--head", "linaer"], 2, "did you mean 'linear'"),
+        (["--preset", "copm"], 2, "did you mean 'comp'"),
+        (["--protocol", "matched"], 2, "needs one missing rate"),
+        (["--protocol", "mixt"], 2, "did you mean 'mixed'"),
+        (["--missing-rate", "0.95"], 2, "highest reachable rate"),
+        (["--missing-rate", "much"], 2, "neither a number"),
+        (["--folds", "sesssion"], 2, "did you mean 'session'"),
+        (["--modalities", "audio,video"], 2, "no video features"),
+        (["--modalities", "audio"], 4, "at least two modalities"),
+        (["--device", "cuda:99"], 5, "CUDA"),
+        (["--device", "tpu"], 2, "no device"),
+        (["--set", "model.hiden=3"], 2, "did you mean 'model.hidden'"),
+        (["--set", "hidden"], 2, "key=value"),
+        (["--set", "train.learning_rate=fast"], 2, "a number"),
+        (["--config", "nowhere.toml"], 4, "does not exist"),
+        (["--max-epochs", "0"], 2, "at least 1"),
+    ],
+)
+def test_what_is_asked_for_wrongly(store: Path, tmp_path: Path, arguments: list[str], code: int, words: str) -> None:
+    out = tmp_path / "run"
+    extra = [] if "--max-epochs" in arguments else TINY
+    done = _train(store, "-o", out, *extra, *arguments)
+    assert done.exit_code == code, done.stderr
+    assert words in done.stderr
+    assert not (out / "metrics.json").exists()
+    assert "Traceback" not in done.stderr
+
+
+def test_features_that_are_missing_or_no_features(tmp_path: Path) -> None:
+    assert _train(tmp_path / "none.h5", "-o", tmp_path / "run").exit_code == 4
+    (tmp_path / "text.h5").write_text("hello")
+    assert _train(tmp_path / "text.h5", "-o", tmp_path / "run").exit_code == 4
+    done = _train("-o", tmp_path / "run")
+    assert done.exit_code == 2
+    assert "Name the feature store" in done.stderr
+
+
+def _altered(store: Path, out: Path, **changes: object) -> Path:
+    """Copy a store with other labels, splits or features."""
+    from dataclasses import replace
+
+    from imer.core.types import Utterance, Verdict
+    from imer.store.reader import FeatureStore
+
+    with FeatureStore.open(store) as opened:
+        utterances = []
+        for i, name in enumerate(opened.utterance_ids):
+            labels = {"emotion": str(changes.get("emotion", opened.columns["emotion"][i]))}
+            split = str(changes.get("split", opened.splits[i]))
+            utterances.append(
+                Utterance(
+                    str(name),
+                    str(opened.dialogue_ids[i]),
+                    int(opened.positions[i]),
+                    i + 2,
+                    i,
+                    split=split,
+                    labels=labels,
+                )
+            )
+        blocks, quality = [], {}
+        for modality in opened.modalities:
+            values, present = opened.vectors(modality)
+            if changes.get("absent") == modality:
+                present = np.zeros_like(present)
+            spec = replace(next(iter(opened.specs[modality].values())))
+            blocks.append(vector_block(spec, np.where(present[:, None], values, 0), present))
+            quality[modality] = np.where(present, Verdict.ok, Verdict.no_stream)
+    write_store(out, utterances, blocks, quality, provenance={})
+    return out
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"emotion": "angry"}, 4, "nothing to tell apart"),
+        ({"emotion": ""}, 4, "no utterance with a emotion label"),
+        ({"split": ""}, 2, "--folds"),
+        ({"split": "train"}, 4, "No utterance has the split test"),
+        ({"absent": "text"}, 4, "text is not present in any training utterance"),
+    ],
+)
+def test_data_that_cannot_be_learnt(store: Path, tmp_path: Path, changes: dict, code: int, words: str) -> None:
+    done = _train(
+        _altered(store, tmp_path / "altered.h5", **changes), "-o", tmp_path / "run", "--label", "emotion", *TINY
+    )
+    assert done.exit_code == code, done.stderr
+    assert words in done.stderr
+
+
+def test_settings_come_from_environment_config_and_flags_in_this_order(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "mine.toml"
+    config.write_text("[train]\nseed = 5\npatience = 7\n[model]\nhidden = 8\nheads = 2\n")
+    monkeypatch.setenv("IMER_TRAIN_PATIENCE", "9")
+    monkeypatch.setenv("IMER_TRAIN_SEED", "6")
+    done = _train(
+        store, "-o", tmp_path / "run", "--config", config, "--seed", 8, *TINY[:6], "--set", "train.threads=1", "--json"
+    )
+    assert done.exit_code == 0, done.stderr
+    text = (tmp_path / "run" / "config.toml").read_text()
+    assert "seed = 8" in text
+    assert "patience = 9" in text
+    assert "hidden = 8" in text
+    assert json.loads(done.stdout)["status"] == "ok"

@@ -1,0 +1,138 @@
+"""Selection looks at the validation part alone; stages restore what was best; what cannot be learnt is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from imer.batches.corpus import Corpus
+from imer.batches.splits import Split
+from imer.core.errors import InvalidInput, UsageError
+from imer.metrics.compute import SELECTION_METRIC
+from imer.training.build import class_weight, model_spec
+from imer.training.device import repeatable
+from imer.training.loop import FoldTrainer
+from imer.training.masks import Masks
+from imer.training.settings import load_settings
+from tests.batches.small import small_corpus
+from tests.training.small import QUICK
+
+CPU = torch.device("cpu")
+
+
+def _learnable(task: str, seed: int = 0) -> Corpus:
+    corpus = small_corpus([5] * 16, task=task, seed=seed)
+    rng = np.random.default_rng(seed)
+    for width, values in zip(corpus.modalities.values(), corpus.features.values(), strict=True):
+        signal = corpus.target_N[:, None] * rng.normal(size=(1, width))
+        values[:] = signal + rng.normal(size=values.shape)
+    return corpus
+
+
+def _split(corpus: Corpus) -> Split:
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    return Split("", *(np.flatnonzero(part) for part in (number < 10, (number >= 10) & (number < 13), number >= 13)))
+
+
+def _trained(corpus: Corpus, *more: str) -> FoldTrainer:
+    settings = load_settings(assignments=[*QUICK, *more])
+    with repeatable(CPU):
+        trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
+        trainer.run(lambda _: None)
+    return trainer
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_the_selected_weights_are_those_of_the_best_epoch_on_validation(task: str) -> None:
+    trainer = _trained(_learnable(task), "train.max_epochs_joint=8")
+    log = [record for record in trainer.progress.log if record["stage"] == "joint"]
+    key = SELECTION_METRIC[task]
+    scores = [record["val"][key] if task == "classification" else -record["val"][key] for record in log]
+    assert trainer.progress.best.epoch == log[int(np.argmax(scores))]["epoch"]
+    with repeatable(CPU):
+        again, _ = trainer.validation_metrics("joint")
+    assert again == trainer.progress.best.metrics
+    assert scores[-1] > scores[0]  # it learns
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_shuffled_test_labels_select_the_same_epoch_and_weights(task: str) -> None:
+    corpus = _learnable(task)
+    target = corpus.target_N.copy()
+    test = _split(corpus).test
+    target[test] = np.random.default_rng(1).permutation(target[test])
+    shuffled = replace(corpus, target_N=target)
+    assert not np.array_equal(shuffled.target_N, corpus.target_N)
+    one, other = _trained(corpus), _trained(shuffled)
+    assert one.progress.log == other.progress.log
+    weights = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in weights)
+
+
+def test_the_joint_stage_starts_from_each_modalitys_best_epoch() -> None:
+    corpus = _learnable("classification")
+    settings = load_settings(assignments=[*QUICK, "train.max_epochs_branches=6", "train.learning_rate=0.02"])
+    with repeatable(CPU):
+        trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
+        # End the first stage by hand: its best states are then in place, before any step of the second.
+        while trainer.progress.stage == 0:
+            if trainer.optimiser is None:
+                trainer.start_stage()
+            if trainer.progress.epoch < 6:
+                trainer._epoch()
+            else:
+                trainer._end_stage()
+        _, branches = trainer.validation_metrics("branches")
+    bests = trainer.progress.branch_best
+    assert {name: best.metrics for name, best in bests.items()} == branches
+    assert len({best.epoch for best in bests.values()} | {6}) > 1  # else the test could not tell
+
+
+def test_stage_1_can_be_left_out() -> None:
+    trainer = _trained(_learnable("regression"), "model.stage1=false")
+    assert {record["stage"] for record in trainer.progress.log} == {"joint"}
+    assert not trainer.progress.branch_best
+
+
+def test_early_stopping_waits_for_its_patience() -> None:
+    trainer = _trained(
+        _learnable("regression"), "train.max_epochs_joint=60", "train.patience=2", "train.learning_rate=0.05"
+    )
+    joint = [record for record in trainer.progress.log if record["stage"] == "joint"]
+    assert len(joint) == trainer.progress.best.epoch + 2 < 60
+
+
+def test_a_loss_that_is_not_finite_is_an_error_that_says_so() -> None:
+    corpus = _learnable("regression")
+    with pytest.raises(UsageError, match=r"The loss became (nan|inf) in epoch \d+ of stage .*learning_rate"):
+        _trained(
+            corpus, "train.learning_rate=1e30", "train.clip_norm=0", "train.average=0", "train.max_epochs_branches=20"
+        )
+
+
+def test_labels_that_do_not_vary_and_modalities_that_are_nowhere() -> None:
+    corpus = small_corpus([5] * 8, modalities={"audio": 2, "text": 2, "visual": 2})
+    rows = np.arange(20)
+    same = replace(corpus, target_N=np.where(corpus.target_N >= 0, 1, -1))
+    with pytest.raises(InvalidInput, match="have the emotion 'b'; there is nothing to tell apart"):
+        model_spec(same, rows, "none")
+    values = replace(corpus, task="regression", target_N=np.full(corpus.n, 2.5), class_names=())
+    with pytest.raises(InvalidInput, match=r"have the emotion '2\.5'"):
+        model_spec(values, rows, "none")
+    present = corpus.present_NM.copy()
+    present[:20, 1] = False
+    with pytest.raises(InvalidInput, match=r"text is not present in any training utterance.*--modalities audio,visual"):
+        model_spec(replace(corpus, present_NM=present), rows, "none")
+
+
+def test_class_weights_average_to_1_over_the_data() -> None:
+    count = np.array([80, 15, 5, 0])
+    for kind in ("sqrt", "balanced"):
+        weights = np.array(class_weight(count, kind))
+        assert (weights[:3] * count[:3]).sum() / 100 == pytest.approx(1.0)
+        assert weights[0] < weights[1] < weights[2]
+    assert np.array(class_weight(count, "balanced"))[:3] * count[:3] == pytest.approx([100 / 3] * 3)
+    assert class_weight(count, "none") is None
