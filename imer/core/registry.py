@@ -66,14 +66,44 @@ EXTRACTORS = _table(
 
 MODELS = _table(
     Entry("comp", "imer.models.comp.model:Comp", description="ComP: cross-modal prompting (AAAI 2026), two stages"),
-)
+    Entry(
+        "transformer", "imer.models.baselines.transformer:Transformer",
+        description="masked transformer over the whole dialogue, with the branches' own answers added",
+    ),
+    Entry(
+        "mlp", "imer.models.baselines.mlp:Mlp",
+        description="a perceptron per modality, a joint layer, the branches' own answers added",
+    ),
+    Entry(
+        "momke", "imer.models.baselines.momke:Momke",
+        description="modality experts with a soft router, after MoMKE (ACM MM 2024), two stages",
+    ),
+    Entry(
+        "late-fusion", "imer.models.baselines.separate:LateFusion",
+        description="mean of the observed modalities' own answers",
+    ),
+    Entry(
+        "unimodal", "imer.models.baselines.separate:Unimodal",
+        description="one modality alone: --set model.modality=NAME",
+    ),
+    Entry(
+        "linear", "imer.models.baselines.linear:LinearModel",
+        description="ridge or logistic regression on the zero-imputed concatenation and the mask bits, fitted",
+    ),
+    Entry(
+        "majority", "imer.models.baselines.majority:Majority",
+        description="the majority class or the mean of the training labels",
+    ),
+)  # fmt: skip
 
 HEADS = _table(
     Entry(
         "linear", "imer.models.heads.linear:LinearHead", description="weighted branches, one mixing layer, late fusion"
     ),
     Entry(
-        "dpl", "imer.models.heads.dpl:DPLHead", description="decoupled prototypes per class, case and modality (CVPR 2026)"
+        "dpl",
+        "imer.models.heads.dpl:DPLHead",
+        description="decoupled prototypes per class, case and modality (CVPR 2026)",
     ),
 )
 

@@ -78,6 +78,15 @@ class EmotionModel(Protocol):
 
     A stage whose name is in `branch_stages` trains the branches alone: each modality is selected by its own head's
     validation score, and `modality_state(u)` gives the tensors to restore for it.
+
+    Optional:
+    takes_head    False: the model answers by itself and is built as `Model(spec, settings)`
+    start_stage   called as a stage that is no branch stage begins, with what all labelled training utterances look like
+                  (`branches_MNH`, from the output's extra["branches"]; `observed_NM`; `target_N`)
+    candidates    above 0: the model is not trained by descent but fitted. `fit(batches, i)` solves for candidate i on
+                  all training utterances under `mask_draws` draws of the training masks and returns figures for the
+                  log; a candidate takes the place of an epoch, and validation picks the best. There is one stage and
+                  no `losses`.
     """
 
     Settings: type

@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from imer.batches.corpus import Corpus
-from imer.core.errors import InvalidInput, listed
+from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.registry import resolve
 from imer.core.seeding import derived_seed
 from imer.models.base import ModelSpec
-from imer.training.settings import Settings
+from imer.training.settings import RunChoice, Settings
 
 
 def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str) -> ModelSpec:
@@ -65,6 +65,12 @@ def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, .
     """Build a model; its first weights depend on `seed_parts` alone. Borrow the random state around it."""
     model_class, head_class = resolve("models", settings.run.model), resolve("heads", settings.run.head)
     torch.manual_seed(derived_seed("weights", *seed_parts))
+    if not getattr(model_class, "takes_head", True):
+        if settings.run.head != RunChoice.head:
+            raise UsageError(
+                f"The model {settings.run.model} answers by itself and takes no output head; drop --head {settings.run.head}."
+            )
+        return model_class(spec, settings.model)
     width = getattr(settings.model, "hidden", 0)
     return model_class(spec, settings.model, head_class(spec.head(width), settings.head))
 

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imer.batches.batch import Batch
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues, Resident
 from imer.batches.scaling import Scaler
@@ -85,20 +86,32 @@ class FoldTrainer:
     def stage(self) -> str:
         return self.model.stages[self.progress.stage]
 
+    @property
+    def candidates(self) -> int:
+        """Solutions that a fitted model offers; 0 for one that is trained by descent."""
+        return int(getattr(self.model, "candidates", 0))
+
     def max_epochs(self, stage: str) -> int:
+        if self.candidates:
+            return self.candidates
         train = self.settings.train
         return train.max_epochs_branches if stage in self.model.branch_stages else train.max_epochs_joint
 
     def run(self, after_epoch: Callable[[FoldTrainer], None]) -> None:
         """Train to the end. The model then holds the selected weights."""
+        if not self.progress.log and self.stage not in self.model.branch_stages and hasattr(self.model, "start_stage"):
+            self._introduce_stage()
         while not self.progress.finished:
-            if self.optimiser is None:
+            if self.optimiser is None and not self.candidates:
                 self.start_stage()
             if (
                 self.progress.epoch < self.max_epochs(self.stage)
                 and self.progress.waited < self.settings.train.patience
             ):
-                self._epoch()
+                if self.candidates:
+                    self._fit()
+                else:
+                    self._epoch()
                 after_epoch(self)
             else:
                 self._end_stage()
@@ -106,6 +119,8 @@ class FoldTrainer:
 
     def start_stage(self) -> None:
         """Give the stage a new optimiser; also called when a stage is resumed, whose state is loaded afterwards."""
+        if self.candidates:
+            return
         self.optimiser = Optimiser(
             self.model, self.settings.train, self.max_epochs(self.stage), self._steps_per_epoch()
         )
@@ -119,6 +134,18 @@ class FoldTrainer:
         return self.data.train.batches(
             train.batch_utterances, rng, dialogues=train.batch_dialogues, pad_to=train.pad_to
         )
+
+    def _fit(self) -> None:
+        """Let a fitted model solve for its next candidate, on all draws of the training masks at once."""
+        progress, split = self.progress, self.data.split
+        batches: list[Batch] = []
+        for draw in range(self.model.mask_draws):
+            observed_NM = self.masks.training(split.train, f"{split.name}/{self.stage}", draw)
+            observed = torch.from_numpy(observed_NM).to(self.device)
+            batches.extend(self.data.resident.batch(row_BU, observed) for row_BU in self._tables(0))
+        losses = self.model.fit(batches, progress.epoch)
+        progress.epoch += 1
+        self._validate(losses, None)
 
     def _epoch(self) -> None:
         progress, stage = self.progress, self.stage
@@ -155,15 +182,15 @@ class FoldTrainer:
                 "`imer data inspect`."
             )
         with optimiser.averaged_weights():
-            self._validate(losses, optimiser)
+            self._validate(losses, optimiser.mean_gradient_norm())
 
-    def _validate(self, losses: dict[str, float], optimiser: Optimiser) -> None:
+    def _validate(self, losses: dict[str, float], gradient_norm: float | None) -> None:
         """Measure the epoch on the validation part, keep it if it is the best, and log it."""
         progress, stage = self.progress, self.stage
         joint, branches = self.validation_metrics(stage)
         record: dict[str, Any] = {
             "fold": self.data.split.name, "stage": stage, "epoch": progress.epoch, "loss": losses,
-            "gradient_norm": optimiser.mean_gradient_norm(),
+            "gradient_norm": gradient_norm,
         }  # fmt: skip
         key = SELECTION_METRIC[self.spec.task]
         if stage in self.model.branch_stages:

@@ -1,0 +1,139 @@
+"""What the baselines share: their settings, the way in, and the loss of a task.
+
+Shape suffixes: B dialogues, U padded utterances, M modalities, D feature width, H hidden width, C outputs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.models.base import ModelSpec
+from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
+
+JOINT = "joint"
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Settings of every baseline that is a network.
+
+    hidden           H, width of every branch
+    dropout          in encoders
+    input_dropout    of the standardised features
+    label_smoothing  of the branches' own answers
+    regression_loss  of the branches' own answers: mse, l1 or huber, on standardised values
+    clip_z           standardised features are cut to ± this
+    """
+
+    hidden: int = 128
+    dropout: float = 0.3
+    input_dropout: float = 0.0
+    label_smoothing: float = 0.1
+    regression_loss: str = "mse"
+    clip_z: float = 10.0
+
+    def __post_init__(self) -> None:
+        if self.hidden < 1:
+            raise UsageError(f"model.hidden is at least 1, but {self.hidden} was given.")
+        for name in ("dropout", "input_dropout", "label_smoothing"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
+        if self.regression_loss not in REGRESSION_LOSSES:
+            raise UsageError(
+                f"model.regression_loss cannot be {self.regression_loss!r}; "
+                f"{did_you_mean(self.regression_loss, REGRESSION_LOSSES)}"
+            )
+
+
+@dataclass(frozen=True)
+class SequenceSettings(NetworkSettings):
+    """Settings of the baselines that read whole dialogues.
+
+    heads, layers    of the attention over the utterances
+    feed_forward     width of the inner layer of an attention layer, as a multiple of H
+    position_width   utterances (an odd number) that the convolution sees which tells their order
+    """
+
+    heads: int = 4
+    layers: int = 2
+    feed_forward: float = 2.0
+    position_width: int = 5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("heads", "layers", "position_width"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
+        if self.hidden % self.heads:
+            raise UsageError(f"model.hidden ({self.hidden}) must be a multiple of model.heads ({self.heads}).")
+        if self.position_width % 2 == 0:
+            raise UsageError(f"model.position_width is an odd number, but {self.position_width} was given.")
+
+
+@dataclass(frozen=True)
+class JointSequenceSettings(SequenceSettings):
+    """Settings of the baselines that also combine the modalities.
+
+    branch_weight    weight of the loss of the branches' own answers beside the joint one
+    """
+
+    branch_weight: float = 0.5
+
+
+def visible(features_BUD: Tensor, observed_BU: Tensor, clip_z: float) -> Tensor:
+    """Return standardised features within ± clip_z, and 0 where not observed.
+
+    A select, not a product: NaN and infinities in slots that are not observed must not leak.
+    """
+    return torch.where(observed_BU.unsqueeze(-1), features_BUD, 0.0).clamp(-clip_z, clip_z)
+
+
+class Entrance(nn.Module):
+    """Features of each modality [B, U, D_u] → [M, B, U, H], with a learned vector where not observed."""
+
+    def __init__(self, modalities: dict[str, int], settings: NetworkSettings) -> None:
+        super().__init__()
+        self.clip_z = settings.clip_z
+        self.enter = nn.ModuleDict({name: nn.Linear(d, settings.hidden) for name, d in modalities.items()})
+        self.input_dropout = nn.Dropout(settings.input_dropout)
+        self.dropout = nn.Dropout(settings.dropout)
+        self.missing = nn.Parameter(torch.zeros(len(modalities), settings.hidden))
+
+    def forward(self, features: dict[str, Tensor], observed_BUM: Tensor) -> Tensor:
+        branches = []
+        for u, (name, layer) in enumerate(self.enter.items()):
+            here_BU = observed_BUM[..., u]
+            seen_BUD = self.input_dropout(visible(features[name], here_BU, self.clip_z))
+            h_BUH = self.dropout(nn.functional.gelu(layer(seen_BUD)))
+            branches.append(torch.where(here_BU.unsqueeze(-1), h_BUH, self.missing[u]))
+        return torch.stack(branches)
+
+
+class TaskLoss(nn.Module):
+    """The loss of answers [B, U, C]: cross-entropy with the spec's class weights, or a regression loss."""
+
+    class_weights_C: Tensor | None
+
+    def __init__(self, spec: ModelSpec, settings: NetworkSettings) -> None:
+        super().__init__()
+        self.task, self.smoothing, self.kind = spec.task, settings.label_smoothing, settings.regression_loss
+        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
+        self.register_buffer("class_weights_C", weights, persistent=False)
+
+    def forward(self, answer_BUC: Tensor, target_BU: Tensor, counted_BU: Tensor) -> Tensor:
+        if self.task == "regression":
+            return regression_loss(answer_BUC, target_BU, counted_BU, self.kind)
+        weights = self.class_weights_C
+        return cross_entropy(answer_BUC, target_BU, counted_BU, class_weights=weights, smoothing=self.smoothing)
+
+
+def prior_answer(target_N: Tensor, spec: ModelSpec) -> Tensor:
+    """Return the answer [C] that knows the training labels only: log class shares, or the mean."""
+    if spec.task == "regression":
+        return target_N.float().mean().view(1)
+    count_C = torch.bincount(target_N.long(), minlength=spec.n_outputs).float()
+    return (count_C.clamp(min=0.5) / count_C.sum()).log()  # half an utterance for a class that was never seen

@@ -1,0 +1,133 @@
+"""Ridge and logistic regression on the zero-imputed concatenation of all modalities and their mask bits.
+
+Both are solved, not descended: ridge in closed form, multinomial logistic regression by L-BFGS to convergence. The
+training utterances are seen under several draws of the training masks at once; the penalty is chosen on validation.
+
+Shape suffixes: B dialogues, U padded utterances, N utterances of all draws, P inputs, C outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from imer.batches.batch import Batch
+from imer.core.errors import UsageError
+from imer.models.base import ModelOutput, ModelSpec
+from imer.models.baselines.common import JOINT, visible
+
+
+@dataclass(frozen=True)
+class LinearModelSettings:
+    """Settings of ridge and logistic regression.
+
+    l2          penalties tried, strongest first: the mean loss plus l2 / 2 times the squared weights is minimised
+                (the intercept is free)
+    mask_draws  draws of the training masks that are fitted together
+    clip_z      standardised features are cut to ± this
+    iterations  most iterations of L-BFGS
+    """
+
+    l2: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
+    mask_draws: int = 8
+    clip_z: float = 10.0
+    iterations: int = 500
+
+    def __post_init__(self) -> None:
+        if not self.l2 or min(self.l2) <= 0:
+            raise UsageError(f"model.l2 holds numbers above 0, but {list(self.l2)} was given.")
+        for name in ("mask_draws", "iterations"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
+
+
+class LinearModel(nn.Module):
+    """One linear map from [features of all modalities, mask bits] to the answer; looks at one utterance at a time."""
+
+    Settings: ClassVar[type] = LinearModelSettings
+    takes_head: ClassVar[bool] = False
+    stages: ClassVar[tuple[str, ...]] = (JOINT,)
+    branch_stages: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, spec: ModelSpec, settings: LinearModelSettings) -> None:
+        super().__init__()
+        self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
+        self.candidates, self.mask_draws = len(settings.l2), settings.mask_draws
+        self.answer = nn.Linear(sum(self.modalities.values()) + len(self.modalities), spec.n_outputs)
+        nn.init.zeros_(self.answer.weight)
+        nn.init.zeros_(self.answer.bias)
+
+    def forward(
+        self, features: dict[str, Tensor], observed_BUM: Tensor, valid_BU: Tensor, *, stage: str | None = None
+    ) -> ModelOutput:
+        return ModelOutput(joint_BUC=self.answer(self._inputs(features, observed_BUM)))
+
+    def _inputs(self, features: dict[str, Tensor], observed_BUM: Tensor) -> Tensor:
+        seen = [visible(features[m], observed_BUM[..., u], self.settings.clip_z) for u, m in enumerate(self.modalities)]
+        return torch.cat([*seen, observed_BUM.to(seen[0].dtype)], dim=-1)
+
+    @torch.no_grad()
+    def fit(self, batches: Sequence[Batch], candidate: int) -> dict[str, float]:
+        """Solve for the candidate's penalty on all labelled utterances of the batches; return the fit's figures."""
+        x_NP = torch.cat([self._inputs(b.features, b.observed_BUM)[b.labelled_BU] for b in batches]).double()
+        target_N = torch.cat([b.target_BU[b.labelled_BU] for b in batches])
+        l2 = self.settings.l2[candidate]
+        if self.spec.task == "regression":
+            weight_CP, bias_C, figures = ridge(x_NP, target_N.double(), l2)
+        else:
+            start = (self.answer.weight.double(), self.answer.bias.double())
+            class_weights = self.spec.class_weights or (1.0,) * self.spec.n_outputs
+            share_N = torch.tensor(class_weights, dtype=torch.float64, device=x_NP.device)[target_N]
+            weight_CP, bias_C, figures = logistic(
+                x_NP, target_N, share_N / share_N.sum(), l2, start, self.settings.iterations
+            )
+        self.answer.weight.copy_(weight_CP)
+        self.answer.bias.copy_(bias_C)
+        return {"l2": l2, **figures}
+
+
+def ridge(x_NP: Tensor, y_N: Tensor, l2: float) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Return weights [1, P], intercept [1] and the mean squared error of ridge regression in closed form."""
+    mean_P, mean = x_NP.mean(0), y_N.mean()
+    centred_NP = x_NP - mean_P
+    gram_PP = centred_NP.T @ centred_NP / len(x_NP)
+    gram_PP.diagonal().add_(l2)
+    weight_P = torch.linalg.solve(
+        gram_PP,
+        centred_NP.T @ (y_N - mean) / len(x_NP),
+    )
+    error = (centred_NP @ weight_P - (y_N - mean)).square().mean()
+    return weight_P[None], (mean - mean_P @ weight_P).view(1), {"squared_error": float(error)}
+
+
+def logistic(
+    x_NP: Tensor, target_N: Tensor, share_N: Tensor, l2: float, start: tuple[Tensor, Tensor], iterations: int
+) -> tuple[Tensor, Tensor, dict[str, float]]:
+    """Return weights [C, P], intercepts [C] and figures of multinomial logistic regression by L-BFGS.
+
+    share_N is each utterance's share of the loss; they sum to 1.
+    """
+    weight_CP, bias_C = (tensor.clone().requires_grad_() for tensor in start)
+    solver = torch.optim.LBFGS(
+        [weight_CP, bias_C], max_iter=iterations, tolerance_grad=1e-6, tolerance_change=1e-10, history_size=20,
+        line_search_fn="strong_wolfe",
+    )  # fmt: skip
+
+    def objective() -> Tensor:
+        solver.zero_grad()
+        each_N = functional.cross_entropy(functional.linear(x_NP, weight_CP, bias_C), target_N, reduction="none")
+        value = (each_N * share_N).sum() + 0.5 * l2 * weight_CP.square().sum()
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        solver.step(objective)
+        value = objective()
+    steepest = max(float(t.grad.abs().max()) for t in (weight_CP, bias_C) if t.grad is not None)
+    figures = {"objective": float(value), "steepest_gradient": steepest}
+    return weight_CP.detach(), bias_C.detach(), figures
