@@ -91,8 +91,9 @@ class TrainedFold:
                 rows, empty, np.zeros((0, len(self.modalities)), bool), np.zeros((0, len(self.modalities)))
             )
         observed_NM = observed_NM & corpus.present_NM
-        if hasattr(self.model.head, "check_cases"):
-            self.model.head.check_cases(torch.from_numpy(observed_NM[rows]))
+        head: Any = getattr(self.model, "head", None)
+        if hasattr(head, "check_cases"):
+            head.check_cases(torch.from_numpy(observed_NM[rows]))
         resident = place(corpus, self.scaler, self.spec, self.device)
         tables = Dialogues.of(corpus, rows).batches(PREDICTION_BATCH, pad_to=self.pad_to)
         said = answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
