@@ -78,6 +78,7 @@ class SentenceModel:
         return sha256_file(path)
 
     def load(self, device: str) -> None:
+        self._width()  # a folder that is no model is said to be none, in one sentence
         hide_torchvision()
         from sentence_transformers import SentenceTransformer
         from transformers.utils import logging

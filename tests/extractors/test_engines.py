@@ -1,0 +1,115 @@
+"""The worker pool: a file that kills or hangs its worker costs itself and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from imer.core.errors import InvalidInput, MissingDependency, UsageError
+from imer.extractors import engines
+from imer.extractors.engines import LocalEngine, Outcome, make_engine, worker_count
+from imer.extractors.plan import MediaTask, TextTask
+from imer.extractors.recipe import Recipe
+from imer.media.decode import Segment
+from tests.clips import voice, write_clip
+
+AUDIO = Recipe({"audio": "opensmile/egemaps"})
+
+
+def task(path: Path, row: int = 0) -> MediaTask:
+    return MediaTask(path, (Segment(),), ((row,),), ((),))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("clips")
+    return [
+        write_clip(folder / f"{i}.wav", picture=None, sound=voice(0.3, 100 + i), audio_codec="pcm_s16le")
+        for i in range(3)
+    ]
+
+
+def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Path]) -> None:
+    with LocalEngine(AUDIO, 1) as engine:
+        run = engine.run([task(path, row) for row, path in enumerate(clips)])
+        first = next(run)
+        assert first.cells
+        os.kill(engine._workers[0].process.pid, signal.SIGKILL)
+        rest = list(run)
+    assert sorted(cell.row for outcome in [first, *rest] for cell in outcome.cells) == [0, 1, 2]
+
+
+def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker is killed whenever it is given the second clip, as a crashing decoder would do it."""
+    give = engines._Worker.give
+
+    def deadly(worker: engines._Worker, given: MediaTask) -> None:
+        if given.path == clips[1]:
+            os.kill(worker.process.pid, signal.SIGKILL)
+        give(worker, given)
+
+    monkeypatch.setattr(engines._Worker, "give", deadly)
+    with LocalEngine(AUDIO, 1) as engine:
+        outcomes = list(engine.run([task(path, row) for row, path in enumerate(clips)]))
+    lost = [outcome for outcome in outcomes if outcome.code]
+    assert [(outcome.code, outcome.task.path) for outcome in lost] == [("E-CRASH", clips[1])]
+    assert "signal 9" in lost[0].message
+    assert sorted(cell.row for outcome in outcomes for cell in outcome.cells) == [0, 2]
+
+
+def test_a_worker_that_hangs_is_killed(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopped process answers nothing, as one in an endless loop would."""
+    monkeypatch.setattr(engines, "LOAD_LIMIT_S", 0.3)
+    give = engines._Worker.give
+    hung: list[int] = []
+
+    def stop(worker: engines._Worker, given: MediaTask) -> None:
+        os.kill(worker.process.pid, signal.SIGSTOP)
+        hung.append(worker.process.pid)
+        give(worker, given)
+
+    monkeypatch.setattr(engines._Worker, "give", stop)
+    with LocalEngine(AUDIO, 1) as engine:
+        (outcome,) = engine.run([task(clips[0])])
+    assert isinstance(outcome, Outcome)
+    assert outcome.code == "E-TIMEOUT"
+    for pid in hung:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)  # neither alive nor a zombie
+
+
+def test_workers_that_never_work_end_the_run(monkeypatch: pytest.MonkeyPatch, clips: list[Path]) -> None:
+    monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 1)
+
+    def give(worker: engines._Worker, given: MediaTask) -> None:
+        worker.task = given
+        os.kill(worker.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(engines._Worker, "give", give)
+    with LocalEngine(AUDIO, 1) as engine, pytest.raises(MissingDependency, match="keep dying"):
+        list(engine.run([task(clips[0])]))
+
+
+def test_what_no_worker_can_load_ends_the_run_with_its_sentence(tmp_path: Path) -> None:
+    broken = Recipe({"text": "sentence-transformers"}, {"sentence_model": str(tmp_path)})
+    with LocalEngine(broken, 1) as engine, pytest.raises(InvalidInput, match=r"modules\.json"):
+        list(engine.run([TextTask((0,), ("hello",))]))
+
+
+def test_engine_names() -> None:
+    assert isinstance(make_engine("local", AUDIO, 1), LocalEngine)
+    with pytest.raises(UsageError, match="did you mean 'local'"):
+        make_engine("locl", AUDIO, 1)
+    with pytest.raises((MissingDependency, UsageError), match=r"--engine"):
+        make_engine("ray", AUDIO, 1)
+
+
+def test_worker_counts() -> None:
+    assert worker_count("3") == 3
+    assert 1 <= worker_count("auto") <= (os.cpu_count() or 1)
+    for text in ("0", "-1", "many", "1.5"):
+        with pytest.raises(UsageError, match="--workers"):
+            worker_count(text)
