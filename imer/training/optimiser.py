@@ -1,4 +1,4 @@
-"""AdamW with what belongs around it: parameter groups, warm-up, clipping, and a running mean of the weights."""
+"""Adam with what belongs around it: parameter groups, warm-up, clipping, and a running mean of the weights."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Optimiser:
         self.total_steps = max(1, max_epochs * steps_per_epoch)
         self.warmup_steps = settings.warmup_epochs * steps_per_epoch
         self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.adam = torch.optim.AdamW(parameter_groups(model, settings), lr=settings.learning_rate, fused=True)
+        kind = torch.optim.AdamW if settings.optimiser == "adamw" else torch.optim.Adam
+        self.adam = kind(parameter_groups(model, settings), lr=settings.learning_rate, fused=True)
         self.steps = 0
         self.norm_sum, self.norm_count = 0.0, 0
         self.mean = [p.detach().clone() for p in self.parameters] if settings.average else []
@@ -104,6 +105,7 @@ def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         plain = name.endswith("bias") or ".norm" in name or parameter.squeeze().ndim <= 1 or name in exempt
+        plain = plain and settings.optimiser == "adamw"
         factor = head_factor if name.startswith("head.") else 1.0
         groups.setdefault((not plain, factor), []).append(parameter)
     return [

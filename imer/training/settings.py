@@ -15,6 +15,7 @@ from imer.core.settings import Layer, Schema, assignments_layer, environment_lay
 DEFAULT_PRESET = "comp"
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 SCHEDULES = ("constant", "cosine")
+OPTIMISERS = ("adamw", "adam")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class TrainSettings:
     batch_utterances  most padded utterances in a batch of whole dialogues
     batch_dialogues   where not 0: a batch is this many dialogues instead
     pad_to          pad every dialogue at least to this many utterances
-    learning_rate, weight_decay, clip_norm, warmup_epochs, schedule   of AdamW; cosine ends at 0 after the last epoch
+    optimiser       adamw; adam: with the decay in the gradient and on everything, as published
+    learning_rate, weight_decay, clip_norm, warmup_epochs, schedule   cosine ends at 0 after the last epoch
     average         decay per step of the running mean of the weights that is validated and kept; 0: the weights
     class_weights   none, sqrt or balanced: weight of rare classes in the loss
     validation_masks  number of fixed masks that each epoch is validated under
@@ -90,8 +92,9 @@ class TrainSettings:
     batch_utterances: int = 128
     batch_dialogues: int = 0
     pad_to: int = 0
+    optimiser: str = "adamw"
     learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
+    weight_decay: float = 5e-2
     clip_norm: float = 1.0
     warmup_epochs: float = 1.0
     schedule: str = "constant"
@@ -103,7 +106,11 @@ class TrainSettings:
     checkpoint_every_s: float = 10.0
 
     def __post_init__(self) -> None:
-        for name, choices in (("class_weights", CLASS_WEIGHTS), ("schedule", SCHEDULES)):
+        for name, choices in (
+            ("class_weights", CLASS_WEIGHTS),
+            ("schedule", SCHEDULES),
+            ("optimiser", OPTIMISERS),
+        ):
             if getattr(self, name) not in choices:
                 raise UsageError(
                     f"train.{name} cannot be {getattr(self, name)!r}; {did_you_mean(getattr(self, name), choices)}"

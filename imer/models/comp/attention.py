@@ -58,6 +58,34 @@ class AttentionLayer(nn.Module):
         return torch.where(any_MBQ1, self.out(read), 0.0)
 
 
+class PublishedAttentionLayer(nn.Module):
+    """The layer of the public code: x + y + MLP(y) with y = attention(x); no norms and no output layer."""
+
+    def __init__(self, n_modalities: int, settings: CompSettings) -> None:
+        super().__init__()
+        width = settings.hidden
+        self.heads = settings.heads
+        self.query_key_value = StackedLinear(n_modalities, width, 3 * width)
+        self.mlp = StackedMLP(n_modalities, width, width, width, settings.dropout)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
+        m, b, u, h = x_MBUH.shape
+        split = self.query_key_value(x_MBUH).view(m, b, u, 3, self.heads, h // self.heads)
+        query, key, value = split.permute(3, 0, 1, 4, 2, 5)
+        score = query @ key.transpose(-1, -2) / math.sqrt(h // self.heads)
+        share = score.masked_fill(~allowed_MBQK.unsqueeze(2), torch.finfo(score.dtype).min).softmax(dim=-1)
+        read = (share @ value).transpose(2, 3).reshape(m, b, u, h)
+        y = torch.where(allowed_MBQK.any(dim=-1).unsqueeze(-1), read, 0.0)
+        return x_MBUH + y + self.dropout(self.mlp(y))
+
+
+def attention_layer(n_modalities: int, settings: CompSettings) -> nn.Module:
+    """Return the layer that the settings name."""
+    kind = PublishedAttentionLayer if settings.attention == "published" else AttentionLayer
+    return kind(n_modalities, settings)
+
+
 def readable(observed_MBU: Tensor, valid_BU: Tensor, *, keys: str, causal: bool) -> Tensor:
     """Return which rows may be read: [M, B, 1 or U, U]."""
     key_MBU = observed_MBU if keys == "available" else valid_BU.expand_as(observed_MBU)

@@ -23,7 +23,7 @@ from imer.models.comp.missing_prompts import admit_prompts
 from imer.models.comp.positions import Positions
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.propagation import PropagationBlock
-from imer.models.comp.prototypes import Prototypes
+from imer.models.comp.prototypes import BatchPrototypes, Prototypes
 from imer.models.comp.regulator import InstanceWeights, branch_errors, instance_weights
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear
@@ -57,7 +57,9 @@ class Comp(nn.Module):
         self.blocks = nn.ModuleList(PropagationBlock(n, settings, last=i == last) for i in range(settings.blocks))
         self.branch_heads = StackedLinear(n, settings.hidden, spec.n_outputs)
         if settings.prompts:
-            self.prototypes = Prototypes(n, settings)
+            self.prototypes = (
+                BatchPrototypes(n, settings) if settings.prototypes == "batch" else Prototypes(n, settings)
+            )
             self.generators = nn.ModuleList(PromptGenerator(n, settings) for _ in range(settings.blocks))
             self.exchange = Exchange(n, settings.prompt_aggregation)
         self.coordinator = Coordinator(n, settings)
@@ -119,7 +121,8 @@ class Comp(nn.Module):
             if prototypes is not None:
                 new = self.exchange(self.generators[number](branches, prototypes, self.bank_weights))
                 mixed = new if received is None else momentum * received + (1.0 - momentum) * new
-                received = self.exchange.silence_missing(mixed, observed_MBU)
+                sends = torch.ones_like(observed_MBU) if self.settings.prompts_from_missing else observed_MBU
+                received = self.exchange.silence_missing(mixed, sends)
             branches, received = block(branches, received, allowed)
         return branches
 
@@ -196,5 +199,5 @@ class Comp(nn.Module):
         if stage != JOINT:
             return
         self.head.start(given["branches_MNH"], given["observed_NM"], given["target_N"])
-        if self.settings.prompts and self.settings.bank_start == "kmeans":
+        if self.settings.prompts and self.settings.bank_start == "kmeans" and isinstance(self.prototypes, Prototypes):
             self.prototypes.start_at_means(given["branches_MNH"], given["observed_NM"])

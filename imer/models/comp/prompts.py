@@ -12,18 +12,27 @@ from imer.models.comp.stacked import StackedLinear, StackedMLP
 
 
 class PromptGenerator(nn.Module):
-    """One block's prompts: MLP(S K) + linear(Z), [M, B, U, p]."""
+    """One block's prompts, [M, B, U, p]: MLP(S K) + linear(Z), or the paper's MLP(MLP(S K) + MLP(Z))."""
 
     def __init__(self, n_modalities: int, settings: CompSettings) -> None:
         super().__init__()
         width, prompt = settings.hidden, settings.prompt_width
-        self.assign = Assignment(n_modalities)
-        self.from_prototypes = StackedMLP(n_modalities, width, width, prompt, settings.dropout)
-        self.from_branch = StackedLinear(n_modalities, width, prompt)
+        self.assign = Assignment(n_modalities, settings)
+        self.from_prototypes: nn.Module
+        self.from_branch: nn.Module
+        self.join: nn.Module
+        if settings.prompt_head == "paper":
+            self.from_prototypes = StackedMLP(n_modalities, width, width, width, settings.dropout)
+            self.from_branch = StackedMLP(n_modalities, width, width, width, settings.dropout)
+            self.join = StackedMLP(n_modalities, width, width, prompt, settings.dropout)
+        else:
+            self.from_prototypes = StackedMLP(n_modalities, width, width, prompt, settings.dropout)
+            self.from_branch = StackedLinear(n_modalities, width, prompt)
+            self.join = nn.Identity()
 
     def forward(self, branches_MBUH: Tensor, prototypes: Tensor, weights: InstanceWeights) -> Tensor:
         mixed = self.assign(branches_MBUH, prototypes, weights).to(branches_MBUH.dtype)
-        return self.from_prototypes(mixed) + self.from_branch(branches_MBUH)
+        return self.join(self.from_prototypes(mixed) + self.from_branch(branches_MBUH))
 
 
 class Exchange(nn.Module):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from imer.models.comp.attention import AttentionLayer
+from imer.models.comp.attention import attention_layer
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear
 
@@ -19,12 +19,15 @@ class PropagationBlock(nn.Module):
     def __init__(self, n_modalities: int, settings: CompSettings, *, last: bool) -> None:
         super().__init__()
         width, received = settings.hidden, (n_modalities - 1) * settings.prompt_width
-        self.layers = nn.ModuleList(AttentionLayer(n_modalities, settings) for _ in range(settings.layers))
-        self.fuse_own = StackedLinear(n_modalities, width, width).start_at_identity()
-        self.fuse_prompts = (
-            StackedLinear(n_modalities, received, width, bias=False).start_at_zero() if settings.prompts else None
-        )
-        self.out = StackedLinear(n_modalities, width, width).start_at_identity()
+        self.layers = nn.ModuleList(attention_layer(n_modalities, settings) for _ in range(settings.layers))
+        self.fuse_own = StackedLinear(n_modalities, width, width)
+        self.out = StackedLinear(n_modalities, width, width)
+        self.fuse_prompts = StackedLinear(n_modalities, received, width, bias=False) if settings.prompts else None
+        if settings.identity_start:
+            self.fuse_own.start_at_identity()
+            self.out.start_at_identity()
+            if self.fuse_prompts is not None:
+                self.fuse_prompts.start_at_zero()
         self.back = StackedLinear(n_modalities, width, received) if settings.prompts and not last else None
 
     def attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:

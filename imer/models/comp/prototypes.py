@@ -12,8 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imer.core.errors import UsageError
 from imer.models.comp.regulator import InstanceWeights, regulated_product
 from imer.models.comp.settings import CompSettings
+from imer.models.comp.stacked import StackedMLP
 
 COSINE_EPS = 1e-6
 SHARPNESS_START, SHARPNESS_LIMITS = 10.0, (1.0, 50.0)  # of the softmax over cosine similarities
@@ -43,7 +45,6 @@ class Prototypes(nn.Module):
         pooled = torch.where(here.any(dim=-1, keepdim=True), share @ branches_MBUH, 0.0)
         return bank + self.pool_gain * pooled
 
-
     @torch.no_grad()
     def start_at_means(self, branches_MNH: Tensor, observed_NM: Tensor) -> None:
         """Set the bank to the k-means of the training set's branches; one with fewer rows than prototypes stays."""
@@ -51,6 +52,33 @@ class Prototypes(nn.Module):
             here = rows_NH[observed_NM[:, u]]
             if len(here) >= len(self.bank[u]):
                 self.bank[u] = k_means(here, len(self.bank[u]))
+
+
+class BatchPrototypes(nn.Module):
+    """The published prototypes (ComP eq. 6): an MLP along the instance axis compresses a dialogue's positions, padding
+    and missing rows among them, to c prototypes, and every row is compared with those of the whole batch."""
+
+    def __init__(self, n_modalities: int, settings: CompSettings) -> None:
+        super().__init__()
+        self.length, c = settings.longest_dialogue, settings.n_prototypes
+        self.compress = StackedMLP(n_modalities, self.length, c, c, settings.dropout)
+
+    def forward(self, branches_MBUH: Tensor, observed_MBU: Tensor) -> Tensor:
+        """Return the prototypes: [M, 1, B·c, H].
+
+        Raises
+        ------
+        UsageError
+            A dialogue is longer than the fixed length.
+        """
+        spare = self.length - branches_MBUH.shape[2]
+        if spare < 0:
+            raise UsageError(
+                f"Batch prototypes need a fixed length: a dialogue has {branches_MBUH.shape[2]} utterances, more than "
+                f"model.longest_dialogue = {self.length}; raise it, or use model.prototypes = bank."
+            )
+        along_positions = functional.pad(branches_MBUH, (0, 0, 0, spare)).transpose(-1, -2)
+        return self.compress(along_positions).transpose(-1, -2).flatten(1, 2).unsqueeze(1)
 
 
 def k_means(rows_NH: Tensor, k: int) -> Tensor:
@@ -70,15 +98,18 @@ def k_means(rows_NH: Tensor, k: int) -> Tensor:
 class Assignment(nn.Module):
     """S = softmax(sharpness · cos(Z, K)) and the mixture S K, with a sharpness learned per modality."""
 
-    def __init__(self, n_modalities: int) -> None:
+    def __init__(self, n_modalities: int, settings: CompSettings) -> None:
         super().__init__()
-        self.log_sharpness = nn.Parameter(torch.full((n_modalities, 1, 1, 1), math.log(SHARPNESS_START)))
+        start = torch.full((n_modalities, 1, 1, 1), math.log(SHARPNESS_START))
+        # The published softmax has no temperature.
+        self.log_sharpness = None if settings.prototypes == "batch" else nn.Parameter(start)
 
     def forward(self, branches_MBUH: Tensor, prototypes: Tensor, weights: InstanceWeights) -> Tensor:
         """Return S K, [M, B, U, H]. The gradient that reaches the prototypes is weighted per instance."""
         unit = functional.normalize(branches_MBUH.float(), dim=-1, eps=COSINE_EPS)
         unit_prototypes = functional.normalize(prototypes.float(), dim=-1, eps=COSINE_EPS)
         cosine = regulated_product(unit, unit_prototypes.transpose(-1, -2), weights)
-        sharpness = self.log_sharpness.exp().clamp(*SHARPNESS_LIMITS)
-        share = (sharpness * cosine).softmax(dim=-1)
+        if self.log_sharpness is not None:
+            cosine = cosine * self.log_sharpness.exp().clamp(*SHARPNESS_LIMITS)
+        share = cosine.softmax(dim=-1)
         return regulated_product(share, prototypes.float(), weights)

@@ -33,6 +33,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-prompts": {"prompts": False},
     "speakers": {"speaker_embedding": True},
     "deep": {"blocks": 3, "layers": 2},
+    "published-layers": {
+        "attention": "published",
+        "prompt_head": "paper",
+        "identity_start": False,
+        "positions": "none",
+    },
 }
 
 
@@ -195,6 +201,28 @@ def test_a_soft_coordinator_hears_what_the_dialogue_has_elsewhere() -> None:
     assert torch.allclose(weight.sum(-1)[[0, 1]], torch.tensor([3.0, 2.0])[:, None].expand(2, 6), atol=1e-5)
 
 
+def test_published_prototypes_depend_on_the_batch_and_on_the_length() -> None:
+    """The faithful option keeps the faults of the original: that is what it is for."""
+    model = stir(build(prototypes="batch", longest_dialogue=8))
+    together = batch(model, padded=False)
+    alone = Batch({m: x[:1] for m, x in together.features.items()}, *(t[:1] for t in list(vars(together).values())[1:]))
+    assert (answers(model, alone)[0] - answers(model, together)[0]).abs().max() > 1e-6
+    with pytest.raises(UsageError, match=r"9 utterances, more than model\.longest_dialogue = 8"):
+        answers(model, batch(model, length=9))
+
+
+def test_missing_modalities_send_prompts_where_the_paper_says_so() -> None:
+    for sends in (False, True):
+        model = stir(build(prompts_from_missing=sends, coordinator_mask="hard"))
+        given = batch(model)
+        observed = given.observed_BUM.clone()
+        observed[..., 1] = False
+        before = answers(model, given, observed_BUM=observed)
+        with torch.no_grad():
+            model.generators[0].from_branch.bias[1] += 3.0
+        assert torch.equal(answers(model, given, observed_BUM=observed), before) != sends
+
+
 def test_one_modality_is_no_multi_modal_model() -> None:
     with pytest.raises(UsageError, match="at least two"):
         build(1)
@@ -208,6 +236,7 @@ def test_one_modality_is_no_multi_modal_model() -> None:
         ({"hidden": 6, "heads": 2, "positions": "rotary"}, "even width"),
         ({"dropout": 1.0}, "model.dropout"),
         ({"blocks": 0}, "at least 1"),
+        ({"attention": "published", "positions": "rotary"}, "neither rotary"),
         ({"prompt_momentum": 1.5}, "prompt_momentum"),
     ],
 )

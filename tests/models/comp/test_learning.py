@@ -17,7 +17,17 @@ NEW_IN_BLOCKS = ("fuse_own", "fuse_prompts", ".out.weight", ".out.bias", ".back.
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"coordinator_mask": "soft", "prototypes": "dialogue", "reconstruction_weight_joint": 0.1}, {"layers": 2}],
+    [
+        {},
+        {"coordinator_mask": "soft", "prototypes": "dialogue", "reconstruction_weight_joint": 0.1},
+        {"layers": 2},
+        {
+            "attention": "published",
+            "prompt_head": "paper",
+            "prototypes": "batch",
+            "longest_dialogue": 8,
+        },
+    ],
 )
 @pytest.mark.parametrize("task", ["classification", "regression"])
 @pytest.mark.parametrize("stage", [BRANCHES, JOINT])

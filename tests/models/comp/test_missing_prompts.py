@@ -16,7 +16,9 @@ WIDTHS = {"audio": 5, "text": 7, "visual": 4}
 def comp(kind: str, seed: int = 0, trained: bool = True) -> Comp:
     torch.manual_seed(seed)
     spec = ModelSpec(WIDTHS, "classification", 4)
-    settings = CompSettings(hidden=16, heads=4, dropout=0.0, missing_prompts=kind, missing_prompt_length=3)
+    settings = CompSettings(
+        hidden=16, heads=4, dropout=0.0, input_dropout=0.0, missing_prompts=kind, missing_prompt_length=3
+    )
     model = Comp(spec, settings, LinearHead(spec.head(16), LinearSettings())).eval()
     if trained:
         with torch.no_grad():
