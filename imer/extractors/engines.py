@@ -73,13 +73,18 @@ def make_engine(name: str, recipe: Recipe, workers: int) -> Engine:
     MissingDependency
         It needs a package that is not installed.
     """
-    if name == "local":
-        return LocalEngine(recipe, workers)
+    check_engine(name)
+    return LocalEngine(recipe, workers)
+
+
+def check_engine(name: str) -> None:
+    """Raise what `make_engine` would, before any work is done."""
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}; {did_you_mean(name, ENGINES)}")
-    if find_spec("ray") is None:
+    if name == "ray" and find_spec("ray") is None:
         raise MissingDependency("--engine ray needs Ray: pip install 'imer[ray]', or use --engine local.")
-    raise UsageError("This version runs --engine local only; split the work over machines with --shard I/N.")
+    if name == "ray":
+        raise UsageError("This version runs --engine local only; split the work over machines with --shard I/N.")
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def error_lines(
 ) -> list[dict[str, Any]]:
     """Return the records of one output's failures, manifest rows first."""
     rows = [
-        _record(output, problem.utterance_id, None, "E-ROW", str(problem), str(manifest), 0.0) for problem in problems
+        _record(output, problem.utterance_id, None, "E-ROW", f"{problem}.", str(manifest), 0.0) for problem in problems
     ]
     failed = [
         _record(output, c.utterance_id, c.modality, c.code or "E-EXTRACT", c.message, c.file, c.elapsed_s)

@@ -17,7 +17,7 @@ from imer.core.files import sha256_file, sha256_json
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extractors.base import Extracted
-from imer.extractors.engines import make_engine, worker_count
+from imer.extractors.engines import check_engine, make_engine, worker_count
 from imer.extractors.failures import error_lines, failure_limit, write_errors
 from imer.extractors.packing import pack
 from imer.extractors.plan import Task, in_shard, media_path, natural_verdict, parse_shard, plan_tasks
@@ -101,6 +101,7 @@ def extract(
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     if out.is_dir():
         raise OutputExists(f"{out} is a folder; name a file, such as {out / 'features.h5'}.")
+    check_engine(run.engine)
     table = read_manifest(Path(manifest), allow_outside=run.allow_outside)
     utterances = _chosen(table, run)
     recipe = Recipe.of(audio, text, visual, options, chosen_device(device))
