@@ -46,14 +46,20 @@ class Dialogues:
         return np.where(place_U < lengths[:, None], self.rows[index_BU], -1)
 
     def batches(
-        self, utterances: int, rng: np.random.Generator | None = None, *, dialogues: int = 0, pad_to: int = 0
+        self,
+        utterances: int,
+        rng: np.random.Generator | None = None,
+        *,
+        least: int = 1,
+        dialogues: int = 0,
+        pad_to: int = 0,
     ) -> list[np.ndarray]:
         """Cut the dialogues into batches and return their row tables.
 
         Parameters
         ----------
         utterances
-            Most padded utterances of a batch; a longer dialogue is a batch of its own.
+            Most padded utterances of a batch, unless it has no more than `least` dialogues.
         rng
             Shuffles; None keeps the batches in order of length, always the same.
         dialogues
@@ -71,7 +77,8 @@ class Dialogues:
         longest = 0
         for dialogue in order.tolist():
             longest = max(longest, int(lengths[dialogue]))
-            full = len(groups[-1]) >= dialogues if dialogues else (len(groups[-1]) + 1) * longest > utterances
+            size = len(groups[-1])
+            full = size >= dialogues if dialogues else size >= least and (size + 1) * longest > utterances
             if groups[-1] and full:
                 groups.append([])
                 longest = int(lengths[dialogue])

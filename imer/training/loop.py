@@ -132,7 +132,11 @@ class FoldTrainer:
         train = self.settings.train
         rng = generator("order", *self.seed_parts, self.stage, epoch)
         return self.data.train.batches(
-            train.batch_utterances, rng, dialogues=train.batch_dialogues, pad_to=train.pad_to
+            train.batch_utterances,
+            rng,
+            least=train.least_dialogues,
+            dialogues=train.batch_dialogues,
+            pad_to=train.pad_to,
         )
 
     def _fit(self) -> None:

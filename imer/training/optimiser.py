@@ -27,7 +27,9 @@ class Optimiser:
         self.adam = kind(parameter_groups(model, settings), lr=settings.learning_rate, fused=True)
         self.steps = 0
         self.norm_sum, self.norm_count = 0.0, 0
-        self.mean = [p.detach().clone() for p in self.parameters] if settings.average else []
+        memory = settings.average_epochs * steps_per_epoch
+        self.decay = 1.0 - 1.0 / max(memory, 1.0)
+        self.mean = [p.detach().clone() for p in self.parameters] if memory else []
 
     def step(self, loss: Tensor) -> None:
         """Take one step down this loss."""
@@ -41,7 +43,7 @@ class Optimiser:
         self.steps += 1
         self.norm_sum, self.norm_count = self.norm_sum + float(norm), self.norm_count + 1
         if self.mean:
-            decay = min(self.settings.average, self.steps / (self.steps + SHORTEST_MEMORY))
+            decay = min(self.decay, self.steps / (self.steps + SHORTEST_MEMORY))
             with torch.no_grad():
                 torch._foreach_lerp_(self.mean, self.parameters, 1.0 - decay)
 

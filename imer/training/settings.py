@@ -68,11 +68,12 @@ class TrainSettings:
     max_epochs_branches, max_epochs_joint   most epochs of each stage
     patience        epochs without a better validation score before a stage ends
     batch_utterances  most padded utterances in a batch of whole dialogues
+    least_dialogues   fewest dialogues in a batch, however long they are
     batch_dialogues   where not 0: a batch is this many dialogues instead
     pad_to          pad every dialogue at least to this many utterances
     optimiser       adamw; adam: with the decay in the gradient and on everything, as published
     learning_rate, weight_decay, clip_norm, warmup_epochs, schedule   cosine ends at 0 after the last epoch
-    average         decay per step of the running mean of the weights that is validated and kept; 0: the weights
+    average_epochs  memory, in epochs, of the running mean of the weights that is validated and kept; 0: no mean
     class_weights   none, sqrt or balanced: weight of rare classes in the loss
     validation_masks  number of fixed masks that each epoch is validated under
     device          auto, cpu, cuda or cuda:<index>
@@ -90,6 +91,7 @@ class TrainSettings:
     max_epochs_joint: int = 100
     patience: int = 20
     batch_utterances: int = 128
+    least_dialogues: int = 4
     batch_dialogues: int = 0
     pad_to: int = 0
     optimiser: str = "adamw"
@@ -98,7 +100,7 @@ class TrainSettings:
     clip_norm: float = 1.0
     warmup_epochs: float = 1.0
     schedule: str = "constant"
-    average: float = 0.98
+    average_epochs: float = 5.0
     class_weights: str = "sqrt"
     validation_masks: int = 3
     device: str = "auto"
@@ -120,8 +122,9 @@ class TrainSettings:
                 raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
         if self.learning_rate <= 0:
             raise UsageError(f"train.learning_rate is above 0, but {self.learning_rate} was given.")
-        if not 0.0 <= self.average < 1.0:
-            raise UsageError(f"train.average lies in 0 … 1 (1 excluded), but {self.average} was given.")
+        for name in ("average_epochs", "warmup_epochs", "clip_norm", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"train.{name} is not below 0, but {getattr(self, name)} was given.")
 
 
 @dataclass(frozen=True)

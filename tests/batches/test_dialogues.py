@@ -17,11 +17,14 @@ from tests.batches.small import small_corpus
     budget=st.integers(1, 60),
     seed=st.none() | st.integers(0, 5),
     dialogues=st.integers(0, 4),
+    least=st.integers(1, 3),
 )
-def test_every_utterance_once_in_order(lengths: list[int], budget: int, seed: int | None, dialogues: int) -> None:
+def test_every_utterance_once_in_order(
+    lengths: list[int], budget: int, seed: int | None, dialogues: int, least: int
+) -> None:
     corpus = small_corpus(lengths)
     rng = None if seed is None else np.random.default_rng(seed)
-    tables = Dialogues.of(corpus, np.arange(corpus.n)).batches(budget, rng, dialogues=dialogues)
+    tables = Dialogues.of(corpus, np.arange(corpus.n)).batches(budget, rng, least=least, dialogues=dialogues)
     seen = np.concatenate([table[table >= 0] for table in tables])
     assert sorted(seen.tolist()) == list(range(corpus.n))
     for table in tables:
@@ -29,7 +32,7 @@ def test_every_utterance_once_in_order(lengths: list[int], budget: int, seed: in
         if dialogues:
             assert len(table) <= dialogues
         else:
-            assert table.size <= budget or len(table) == 1
+            assert table.size <= budget or len(table) <= least
         for row_U in table:
             rows = row_U[row_U >= 0]
             assert len(set(corpus.dialogue_ids[rows])) == 1

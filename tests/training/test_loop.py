@@ -109,7 +109,11 @@ def test_a_loss_that_is_not_finite_is_an_error_that_says_so() -> None:
     corpus = _learnable("regression")
     with pytest.raises(UsageError, match=r"The loss became (nan|inf) in epoch \d+ of stage .*learning_rate"):
         _trained(
-            corpus, "train.learning_rate=1e30", "train.clip_norm=0", "train.average=0", "train.max_epochs_branches=20"
+            corpus,
+            "train.learning_rate=1e30",
+            "train.clip_norm=0",
+            "train.average_epochs=0",
+            "train.max_epochs_branches=20",
         )
 
 

@@ -38,7 +38,9 @@ def _train(
     return optimiser
 
 
-@pytest.mark.parametrize("settings", [TrainSettings(), TrainSettings(schedule="cosine", average=0.0, warmup_epochs=0)])
+@pytest.mark.parametrize(
+    "settings", [TrainSettings(), TrainSettings(schedule="cosine", average_epochs=0.0, warmup_epochs=0)]
+)
 def test_its_state_continues_bit_for_bit(settings: TrainSettings) -> None:
     whole = _train(settings, 9)
     half = _train(settings, 4)
@@ -50,7 +52,7 @@ def test_its_state_continues_bit_for_bit(settings: TrainSettings) -> None:
     _train(settings, 5, rest, model)
     assert all(torch.equal(a, b) for a, b in zip(whole.model.parameters(), model.parameters(), strict=True))
     assert all(torch.equal(a, b) for a, b in zip(whole.mean, rest.mean, strict=True))
-    assert bool(whole.mean) == bool(settings.average)
+    assert bool(whole.mean) == bool(settings.average_epochs)
 
 
 def test_rates_warm_up_and_fall() -> None:
@@ -64,7 +66,7 @@ def test_rates_warm_up_and_fall() -> None:
 
 
 def test_the_running_mean_is_lent_to_the_model() -> None:
-    optimiser = _train(TrainSettings(average=0.9), 6)
+    optimiser = _train(TrainSettings(average_epochs=2.5), 6)
     own = [p.detach().clone() for p in optimiser.model.parameters()]
     with optimiser.averaged_weights():
         inside = [p.detach().clone() for p in optimiser.model.parameters()]
