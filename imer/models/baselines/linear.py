@@ -127,7 +127,7 @@ def logistic(
 
     with torch.enable_grad():
         solver.step(objective)
-        value = objective()
+        value = objective().detach()
     steepest = max(float(t.grad.abs().max()) for t in (weight_CP, bias_C) if t.grad is not None)
     figures = {"objective": float(value), "steepest_gradient": steepest}
     return weight_CP.detach(), bias_C.detach(), figures
