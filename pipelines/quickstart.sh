@@ -11,7 +11,7 @@
 # was cut short is continued. Delete DIR to start anew.
 #
 # Environment:
-#   IMER_DEMO_UTTERANCES   how many clips to make             (default: 280)
+#   IMER_DEMO_UTTERANCES   how many clips to make             (default: that of `imer demo`)
 #   IMER_DEMO_EPOCHS       most epochs of each training stage (default: that of the preset)
 #   IMER_DEMO_MASK_SEEDS   masks for each missing rate        (default: 5)
 #   IMER_DEMO_SEED         seed of the corpus, the mask and the training (default: 0)
@@ -22,7 +22,8 @@ set -euo pipefail
 dir=${1:-demo}
 seed=${IMER_DEMO_SEED:-0}
 corpus=$dir/corpus features=$dir/features.h5 mask=$dir/mask.h5 run=$dir/run
-epochs=()
+utterances=() epochs=()
+[ -z "${IMER_DEMO_UTTERANCES:-}" ] || utterances=(--utterances "$IMER_DEMO_UTTERANCES")
 [ -z "${IMER_DEMO_EPOCHS:-}" ] || epochs=(--max-epochs "$IMER_DEMO_EPOCHS")
 
 say() { printf '%s\n' "$*" >&2; }
@@ -49,7 +50,7 @@ stage() {
 mkdir -p "$dir"
 started=$SECONDS
 
-stage "$corpus" imer demo "$corpus" --utterances "${IMER_DEMO_UTTERANCES:-280}" --seed "$seed"
+stage "$corpus" imer demo "$corpus" ${utterances[@]+"${utterances[@]}"} --seed "$seed"
 stage "$features" imer extract "$corpus/manifest.csv" -o "$features"
 
 say ""
@@ -57,7 +58,8 @@ say "── imer data inspect $features"
 imer data inspect "$features"
 
 stage "$mask" imer mask "$features" -o "$mask" --missing-rate 0.5 --split test --seed "$seed"
-stage "$run" imer train "$features" -o "$run" --model comp --label emotion --protocol mixed --seed "$seed" \
+# Small batches: a small corpus has few steps an epoch otherwise, and stops before it has learned.
+stage "$run" imer train "$features" -o "$run" --model comp --label emotion --protocol mixed --batch-size 32 --seed "$seed" \
   ${epochs[@]+"${epochs[@]}"} --resume
 stage "$run/eval" imer eval "$run" "$features" --missing-rate 0:0.7:0.1 --pattern all \
   --mask-seeds "${IMER_DEMO_MASK_SEEDS:-5}"
@@ -66,11 +68,11 @@ stage "$dir/report.html" imer report "$run" -o "$dir/report.html"
 stage "$dir/model" imer export "$run" -o "$dir/model" --format bundle
 stage "$dir/model.onnx" imer export "$run" -o "$dir/model.onnx" --format onnx
 
-# A clip of nobody in the corpus, with all it has; then the same without its words, by the exported bundle.
+# Clips of a speaker who is not in the corpus: one with its words given, by the run; all of them, with the words that lie
+# beside them, by the exported bundle, which needs nothing else of this folder.
 unseen=$corpus/unseen/unseen_happy
-stage "$dir/unseen.jsonl" imer predict "$run" "$unseen.mp4" --text "$(cat "$unseen.txt")" -o "$dir/unseen.jsonl"
-stage "$dir/unseen-without-words.jsonl" imer predict "$dir/model" "$corpus"/unseen/*.mp4 \
-  -o "$dir/unseen-without-words.jsonl"
+stage "$dir/unseen-happy.jsonl" imer predict "$run" "$unseen.mp4" --text "$(cat "$unseen.txt")" -o "$dir/unseen-happy.jsonl"
+stage "$dir/unseen.jsonl" imer predict "$dir/model" "$corpus/unseen" -o "$dir/unseen.jsonl"
 
 say ""
 say "Done in $((SECONDS - started)) s. The corpus is synthetic: its figures show that the chain works, no more."

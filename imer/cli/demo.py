@@ -10,11 +10,14 @@ import typer
 
 from imer.cli import options
 from imer.cli.output import reporting
+from imer.demo import DEFAULT_UTTERANCES
 
 
 def demo(
     out_dir: Annotated[Path, typer.Argument(metavar="OUT_DIR", help="The folder to make.")],
-    utterances: Annotated[int, typer.Option(help="How many labelled utterances (clips of about 2 s) to make.")] = 280,
+    utterances: Annotated[
+        int, typer.Option(help="How many labelled utterances (clips of about 2 s) to make.")
+    ] = DEFAULT_UTTERANCES,
     seed: options.Seed = 0,
     workers: Annotated[str, typer.Option(help="Processes that make clips: a number, or auto.")] = "auto",
     overwrite: options.Overwrite = False,

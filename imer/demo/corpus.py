@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from imer.core.files import published_folder, write_text
 from imer.core.locks import output_lock
 from imer.core.types import MODALITIES
+from imer.demo import DEFAULT_UTTERANCES
 from imer.demo.clip import write_clip
 from imer.demo.prosody import colour, envelope, speech_of
 from imer.demo.scene import FRAME_RATE, frames
 from imer.demo.script import EMOTIONS, Line, unseen_lines, write_script
 from imer.demo.speech import SAMPLE_RATE_HZ, require_synthesiser, speak_all
 
-DEFAULT_UTTERANCES = 280
 CLIP_FOLDER, UNSEEN_FOLDER = "clips", "unseen"
 MANIFEST_COLUMNS = (
     "utterance_id", "media", "text", "dialogue_id", "position", "speaker", "session", "split", "emotion", "sentiment",

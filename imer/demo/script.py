@@ -33,7 +33,7 @@ MISTAKEN_PROBABILITY = {"audio": 0.28, "text": 0.04, "visual": 0.27}
 PERSISTENCE = 0.45  # probability that the next utterance of a dialogue keeps the emotion
 ABSENT_SHARE = 0.04  # of the utterances, per modality: no transcript, a muted track, nobody in view
 
-MAX_SESSIONS, MIN_SESSIONS = 10, 3
+MAX_SESSIONS, MIN_SESSIONS = 20, 3
 UTTERANCES_PER_SESSION = 28
 DIALOGUE_LENGTH = 7
 MIN_UTTERANCES = 12

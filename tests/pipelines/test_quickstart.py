@@ -38,13 +38,16 @@ def test_evaluates_rates_and_all_seven_patterns(quickstart: tuple[Path, Finished
 def test_predicts_clips_it_has_not_seen(quickstart: tuple[Path, Finished]) -> None:
     folder, done = quickstart
     assert done.returncode == 0, done.stderr
-    with_words = [json.loads(line) for line in (folder / "unseen.jsonl").read_text().splitlines()]
-    without = [json.loads(line) for line in (folder / "unseen-without-words.jsonl").read_text().splitlines()]
-    assert len(with_words) == 1
-    assert len(without) == 4
-    assert sorted(with_words[0]["observed"]) == ["audio", "text", "visual"]
-    assert all(sorted(line["observed"]) == ["audio", "visual"] for line in without)
-    assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4) for line in with_words + without)
+    one = [json.loads(line) for line in (folder / "unseen-happy.jsonl").read_text().splitlines()]
+    all_four = [json.loads(line) for line in (folder / "unseen.jsonl").read_text().splitlines()]
+    assert [line["utterance_id"] for line in one] == ["unseen_happy"]
+    assert [line["utterance_id"] for line in all_four] == [
+        f"unseen_{emotion}" for emotion in ("angry", "happy", "neutral", "sad")
+    ]
+    assert all(sorted(line["observed"]) == ["audio", "text", "visual"] for line in one + all_four)
+    assert all(sum(line["probabilities"].values()) == pytest.approx(1, abs=1e-4) for line in one + all_four)
+    # The same clip, words and weights: the bundle says what the run says.
+    assert all_four[1]["probabilities"] == pytest.approx(one[0]["probabilities"], abs=1e-5)
 
 
 def test_a_second_call_keeps_what_is_complete(
