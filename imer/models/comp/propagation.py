@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from imer.models.comp.attention import attention_layer
 from imer.models.comp.settings import CompSettings
-from imer.models.comp.stacked import StackedLinear
+from imer.models.comp.stacked import StackedLinear, StackedNorm
 
 
 class PropagationBlock(nn.Module):
@@ -29,12 +29,14 @@ class PropagationBlock(nn.Module):
             if self.fuse_prompts is not None:
                 self.fuse_prompts.start_at_zero()
         self.back = StackedLinear(n_modalities, width, received) if settings.prompts and not last else None
+        # Every layer adds to the branches and none brings them back to size: without this their heads start far off.
+        self.final_norm = StackedNorm(n_modalities, width) if settings.final_norm and last else None
 
     def attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
         """The layers alone: what the block is in the first stage."""
         for layer in self.layers:
             x_MBUH = layer(x_MBUH, allowed_MBQK)
-        return x_MBUH
+        return x_MBUH if self.final_norm is None else self.final_norm(x_MBUH)
 
     def forward(self, x_MBUH: Tensor, received: Tensor | None, allowed_MBQK: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the new branches [M, B, U, H] and the updated prompts [M, B, U, (M−1)·p] for the next block."""

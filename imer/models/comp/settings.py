@@ -34,6 +34,7 @@ class CompSettings:
         layers            attention layers in a block
         prompt_width      width of a prompt
         n_prototypes      prototypes per modality
+        final_norm        normalise the branches after the last attention layer, before anything reads them
         feed_forward      width of the inner layer of attention layers, as a multiple of H
     Regularisation
         dropout           in encoders and attention layers
@@ -80,6 +81,7 @@ class CompSettings:
     prompt_width: int = 16
     n_prototypes: int = 10
     feed_forward: float = 1.0
+    final_norm: bool = False
     dropout: float = 0.5
     input_dropout: float = 0.3
     label_smoothing: float = 0.1

@@ -89,7 +89,7 @@ class DPLSettings:
     zero_as_missing: bool = True
     unseen: str = "shared_fallback"
     unseen_minimum: int = 50
-    learning_rate_factor: float = 10.0
+    learning_rate_factor: float = 1.0
     decay: bool = False
 
     def __post_init__(self) -> None:

@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rescale": {"prompt_aggregation": "rescale"},
     "no-prompts": {"prompts": False},
     "speakers": {"speaker_embedding": True},
-    "deep": {"blocks": 3, "layers": 2},
+    "deep": {"blocks": 3, "layers": 2, "final_norm": True},
     "published-layers": {
         "attention": "published",
         "prompt_head": "paper",
@@ -135,8 +135,9 @@ def test_nothing_observed_and_single_utterances_are_finite(variant: str) -> None
 
 
 @pytest.mark.parametrize("n_modalities", [2, 3, 4])
-def test_the_joint_stage_starts_at_the_function_of_the_branches(n_modalities: int) -> None:
-    model = build(n_modalities).eval()
+@pytest.mark.parametrize("final_norm", [False, True])
+def test_the_joint_stage_starts_at_the_function_of_the_branches(n_modalities: int, final_norm: bool) -> None:
+    model = build(n_modalities, final_norm=final_norm).eval()
     given = batch(model)
     with torch.no_grad():
         alone = model(given.features, given.observed_BUM, given.valid_BU, stage=BRANCHES).branch
