@@ -70,6 +70,19 @@ def test_a_result_does_not_depend_on_batch_mates(detector: FaceDetector) -> None
             assert np.abs(one.landmarks - other.landmarks).max() < 0.05
 
 
+def test_faster_pooling_gives_the_same_values() -> None:
+    import torch
+
+    from imer.extractors.pooling import SlicedMaxPool
+
+    maps = torch.randn(2, 3, 17, 24, generator=torch.Generator().manual_seed(0))
+    for kernel in (2, 3):
+        for height, width in ((17, 24), (16, 23), (3, 3), (4, 5)):
+            part = maps[:, :, :height, :width]
+            library = torch.nn.MaxPool2d(kernel, 2, ceil_mode=True)(part)
+            assert torch.equal(SlicedMaxPool(kernel)(part), library)
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (15, 15), (23, 400), (39, 60), (40, 40), (30, 2000)])
 def test_tiny_and_thin_frames_have_no_face(detector: FaceDetector, shape: tuple[int, int]) -> None:
     assert detector.detect([np.zeros((*shape, 3), dtype=np.uint8)]) == [[]]
