@@ -30,7 +30,7 @@ class NetworkSettings:
     """
 
     hidden: int = 128
-    dropout: float = 0.3
+    dropout: float = 0.5
     input_dropout: float = 0.0
     label_smoothing: float = 0.1
     regression_loss: str = "mse"
