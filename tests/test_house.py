@@ -47,7 +47,9 @@ def test_no_file_is_two_things() -> None:
 
 
 def test_no_promises_and_no_dangerous_calls() -> None:
-    banned = re.compile(r"\b(TODO|FIXME|XXX|NotImplementedError|pickle\.|torch\.load|shell=True|yaml\.load|eval\(|exec\()")
+    banned = re.compile(
+        r"\b(TODO|FIXME|XXX|NotImplementedError|pickle\.|torch\.load|shell=True|yaml\.load|eval\(|exec\()"
+    )
     # torch.load is allowed where face weights are read, weights_only and after their sha256 was taken.
     allowed = {("imer/extractors", "torch.load")}
     found = [
@@ -104,7 +106,9 @@ def test_readme_tree_names_every_file() -> None:
 def test_changelog_names_the_version() -> None:
     version = re.search(r'"(.+)"', (ROOT / "imer" / "_version.py").read_text())
     assert version is not None
-    assert re.search(rf"^## \[(Unreleased|{re.escape(version.group(1))})\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert re.search(
+        rf"^## \[(Unreleased|{re.escape(version.group(1))})\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE
+    )
 
 
 def test_all_seven_packages_are_ordinary_dependencies() -> None:
@@ -136,7 +140,10 @@ def test_the_installed_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Pa
     assert run(home / "bin" / "imer", "--version", cwd=tmp_path).startswith("imer ")
     presets = run(home / "bin" / "imer", "ls", "presets", cwd=tmp_path)
     assert "comp" in presets
-    make_store = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from tests.stores import write_small_store as w; from pathlib import Path; w(Path('f.h5'))"
+    make_store = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); from pathlib import Path; "
+        "from tests.stores import write_small_store; write_small_store(Path('f.h5'))"
+    )
     run(home / "bin" / "python", "-c", make_store, cwd=tmp_path)
     run(home / "bin" / "imer", "mask", "f.h5", "-o", "m.h5", "--missing-rate", "0.5", cwd=tmp_path)
     assert (tmp_path / "m.h5").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import subprocess
@@ -37,16 +38,15 @@ def test_a_failing_system_call_publishes_nothing(tmp_path: Path, monkeypatch: py
                 raise OSError(code, os.strerror(code))
 
         monkeypatch.setattr(files, "fault_point", fail_at_n)
-        try:
+        with contextlib.suppress(OSError):
             files.write_text(target, "new")
-        except OSError as error:
-            assert error.errno == code
-            assert target.read_text() == "old"
-            assert not list(tmp_path.glob(".*.part"))
-        else:
+            # No fault was in the way, or the only one hit the sync of the folder, which cannot undo the rename.
             assert target.read_text() == "new"
-            if calls < n:  # untouched by any fault: every point has been tried
+            if calls < n:  # every point has been tried
                 return
+            continue
+        assert target.read_text() == "old"
+        assert not list(tmp_path.glob(".*.part"))
     pytest.fail("the loop never finished a run")
 
 

@@ -116,8 +116,8 @@ def test_faults_of_the_whole_file(tmp_path: Path, text: str, name: str, encoding
 def test_missing_manifest(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="does not exist"):
         read_manifest(tmp_path / "none.csv")
+    (tmp_path / "d.csv").mkdir()
     with pytest.raises(InvalidInput, match="not a file"):
-        (tmp_path / "d.csv").mkdir()
         read_manifest(tmp_path / "d.csv")
 
 
