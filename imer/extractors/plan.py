@@ -62,6 +62,7 @@ def natural_verdict(utterance: Utterance, modality: str) -> tuple[Verdict, str] 
 
 
 def media_path(utterance: Utterance, modality: str) -> Path | None:
+    """Return the file that an utterance's audio or visual modality comes from, or None."""
     return {"audio": utterance.audio, "visual": utterance.visual}.get(modality)
 
 
