@@ -12,7 +12,7 @@ import numpy as np
 
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
-from imer.media.sampling import SAMPLE_RATE_HZ
+from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ, pieces
 
 HOP, WINDOW = 160, 512  # samples: 10 ms and 32 ms
 N_MEL, N_MFCC = 40, 20
@@ -58,7 +58,14 @@ class Prosody:
             level=self.level,
             dim=len(names),
             hop_s=HOP / SAMPLE_RATE_HZ if self.level == "frame" else None,
-            config={"sample_rate_hz": SAMPLE_RATE_HZ, "hop": HOP, "window": WINDOW, "mel": N_MEL, "mfcc": N_MFCC},
+            config={
+                "sample_rate_hz": SAMPLE_RATE_HZ,
+                "hop": HOP,
+                "window": WINDOW,
+                "mel": N_MEL,
+                "mfcc": N_MFCC,
+                "longest_pass_s": LONGEST_PASS_S,
+            },
             dim_names=tuple(names),
             licence="ISC",
         )
@@ -67,11 +74,16 @@ class Prosody:
         rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
 
     def extract(self, waveform: np.ndarray) -> Extracted:
-        values_TD, pitch_hz_T, voiced_T = rows(waveform)
+        found = [rows(part) for part in pieces(waveform)]
+        values_TD, pitch_hz_T, voiced_T = (np.concatenate(part) for part in zip(*found, strict=True))
         if self.level == "frame":
             return finite(values_TD, self.name)
-        without_pitch = values_TD[:, :-1].astype(np.float64)
-        pooled = [without_pitch.mean(axis=0), without_pitch.std(axis=0), pitch_statistics(pitch_hz_T, voiced_T)]
+        without_pitch = values_TD[:, :-1]
+        pooled = [
+            without_pitch.mean(axis=0, dtype=np.float64),
+            without_pitch.std(axis=0, dtype=np.float64),
+            pitch_statistics(pitch_hz_T, voiced_T),
+        ]
         return finite(np.concatenate(pooled)[None, :], self.name)
 
 

@@ -14,13 +14,17 @@ import numpy as np
 from imer.core.registry import OPENSMILE_LICENCE
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
-from imer.media.sampling import SAMPLE_RATE_HZ
+from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ, pieces
 
 _HOP_S = 0.01
 
 
 class OpenSmile:
-    """A feature set of openSMILE: functionals over the utterance, or low-level descriptors every 10 ms."""
+    """A feature set of openSMILE: functionals over the utterance, or low-level descriptors every 10 ms.
+
+    openSMILE needs half a megabyte per second of audio, so an utterance of more than five minutes is taken in equal
+    pieces; its functionals are the mean over the pieces.
+    """
 
     name = ""
     feature_set = ""
@@ -49,7 +53,11 @@ class OpenSmile:
             level=self.level,
             dim=len(names),
             hop_s=_HOP_S if self.level == "frame" else None,
-            config={"feature_set": self.feature_set, "sample_rate_hz": SAMPLE_RATE_HZ},
+            config={
+                "feature_set": self.feature_set,
+                "sample_rate_hz": SAMPLE_RATE_HZ,
+                "longest_pass_s": LONGEST_PASS_S,
+            },
             dim_names=names,
             licence=OPENSMILE_LICENCE,
         )
@@ -58,8 +66,10 @@ class OpenSmile:
         self._made()
 
     def extract(self, waveform: np.ndarray) -> Extracted:
-        values = self._made().process_signal(waveform, SAMPLE_RATE_HZ).to_numpy()
-        return finite(values, self.name)
+        parts = [self._made().process_signal(part, SAMPLE_RATE_HZ).to_numpy() for part in pieces(waveform)]
+        if self.level == "utterance":
+            return finite(np.stack(parts).mean(axis=0, dtype=np.float64), self.name)
+        return finite(np.concatenate(parts), self.name)
 
 
 class EGeMAPS(OpenSmile):

@@ -15,7 +15,7 @@ from imer.extractors.plan import MediaTask, Task, TextTask
 from imer.extractors.recipe import Recipe
 from imer.media.decode import ClipReader, Sight, Sound
 from imer.media.probe import MediaError
-from imer.media.sampling import SAMPLE_RATE_HZ, Waveform
+from imer.media.sampling import SAMPLE_RATE_HZ, Waveform, pieces
 
 MIN_AUDIO_S = 0.06  # the longest analysis window of eGeMAPS
 SILENCE_PEAK = 1e-4  # −80 dB below full scale, after taking out a constant offset
@@ -183,9 +183,9 @@ def heard(waveform: np.ndarray, extract: Callable[[np.ndarray], Extracted]) -> E
     """Check a waveform and extract from it: too short, not finite and silent ones have their own verdicts."""
     if len(waveform) < MIN_AUDIO_S * SAMPLE_RATE_HZ:
         return Extracted(Verdict.too_short, message=f"{len(waveform) / SAMPLE_RATE_HZ:.3f} s of audio in the segment.")
-    if not np.isfinite(waveform).all():
+    if not all(np.isfinite(part).all() for part in pieces(waveform)):
         return Extracted(Verdict.non_finite, None, "the audio holds NaN or infinite samples.", "E-NONFINITE")
-    centred = waveform - np.float32(waveform.mean(dtype=np.float64))
-    if float(np.abs(centred).max()) < SILENCE_PEAK:
+    offset = float(waveform.mean(dtype=np.float64))
+    if max(float(waveform.max()) - offset, offset - float(waveform.min())) < SILENCE_PEAK:
         return Extracted(Verdict.silent, message="the audio is silent.")
     return _guarded(extract, waveform)

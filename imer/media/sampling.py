@@ -36,6 +36,15 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
     return channels.astype(np.float32).mean(axis=0, dtype=np.float32)
 
 
+LONGEST_PASS_S = 300.0  # audio that signal code takes in one go: its memory grows with the length
+
+
+def pieces(waveform: np.ndarray) -> list[np.ndarray]:
+    """Cut a waveform at 16 kHz into the fewest equal pieces of at most 300 s: one, for nearly every utterance."""
+    n_pieces = max(-(-len(waveform) // round(LONGEST_PASS_S * SAMPLE_RATE_HZ)), 1)
+    return np.array_split(waveform, n_pieces)
+
+
 class Waveform:
     """Collects the audio of one segment and resamples it to 16 kHz as it comes."""
 

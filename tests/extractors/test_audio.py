@@ -88,3 +88,15 @@ def test_frame_level(made: Any) -> None:
     assert 90 <= len(result.values_TD) <= 102
     assert extractor.spec.hop_s == pytest.approx(0.01)
     assert extractor.spec.fingerprint != made().spec.fingerprint
+
+
+def test_a_long_utterance_is_taken_in_pieces(extractor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory stays bounded; three pieces that are alike give nearly what one of them gives."""
+    one = voice(10 / 7)  # a whole period of everything in it
+    alone = extractor.extract(one)
+    monkeypatch.setattr("imer.media.sampling.LONGEST_PASS_S", 10 / 7)
+    joined = extractor.extract(np.tile(one, 3))
+    assert joined.verdict is Verdict.ok
+    assert joined.values_TD.shape == alone.values_TD.shape
+    if extractor.spec.extractor.startswith("opensmile"):
+        assert np.allclose(joined.values_TD, alone.values_TD, rtol=1e-4, atol=1e-4)
