@@ -6,6 +6,7 @@ from imer.cli.app import app
 
 
 def main() -> None:
+    """Run the command line."""
     app(prog_name="imer")
 
 

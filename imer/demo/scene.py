@@ -36,6 +36,7 @@ class Look:
 
 
 def look_of(speaker: str, seed: int) -> Look:
+    """Return what a speaker looks like, drawn once from the seed and the name."""
     rng = generator(seed, "demo", "look", speaker)
     return Look(
         mirrored=bool(rng.integers(2)),

@@ -3,7 +3,8 @@
 espeak-ng is free software under the GPL-3. It comes with the package `espeakng-loader`, which only the `demo` extra
 installs; nothing else in `imer` needs it. It runs in a process of its own: the library keeps its state in globals
 (even the sound of a sentence depends a little on the sentences before it), so a fresh process that speaks the
-same list from its beginning is what makes a corpus repeatable.
+same list from its beginning is what makes a corpus repeatable. A few voice variants (f2, f3, f5 among them) still differ
+by a little noise from run to run; the corpus uses none of these.
 """
 
 from __future__ import annotations

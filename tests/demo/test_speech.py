@@ -14,7 +14,7 @@ from imer.demo.speech import SAMPLE_RATE_HZ, Speech, require_synthesiser, speak_
 
 
 def test_the_same_list_gives_the_same_samples() -> None:
-    speeches = [Speech("The train comes at nine."), Speech("The train comes at nine.", voice="en-us+f2", pitch=70)]
+    speeches = [Speech("The train comes at nine."), Speech("The train comes at nine.", voice="en-us+f4", pitch=70)]
     first, second = speak_all(speeches), speak_all(speeches)
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(0.8 * SAMPLE_RATE_HZ < len(samples) < 4 * SAMPLE_RATE_HZ for samples in first)
