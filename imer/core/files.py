@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -18,10 +19,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import InvalidInput, OutputExists
+from imer.core.errors import ImerError, InvalidInput, OutputExists
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 FOLDER_MANIFEST = "manifest.json"
+# How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
+_QUOTED_ERRNO = re.compile(r"\b(?:errno = |os error )(\d+)")
 
 
 def fault_point(name: str) -> None:
@@ -63,6 +66,21 @@ def temporary_name(path: Path) -> Path:
     return path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
 
 
+def _system_error(error: BaseException, path: Path, part: Path) -> OSError | None:
+    """Return what the system refused while `path` was written, as an error that names it; None for any other error.
+
+    A full disk comes back in many shapes: as an OSError without a name, or with that of the temporary file, or inside
+    a library's own error. An error that names another file is none of these.
+    """
+    if isinstance(error, ImerError) or not isinstance(error, Exception):
+        return None
+    if isinstance(error, OSError) and error.filename and not str(error.filename).startswith(str(part)):
+        return None
+    quoted = _QUOTED_ERRNO.search(str(error))
+    code = (error.errno if isinstance(error, OSError) else None) or (int(quoted[1]) if quoted else None)
+    return None if code is None else OSError(code, os.strerror(code), str(path))
+
+
 @contextmanager
 def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on any error it is removed.
@@ -70,9 +88,13 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     Raises
     ------
     OutputExists
-        `path` exists and `overwrite` is false.
+        `path` exists and `overwrite` is false, or `path` is a folder.
+    OSError
+        The system refuses, as when the disk is full; the error names `path`.
     """
     path = Path(path)
+    if path.is_dir():
+        raise OutputExists(f"{path} is a folder, but a file is to be written; choose another name.")
     if not overwrite and path.exists():
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,9 +105,11 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         fault_point("replace")
         os.replace(part, path)
         _fsync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+        if refused := _system_error(error, path, part):
+            raise refused from error
         raise
 
 
@@ -162,6 +186,8 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     ------
     OutputExists
         `path` exists and `overwrite` is false.
+    OSError
+        The system refuses, as when the disk is full; the error names `path`.
     """
     path = Path(path)
     if path.exists() and not overwrite:
@@ -176,8 +202,10 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             _fsync_file(part / entry["path"])
         write_json(part / FOLDER_MANIFEST, {"files": entries})
         _replace_folder(part, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
+        if refused := _system_error(error, path, part):
+            raise refused from error
         raise
 
 

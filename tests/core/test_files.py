@@ -50,6 +50,37 @@ def test_a_failing_system_call_publishes_nothing(tmp_path: Path, monkeypatch: py
     pytest.fail("the loop never finished a run")
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        RuntimeError("file write failed: file descriptor = 3, errno = 28, error message = 'No space left on device'"),
+        ValueError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_names_the_output_however_a_library_says_it(tmp_path: Path, said: Exception) -> None:
+    for published in (files.published_file, files.published_folder):
+        with pytest.raises(OSError, match="No space left") as caught, published(tmp_path / "out"):
+            raise said
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.filename == str(tmp_path / "out")
+        assert not list(tmp_path.iterdir())
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught, files.published_file(tmp_path / "out"):
+        (tmp_path / "input").read_text()
+    assert caught.value.filename == str(tmp_path / "input")
+    with pytest.raises(RuntimeError, match="a bug"), files.published_file(tmp_path / "out"):
+        raise RuntimeError("a bug")
+
+
+def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with pytest.raises(OutputExists, match="is a folder"):
+        files.write_text(tmp_path / "out", "x", overwrite=True)
+
+
 _KILL_AT = """
 import os, sys
 from pathlib import Path
