@@ -6,7 +6,9 @@ progress, notes, warnings and errors. Every way a command can end is an exit cod
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import os
 import signal
 import sys
@@ -26,6 +28,17 @@ from imer.core import errors
 from imer.core.files import append_line, output_entry
 
 PROGRESS_EVERY_S = 30.0  # a plain progress line at most this often where stderr is no terminal
+_ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EACCES: "check its permissions, or choose another place",
+    errno.EPERM: "check its permissions, or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOENT: "check the folder's name",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a part of this path is a file, not a folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
 
 
 class Terminated(BaseException):
@@ -47,6 +60,7 @@ class Report:
     extra: dict[str, Any] = field(default_factory=dict)
     tables: list[tuple[str, list[str], list[list[str]]]] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    to_continue: str = "the same command continues"
     _bar: Any = None
     _task: Any = None
     _last_progress: float = 0.0
@@ -116,9 +130,15 @@ class Report:
             typer.echo(message, err=True)
 
     def _log(self, level: str, message: str) -> None:
-        if self.log_file is not None:
-            event = {"time_s": round(time.time(), 3), "command": self.command, "level": level, "message": message}
+        if self.log_file is None:
+            return
+        event = {"time_s": round(time.time(), 3), "command": self.command, "level": level, "message": message}
+        try:
             append_line(self.log_file, json.dumps(event, ensure_ascii=False))
+        except OSError as error:
+            # The work matters more than its log: say so once, and go on without.
+            path, self.log_file = self.log_file, None
+            self.warn(f"the log file {path} cannot be written ({error.strerror}); nothing more is logged.")
 
     def document(self, status: str, elapsed_s: float) -> dict[str, Any]:
         """Return the document that `--json` prints."""
@@ -134,7 +154,9 @@ class Report:
         }
 
     def print(self, status: str, elapsed_s: float) -> None:
-        """Print the result to stdout."""
+        """Print the result to stdout, if there is one: a caller may have closed it."""
+        if sys.stdout is None:
+            return
         if self.as_json:
             typer.echo(json.dumps(self.document(status, elapsed_s), ensure_ascii=False, allow_nan=False))
             return
@@ -175,6 +197,30 @@ def _raise_terminated(signum: int, frame: FrameType | None) -> None:
     raise Terminated
 
 
+class _LogToReport(logging.Handler):
+    """What a part of `imer` logs is said as the command's own warning, so that `--json` and the log file have it."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(logging.WARNING)
+        self.report = report
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.report.warn(record.getMessage())
+
+
+@contextmanager
+def _log_to(report: Report) -> Iterator[None]:
+    logger, handler = logging.getLogger("imer"), _LogToReport(report)
+    before = logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False  # or the same sentence would come twice
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
+
+
 @contextmanager
 def reporting(
     command: str, *, json: bool = False, quiet: bool = False, verbose: int = 0, log_file: Path | None = None
@@ -186,7 +232,8 @@ def reporting(
     with suppress(ValueError):  # signals can be set in the main thread only
         signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        yield report
+        with _log_to(report):
+            yield report
     except errors.PartialFailure as error:
         status, code = "partial", error.exit_code
         report.stop_progress()
@@ -196,16 +243,16 @@ def reporting(
         _fail(report, str(error), type(error).__name__)
     except KeyboardInterrupt:
         status, code = "error", errors.EXIT_INTERRUPTED
-        _fail(report, "interrupted; the same command continues.", "Interrupted")
+        _fail(report, f"interrupted; {report.to_continue}.", "Interrupted")
     except Terminated:
         status, code = "error", errors.EXIT_TERMINATED
-        _fail(report, "terminated; the same command continues.", "Terminated")
+        _fail(report, f"terminated; {report.to_continue}.", "Terminated")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(errors.EXIT_DONE) from None
     except OSError as error:
         status, code = "error", errors.EXIT_INVALID_INPUT
-        _fail(report, f"{error.filename or 'a file'}: {error.strerror or error}.", "OSError")
+        _fail(report, _refusal(error), "OSError")
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit code 1)
@@ -216,11 +263,22 @@ def reporting(
     report.stop_progress()
     try:
         report.print(status, time.monotonic() - started)
-        sys.stdout.flush()
-    except BrokenPipeError:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # Python would try to flush once more at its exit, and fail with a code of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            code = code or errors.EXIT_INVALID_INPUT
+            report._stderr(f"imer {command}: error: the result cannot be written to stdout: {error.strerror}.")
     if code:
         raise typer.Exit(code)
+
+
+def _refusal(error: OSError) -> str:
+    """Say what the system refused, for which file, and what helps."""
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{error.filename or 'a file'}: {error.strerror or error}{'; ' + advice if advice else ''}."
 
 
 def _fail(report: Report, message: str, kind: str) -> None:

@@ -70,6 +70,7 @@ def train_command(
         from imer.core.errors import UsageError
         from imer.training.run import Listener, train
 
+        report.to_continue = "the same command with --resume continues"
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         flags: dict[str, dict[str, Any]] = {
@@ -117,10 +118,11 @@ def train_command(
             "folds": metrics["folds"],
             "test": metrics["test"],
         }
-        names = list(metrics["test"][0]["metrics"])
+        tested = metrics["test"]
+        names = list(tested[0]["metrics"])
         rows = [
-            [_condition(entry), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
-            for entry in metrics["test"]
+            [_condition(entry, tested), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
+            for entry in tested
         ]
         report.table(f"test part of {out}", ["hidden", "realised rate", "n", *names], rows)
 
@@ -129,8 +131,11 @@ def _is_number(text: str | None) -> bool:
     return text is not None and "=" not in text
 
 
-def _condition(entry: dict[str, Any]) -> str:
+def _condition(entry: dict[str, Any], entries: list[dict[str, Any]]) -> str:
+    """Name what was hidden; where several masks of one kind were tried, also which."""
     if entry["pattern"]:
         return f"only {entry['pattern']}"
     rate = "" if entry["missing_rate"] is None else f" {entry['missing_rate']:g}"
-    return f"{entry['protocol']}{rate}"
+    alike = [e for e in entries if all(e[key] == entry[key] for key in ("protocol", "missing_rate", "pattern"))]
+    mask = f" (mask seed {entry['mask_seed']})" if len(alike) > 1 else ""
+    return f"{entry['protocol']}{rate}{mask}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from imer.cli.output import reporting
 from tests.stores import write_small_store
 
 HEAVY = ("torch", "librosa", "opensmile", "sentence_transformers", "facenet_pytorch", "sklearn", "scipy", "matplotlib")
@@ -74,6 +77,10 @@ def test_mask_prints_nominal_beside_realised(imer: Callable, tmp_path: Path) -> 
         (["--missing-rate", "0.5", "--split", "tset"], 2, "no utterance of split 'tset'"),
         (["--pattern", "x"], 2, "no modality"),
         (["--missing-rate", "audio=0.9,text=0.9,visual=0.9"], 2, "at most 2"),
+        (["--pattern", "at", "--missing-rate", "0.5"], 2, "without --missing-rate"),
+        (["--pattern", "at", "--protocol", "exact"], 2, "without --missing-rate"),
+        (["--missing-rate", "0.5", "--protocol", "mixed"], 2, "takes no --missing-rate"),
+        (["--missing-rate", "audio=0.5", "--protocol", "exact"], 2, "for imbalanced"),
     ],
 )
 def test_mask_explains_what_is_wrong(
@@ -143,3 +150,44 @@ def test_doctor_names_versions_and_licences(imer: Callable) -> None:
     assert "audEERING" in checks["opensmile"]["found"]
     assert checks["torch"]["state"] == "ok"
     assert "--face-weights" in checks["face weights"]["advice"]
+
+
+def _shell(arguments: list[object], redirection: str) -> tuple[int, str, str]:
+    command = " ".join(shlex.quote(str(part)) for part in [sys.executable, "-m", "imer", *arguments])
+    done = subprocess.run(["sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_closed_or_full_stdout_is_no_traceback(tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    for form in ([], ["--json"]):
+        assert _shell(["data", "inspect", store, *form], ">&-") == (0, "", "")
+        assert _shell(["data", "inspect", store, *form], "| head -c 1")[2] == ""
+        code, _, err = _shell(["data", "inspect", store, *form], "> /dev/full")
+        assert code == 4
+        assert err == "imer data inspect: error: the result cannot be written to stdout: No space left on device.\n"
+
+
+def test_a_log_file_that_cannot_be_written_costs_no_result(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.9", "--log-file", tmp_path / "no" / "x")
+    assert done.code == 2
+    assert done.err.count("nothing more is logged") == 1
+    assert "0.6667" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_an_output_below_a_file_says_what_to_do(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("mask", store, "-o", store / "m.h5", "--missing-rate", "0.5")
+    assert done.code == 4
+    assert "a part of this path is a file" in done.err
+
+
+def test_what_a_part_of_imer_logs_is_a_warning_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting("train", json=True):
+        logging.getLogger("imer.models").warning("The head falls back on %s.", "a case")
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["warnings"] == ["The head falls back on a case."]
+    assert shown.err == "imer train: warning: The head falls back on a case.\n"
+    assert logging.getLogger("imer").handlers == []
