@@ -13,7 +13,7 @@ from typing import Any
 from imer._version import __version__
 from imer.batches.corpus import Corpus, default_label
 from imer.batches.splits import Split, fold_splits, official_split
-from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
@@ -112,19 +112,33 @@ class _Run:
         masks = Masks(corpus, self.settings.train)
         if occupied and overwrite and not resume:
             self._clear()
-        if not (self.out / "run.json").is_file():
+        begins = not (self.out / "run.json").is_file()
+        if begins:
             self._begin(corpus, splits)
         elif self._continue(corpus, splits):
             self.listener.note(f"{self.out} is finished already; nothing to do.")
             metrics = read_json(self.out / "metrics.json")
             return TrainResult(self.out, True, metrics["selected"], metrics)
-        with repeatable(device, self.settings.train.threads):
-            for number, split in enumerate(splits):
-                if not (fold_folder(self.out, split.name) / "manifest.json").is_file():
-                    self._fold(corpus, split, masks, device, f"{number + 1}/{len(splits)}" if split.name else "")
-            metrics = write_results(self.out, corpus, splits, masks, self.settings, str(device))
+        try:
+            metrics = self._folds(corpus, splits, masks, device)
+        except ImerError:
+            # Refused before anything was learnt, such as for one class only: leave nothing in the way of a better try.
+            if begins and not any((self.out / name).exists() for name in ("state", "checkpoint", "log.jsonl")):
+                shutil.rmtree(self.out)
+            raise
         shutil.rmtree(self.out / "state", ignore_errors=True)
         return TrainResult(self.out, False, metrics["selected"], metrics)
+
+    def _folds(self, corpus: Corpus, splits: list[Split], masks: Masks, device: Any) -> dict[str, Any]:
+        """Train what is not trained yet, and write the results."""
+        with repeatable(device, self.settings.train.threads):
+            for number, split in enumerate(splits):
+                if not self._is_trained(split.name):
+                    self._fold(corpus, split, masks, device, f"{number + 1}/{len(splits)}" if split.name else "")
+            return write_results(self.out, corpus, splits, masks, self.settings, str(device))
+
+    def _is_trained(self, fold: str) -> bool:
+        return (fold_folder(self.out, fold) / "manifest.json").is_file()
 
     def _read(self) -> Corpus:
         data = self.settings.data
@@ -199,7 +213,7 @@ class _Run:
             )
         if record["folds"] != [split.name for split in splits]:
             raise UsageError(f"{self.out} was started with other folds; choose another folder.")
-        return (self.out / "metrics.json").is_file()
+        return (self.out / "metrics.json").is_file() and all(self._is_trained(split.name) for split in splits)
 
     def _fold(self, corpus: Corpus, split: Split, masks: Masks, device: Any, number: str) -> None:
         trainer = FoldTrainer(corpus, split, self.settings, masks, device)

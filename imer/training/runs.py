@@ -25,7 +25,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
-from imer.core.errors import InvalidInput, listed
+from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import published_folder, read_json, verify_folder, write_json
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
@@ -186,8 +186,14 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         }
     )
     choice = values["settings"]["run"]
-    schema = settings_schema(choice["model"], choice["head"])
-    settings = Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), values["settings"])]))
+    try:
+        schema = settings_schema(choice["model"], choice["head"])
+        settings = Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), values["settings"])]))
+    except UsageError as error:
+        raise InvalidInput(
+            f"{folder} was made by another version of imer, with settings that this one does not know ({error}); "
+            "use that version, or train again."
+        ) from error
     with repeatable(torch.device("cpu")):
         model = build_model(spec, settings)
     try:

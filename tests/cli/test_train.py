@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imer.cli.app import app
+from imer.core.files import published_folder
 from imer.store.writer import vector_block, write_store
 from tests.stores import write_small_store
 
@@ -97,7 +99,7 @@ def test_what_is_asked_for_wrongly(store: Path, tmp_path: Path, arguments: list[
     done = _train(store, "-o", out, *extra, *arguments)
     assert done.exit_code == code, done.stderr
     assert words in done.stderr
-    assert not (out / "metrics.json").exists()
+    assert not out.exists()  # nothing stands in the way of the better try
     assert "Traceback" not in done.stderr
 
 
@@ -161,6 +163,7 @@ def test_data_that_cannot_be_learnt(store: Path, tmp_path: Path, changes: dict, 
     )
     assert done.exit_code == code, done.stderr
     assert words in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_settings_come_from_environment_config_and_flags_in_this_order(
@@ -179,3 +182,31 @@ def test_settings_come_from_environment_config_and_flags_in_this_order(
     assert "patience = 9" in text
     assert "hidden = 8" in text
     assert json.loads(done.stdout)["status"] == "ok"
+
+
+def test_a_run_that_lost_its_checkpoint_is_trained_again(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert _train(store, "-o", out, *TINY).exit_code == 0
+    before = (out / "checkpoint" / "model.safetensors").read_bytes()
+    (out / "checkpoint" / "manifest.json").unlink()
+    done = _train(store, "-o", out, *TINY, "--resume")
+    assert done.exit_code == 0, done.stderr
+    assert "finished already" not in done.stderr
+    assert (out / "checkpoint" / "model.safetensors").read_bytes() == before
+
+
+def test_a_run_of_another_version_says_so(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert _train(store, "-o", out, *TINY).exit_code == 0
+    checkpoint = json.loads((out / "checkpoint" / "checkpoint.json").read_text())
+    checkpoint["settings"]["train"]["setting_of_old"] = 1
+    with published_folder(tmp_path / "old") as part:
+        (part / "checkpoint.json").write_text(json.dumps(checkpoint))
+        for name in ("model.safetensors", "scaler.safetensors"):
+            shutil.copy(out / "checkpoint" / name, part / name)
+    shutil.rmtree(out / "checkpoint")
+    (tmp_path / "old").rename(out / "checkpoint")
+    done = CliRunner().invoke(app, ["eval", str(out), str(store)])
+    assert done.exit_code == 4
+    assert "another version of imer" in done.stderr
+    assert "setting_of_old" in done.stderr
