@@ -191,3 +191,16 @@ def test_what_a_part_of_imer_logs_is_a_warning_of_the_command(capsys: pytest.Cap
     assert json.loads(shown.out)["warnings"] == ["The head falls back on a case."]
     assert shown.err == "imer train: warning: The head falls back on a case.\n"
     assert logging.getLogger("imer").handlers == []
+
+
+def test_ctrl_c_during_the_imports_is_quiet() -> None:
+    code = (
+        "import sys\nfrom imer.__main__ import main\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'imer.cli.train':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
