@@ -90,7 +90,8 @@ def evaluate_command(
         document = found.to_json()
         kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
         report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
-        for title, table in terminal_tables(found) if sys.stdout and sys.stdout.isatty() else [("", condition_table(found))]:
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        for title, table in terminal_tables(found) if on_terminal else [("", condition_table(found))]:
             report.table(title, *table)
         if found.aulc_mr:
             names = [name for name, value in found.aulc_mr.items() if value is not None]
