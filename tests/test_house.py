@@ -95,7 +95,7 @@ def test_every_module_and_public_name_has_a_docstring() -> None:
 def test_readme_tree_names_every_file() -> None:
     """The README ends with the file tree, one line a file; it must not fall behind the code."""
     tree = (ROOT / "README.md").read_text().rsplit("```", 2)[1]
-    names = re.findall(r"[\w.]+\.(?:py|toml|sh)\b", tree)
+    names = re.findall(r"[\w.-]+\.(?:py|toml|sh)\b", tree)
     missing = [
         str(p.relative_to(ROOT)) for p in [*SOURCES, *(ROOT / "pipelines").glob("*.*"), *(ROOT / "imer").rglob("*.toml")]
         if p.name != "__init__.py" and p.name not in names
