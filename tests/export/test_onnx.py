@@ -115,9 +115,10 @@ def test_every_pair_of_patterns_and_every_padding(classifier: Shipped, classifie
         for found, expected in zip(answer(path, [*wide, *more]), plain, strict=True):
             assert np.abs(found[:, :2] - expected).max() <= 1e-5
             assert not found[:, 2:].any()
-    hidden = ~patterns
-    assert not plain[1][hidden].any()  # a coordinator gives nothing to what is not observed
-    np.testing.assert_allclose(plain[1].sum(-1), patterns.sum(-1), atol=1e-5)
+    # The coordinator gives nothing to a modality that the dialogue does not have in any utterance.
+    speaks = np.broadcast_to(patterns.any(axis=1, keepdims=True), patterns.shape)
+    assert not plain[1][~speaks].any()
+    np.testing.assert_allclose(plain[1].sum(-1), speaks.sum(-1), atol=1e-5)
     alone = [answer(path, [x[i : i + 1] for x in (*features, patterns, valid)])[0][0] for i in range(0, 64, 7)]
     assert np.abs(np.stack(alone) - plain[0][::7]).max() <= 1e-5  # batch-mates change nothing
 

@@ -108,7 +108,7 @@ class CompSettings:
     regulator_strength: float = 0.5
     regulator_limit: float = 2.0
     coordinator: str = "router"
-    coordinator_mask: str = "hard"
+    coordinator_mask: str = "soft"
     stage1: bool = True
     identity_start: bool = True
     branch_weight: float = 0.5
