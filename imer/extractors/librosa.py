@@ -12,6 +12,7 @@ import numpy as np
 
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
+from imer.extractors.compiling import compiling_alone
 from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ, pieces
 
 HOP, WINDOW = 160, 512  # samples: 10 ms and 32 ms
@@ -71,7 +72,8 @@ class Prosody:
         )
 
     def load(self, device: str) -> None:
-        rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
+        with compiling_alone():
+            rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
 
     def extract(self, waveform: np.ndarray) -> Extracted:
         found = [rows(part) for part in pieces(waveform)]
