@@ -50,7 +50,9 @@ def train_command(
     device: Annotated[
         str | None, typer.Option(help="auto (default), cpu, cuda or cuda:<index>. auto: CUDA where there is one.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue a run folder that exists.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue a run folder that exists, or leave it as it is if finished.")
+    ] = False,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as model.hidden=64. Repeatable."),
@@ -64,13 +66,15 @@ def train_command(
     """Train a model on a feature store, into a run folder.
 
     Epochs are selected on the validation part alone; the test part is predicted once, at the end. An interrupted
-    training continues with the same command and --resume, to the same weights bit for bit (on the same machine's CPU).
+    training continues with the same command, to the same weights bit for bit (on the same machine's CPU). With folds,
+    the JSON document's `selected` has the list of the folds' epochs and the mean of their values; `folds` has each
+    fold's own.
     """
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
         from imer.training.run import Listener, train
 
-        report.to_continue = "the same command with --resume continues"
+        report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         flags: dict[str, dict[str, Any]] = {

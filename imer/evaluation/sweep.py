@@ -89,9 +89,11 @@ def evaluate(
     if mask_seeds < 1:
         raise UsageError(f"--mask-seeds is at least 1, but {mask_seeds} was given.")
     folder = Path(run_dir) / DEFAULT_FOLDER if out is None else Path(out)
+    replaceable = overwrite or out is None
+    check_output(folder, overwrite=replaceable)  # before anything is loaded
     source = open_source(Path(run_dir), features, split=split, device=device)
-    check_output(folder, overwrite=overwrite or out is None)
     with output_lock(folder, notice):
+        check_output(folder, overwrite=replaceable)
         table = None if mask is None else MaskTable.read(mask)
         text = None if missing_rate is None else str(missing_rate)
         conditions = make_conditions(

@@ -73,7 +73,7 @@ def train(
         Settings, later ones winning over earlier ones: a shipped preset, a TOML file, section → key → value, and
         texts like "train.seed=1".
     resume
-        Continue a run folder that exists. A finished one is left as it is.
+        Continue a run folder that exists; a finished one is left as it is. One that was interrupted is continued anyway.
     overwrite
         Delete a run folder that exists.
 
@@ -105,8 +105,12 @@ class _Run:
 
     def go(self, device: Any, *, resume: bool, overwrite: bool) -> TrainResult:
         occupied = self.out.is_dir() and any(self.out.iterdir())
-        if occupied and not (resume or overwrite):
-            raise OutputExists(f"{self.out} exists already; add --resume to continue it, or --overwrite to start anew.")
+        interrupted = (self.out / "run.json").is_file() and not (self.out / "metrics.json").is_file()
+        if occupied and not (resume or overwrite or interrupted):
+            raise OutputExists(
+                f"{self.out} exists already; choose another name, add --resume to leave a finished run as it is, or "
+                "--overwrite to start anew."
+            )
         corpus = self._read()
         splits = self._splits(corpus)
         masks = Masks(corpus, self.settings.train)
@@ -203,7 +207,7 @@ class _Run:
                 if was != value and (section, key) not in FREE_ON_RESUME:
                     raise UsageError(
                         f"{self.out} was started with {section}.{key} = {was!r}, now it is {value!r}; continue with the same "
-                        "settings, or choose another folder."
+                        "settings, choose another folder, or add --overwrite to start anew."
                     )
         record = read_json(self.out / "run.json")
         if record["content_sha256"] != corpus.content_sha256:

@@ -185,15 +185,7 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
             "target_range": tuple(raw["target_range"]),
         }
     )
-    choice = values["settings"]["run"]
-    try:
-        schema = settings_schema(choice["model"], choice["head"])
-        settings = Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), values["settings"])]))
-    except UsageError as error:
-        raise InvalidInput(
-            f"{folder} was made by another version of imer, with settings that this one does not know ({error}); "
-            "use that version, or train again."
-        ) from error
+    settings = _settings_of_model(values["settings"], folder)
     with repeatable(torch.device("cpu")):
         model = build_model(spec, settings)
     try:
@@ -222,6 +214,24 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         pad_to=settings.train.pad_to,
         device=where,
     )
+
+
+def _settings_of_model(stored: dict[str, dict[str, Any]], folder: Path) -> Settings:
+    """Return the settings that the trained model depends on; of how it was trained only what prediction needs.
+
+    So a run is readable by versions that train with other settings, as long as they know the same model.
+    """
+    choice = stored["run"]
+    kept: dict[str, dict[str, Any]] = {s: stored[s] for s in ("run", "model", "head") if s in stored}
+    kept["train"] = {"pad_to": stored["train"].get("pad_to", 0)}
+    try:
+        schema = settings_schema(choice["model"], choice["head"])
+        return Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), kept)]))
+    except UsageError as error:
+        raise InvalidInput(
+            f"{folder} was made by another version of imer, with settings that this one does not know ({error}); "
+            "use that version, or train again."
+        ) from error
 
 
 @dataclass(frozen=True)

@@ -138,3 +138,11 @@ def test_an_evaluation_is_not_overwritten_unasked(setting, tmp_path):
     assert (first.exit_code, again.exit_code) == (0, 6)
     assert "--overwrite" in again.stderr
     assert run_here(setting["classes"], "-o", tmp_path / "out", "--overwrite").exit_code == 0
+
+
+def test_an_output_that_exists_is_refused_before_anything_is_loaded(setting, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("not an evaluation")
+    done = run_here(setting["classes"], tmp_path / "no-such-store.h5", "-o", tmp_path / "out")
+    assert done.exit_code == 6
+    assert "does not hold the results" in done.stderr
