@@ -8,21 +8,26 @@ its size and sha256, so a folder without a matching manifest does not exist.
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from imer.core.errors import ImerError, InvalidInput, OutputExists
+from imer.core.processes import is_alive
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 FOLDER_MANIFEST = "manifest.json"
+_PART = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part")  # what `temporary_name` gives
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 # How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
 _QUOTED_ERRNO = re.compile(r"\b(?:errno = |os error )(\d+)")
 
@@ -64,6 +69,22 @@ def _fsync_folder(path: Path) -> None:
 def temporary_name(path: Path) -> Path:
     """Return a fresh temporary name beside `path`, so that the final rename stays within one file system."""
     return path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+
+
+def remove_leftovers(folder: Path, name: str | None = None) -> None:
+    """Delete what dead processes of this host left half-written in a folder: of one output, or of all.
+
+    Only for outputs that no other host writes now, such as one whose lock is held.
+    """
+    for part in folder.glob(".*.part"):
+        match = _PART.fullmatch(part.name)
+        if match is None or name not in (None, match["name"]) or is_alive(int(match["pid"])):
+            continue
+        if part.is_dir() and not part.is_symlink():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                part.unlink()
 
 
 def _system_error(error: BaseException, path: Path, part: Path) -> OSError | None:
@@ -194,12 +215,16 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = temporary_name(path)
-    part.mkdir()
     try:
+        fault_point("mkdir")
+        part.mkdir()
         yield part
         entries = folder_entries(part)
         for entry in entries:
             _fsync_file(part / entry["path"])
+        for inner in part.rglob("*"):
+            if inner.is_dir():
+                _fsync_folder(inner)
         write_json(part / FOLDER_MANIFEST, {"files": entries})
         _replace_folder(part, path)
     except BaseException as error:
@@ -210,15 +235,32 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _replace_folder(part: Path, path: Path) -> None:
-    """Rename `part` to `path`. A folder cannot be replaced in one step: the old one is moved aside first."""
+    """Rename `part` to `path`; where there is a folder already, the two change places in one step."""
     fault_point("replace")
-    old = temporary_name(path) if path.exists() else None
-    if old is not None:
-        os.rename(path, old)
-    os.rename(part, path)
+    old: Path | None = None
+    if path.exists():
+        old = part
+        if not _exchanged(part, path):
+            # The system cannot do that: move the old one aside first, under a name that nothing clears away.
+            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
+            os.rename(path, old)
+            os.rename(part, path)
+    else:
+        os.rename(part, path)
     _fsync_folder(path.parent)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Swap two names in one step; false where the system has no such call (Linux has, on most file systems)."""
+    if sys.platform != "linux":
+        return False
+    try:
+        swap = ctypes.CDLL(None).renameat2
+    except AttributeError:
+        return False
+    return swap(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
 
 
 def folder_entries(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """One process per output: a lock file that names its owner.
 
-A lock left behind by a dead process of this host is taken over with a notice; one from another host is never
-broken, since nobody here can tell whether its owner lives.
+The file appears complete or not at all. One left behind by a dead process of this host is taken over with a notice, by
+one process only; one from another host is never broken, since nobody here can tell whether its owner lives.
 """
 
 from __future__ import annotations
@@ -12,80 +12,111 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from io import TextIOWrapper
 from pathlib import Path
 
 from imer.core.errors import OutputExists
+from imer.core.files import fault_point, remove_leftovers, temporary_name
+from imer.core.processes import is_alive, start_ticks
+
+_ATTEMPTS = 3
+_FILLING_S = 5.0  # where there are no hard links, a lock is empty for a moment
 
 
 @contextmanager
 def output_lock(path: Path, notice: Callable[[str], None] | None = None) -> Iterator[None]:
-    """Hold `<path>.lock` while the output at `path` is being made.
+    """Hold `<path>.lock` while the output at `path` is being made; what killed owners left half-written is removed.
 
     Raises
     ------
     OutputExists
         A living process (or one on another host) holds the lock.
     """
+    path = Path(path)
     lock = Path(f"{path}.lock")
     lock.parent.mkdir(parents=True, exist_ok=True)
-    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": _start_ticks(os.getpid())}
-    for _ in range(2):
-        try:
-            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            _take_over_if_stale(lock, path, notice)
-            continue
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(owner, file)
-        break
-    else:
-        raise OutputExists(f"{path} is locked by another process that has just started.")
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
+    mine = temporary_name(lock)
     try:
+        fault_point("lock")
+        mine.write_text(json.dumps(owner), encoding="utf-8")
+        for _ in range(_ATTEMPTS):
+            if _claimed(mine, lock) or _taken_over(mine, lock, path, notice):
+                break
+        else:
+            raise OutputExists(f"{path} is locked by another process that has just started.")
+    finally:
+        with suppress(OSError):
+            mine.unlink(missing_ok=True)
+    try:
+        for output in (path, lock):
+            remove_leftovers(path.parent, output.name)
         yield
     finally:
         with suppress(OSError):
             lock.unlink()
 
 
-def _take_over_if_stale(lock: Path, path: Path, notice: Callable[[str], None] | None) -> None:
+def _claimed(mine: Path, lock: Path) -> bool:
+    """Give the lock's name to our file; false where the lock exists."""
     try:
-        owner = json.loads(lock.read_text())
+        os.link(mine, lock)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        try:
+            descriptor = os.open(lock, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "w") as file:
+            file.write(mine.read_text(encoding="utf-8"))
+    return True
+
+
+def _taken_over(mine: Path, lock: Path, path: Path, notice: Callable[[str], None] | None) -> bool:
+    """Put our file in the place of a stale lock; false where the lock has gone or changed hands meanwhile.
+
+    Raises
+    ------
+    OutputExists
+        Its owner lives, or may live.
+    """
+    try:
+        file = open(lock, encoding="utf-8")  # noqa: SIM115 - closed below; only its absence is caught here
     except FileNotFoundError:
-        return
-    except ValueError:
-        # The owner may be between creating and filling its lock; give it the time that takes.
-        age_s = time.time() - lock.stat().st_mtime
-        if age_s < 5:
-            raise OutputExists(f"{path} is locked by another process ({lock}).") from None
-        owner = {}
-    host, pid = owner.get("host"), owner.get("pid", -1)
-    here = host in (None, socket.gethostname())
-    alive = here and _is_alive(pid, owner.get("started"))
-    if not here or alive:
-        raise OutputExists(
-            f"{path} is locked by process {pid} on {host}; wait for it, or delete {lock} if that process is gone."
-        )
-    if notice is not None:
-        notice(f"took over the lock of {path}: process {pid} is gone.")
-    with suppress(FileNotFoundError):
-        lock.unlink()
-
-
-def _is_alive(pid: int, started: str | None) -> bool:
-    if pid <= 0:
         return False
+    with file:
+        _one_at_a_time(file)
+        if not _is_still(file, lock):
+            return False
+        try:
+            owner = json.load(file)
+            host, pid, started = owner.get("host"), int(owner.get("pid", -1)), owner.get("started")
+        except (ValueError, AttributeError, TypeError):
+            if time.time() - os.fstat(file.fileno()).st_mtime < _FILLING_S:
+                raise OutputExists(f"{path} is locked by another process ({lock}).") from None
+            host, pid, started = None, -1, None
+        here = host in (None, socket.gethostname())
+        if not here or is_alive(pid, started):
+            raise OutputExists(
+                f"{path} is locked by process {pid} on {host}; wait for it, or delete {lock} if that process is gone."
+            )
+        if notice is not None:
+            notice(f"took over the lock of {path}: process {pid} is gone.")
+        os.replace(mine, lock)
+    return True
+
+
+def _one_at_a_time(file: TextIOWrapper) -> None:
+    """Wait until no other process looks at this very lock file; where the system cannot say, go on."""
+    with suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX)
+
+
+def _is_still(file: TextIOWrapper, lock: Path) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return os.path.samestat(os.fstat(file.fileno()), lock.stat())
+    except FileNotFoundError:
         return False
-    except PermissionError:
-        return True
-    return started is None or _start_ticks(pid) in (None, started)
-
-
-def _start_ticks(pid: int) -> str | None:
-    """Return a process's start time, which tells it from a later process with the same number (Linux only)."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
-    except (OSError, IndexError):
-        return None

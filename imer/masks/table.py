@@ -11,9 +11,6 @@ from imer.core.errors import InvalidInput, listed
 from imer.masks.sampling import Mask, missing_rate
 from imer.store import profile
 
-MASK_FORMAT = "imer-mask"
-MASK_FORMAT_VERSION = 1
-
 
 @dataclass(frozen=True)
 class MaskTable:
@@ -52,7 +49,7 @@ class MaskTable:
             "utterance_id": profile.encode_strings(self.utterance_ids),
             "observed": self.observed_NM.astype(np.uint8),
         }
-        return profile.write_small(path, MASK_FORMAT, MASK_FORMAT_VERSION, datasets, attributes, overwrite=overwrite)
+        return profile.write_small(path, profile.MASK, datasets, attributes, overwrite=overwrite)
 
     @classmethod
     def read(cls, path: Path) -> MaskTable:
@@ -63,7 +60,7 @@ class MaskTable:
         InvalidInput
             The file is missing, damaged, or not a mask.
         """
-        datasets, attributes = profile.read_small(path, MASK_FORMAT, MASK_FORMAT_VERSION)
+        datasets, attributes = profile.read_small(path, profile.MASK)
         try:
             rate = float(attributes["nominal_rate"])
             return cls(

@@ -1,8 +1,8 @@
-"""The HDF5 profile of every file that `imer` writes, and the guards of every file that it reads.
+"""The HDF5 profile of every file that `imer` writes, and how such a file is opened.
 
 Fixed-length strings only (a flipped bit in a variable-length one can crash or hang the HDF5 library), every dataset
 chunked with fletcher32, no timestamps, and one `content_sha256` over every dataset and attribute that a reader uses.
-With these, a flipped bit or a cut file is either refused or changes nothing (measured by the reliability campaign).
+With these, a flipped bit or a cut file is either refused or changes nothing (measured by `tests/campaigns`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,24 @@ import numpy as np
 from imer._version import __version__
 from imer.core.errors import InvalidInput
 from imer.core.files import published_file
+from imer.store import guards
 
 DIGEST = "content_sha256"
 CHUNK_BYTES = 1 << 18  # 256 KiB: one chunk is what a single read costs
-MAX_DECLARED_RATIO = 1000  # a dataset that declares more than this times its stored bytes is a trap
 SLICE_BYTES = 8 << 20  # read at a time when hashing
+
+
+@dataclass(frozen=True)
+class Format:
+    """A kind of file in the profile, and the version of it that this release reads and writes."""
+
+    name: str
+    version: int
+
+
+STORE = Format("imer-features", 1)
+MASK = Format("imer-mask", 1)
+FORMATS = {kind.name: kind for kind in (STORE, MASK)}
 
 
 def encode_strings(values: Iterable[str]) -> np.ndarray:
@@ -50,6 +64,18 @@ def decode_texts(joined: np.ndarray, offsets: np.ndarray) -> list[str]:
     """Undo `encode_texts`."""
     text = joined.tobytes()
     return [text[start:stop].decode() for start, stop in pairwise(offsets)]
+
+
+def read_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str | int | float | None = None) -> Any:
+    """Return an attribute as a Python value: `default` where it is missing (KeyError without one)."""
+    if default is not None and name not in item.attrs:
+        return default
+    return attribute(guards.raw_attribute(item, name)[()])
+
+
+def format_of(file: h5py.File) -> str:
+    """Return what a file says it is; empty where it says nothing."""
+    return str(read_attribute(file, "format", ""))
 
 
 def _chunks_for(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[int, ...]:
@@ -93,68 +119,42 @@ def attribute(value: Any) -> str | int | float:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _walk(group: h5py.Group, path: str = "") -> Iterator[tuple[str, h5py.HLObject]]:
-    """Yield every group and dataset below, by sorted path, refusing every kind of link but a hard one."""
-    for name in sorted(group.keys()):
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise InvalidInput(
-                f"{group.file.filename}: {path}/{name} is a {type(link).__name__}, which is not allowed."
-            )
-        item = group[name]
-        yield f"{path}/{name}", item
-        if isinstance(item, h5py.Group):
-            yield from _walk(item, f"{path}/{name}")
-
-
-def _guard(dataset: h5py.Dataset, path: str) -> None:
-    """Refuse a dataset that would read another file, need too much memory, or crash the reader."""
-    where = f"{dataset.file.filename}: {path}"
-    if dataset.external or dataset.is_virtual:
-        raise InvalidInput(f"{where} keeps its data in another file, which is not allowed.")
-    if h5py.check_vlen_dtype(dataset.dtype) is not None or dataset.dtype.hasobject:
-        raise InvalidInput(f"{where} has variable-length values; only fixed-length ones are allowed.")
-    if dataset.nbytes > MAX_DECLARED_RATIO * max(dataset.id.get_storage_size(), 1 << 10):
-        raise InvalidInput(f"{where} declares {dataset.nbytes} bytes but stores {dataset.id.get_storage_size()}.")
-
-
 def content_digest(file: h5py.File) -> str:
-    """Return the sha256 over (path, dtype, shape, bytes) of every dataset and attribute, in sorted order."""
+    """Return the sha256 over (path, dtype, shape, bytes) of every dataset and attribute, in sorted order.
+
+    Raises
+    ------
+    InvalidInput
+        Something in the file is not plain (see `imer.store.guards`).
+    """
     digest = hashlib.sha256()
 
     def add(text: str) -> None:
         digest.update(text.encode() + b"\x00")
 
-    def add_attributes(path: str, item: h5py.HLObject) -> None:
-        for name in sorted(item.attrs.keys()):
+    def add_attributes(path: str, item: h5py.Group | h5py.Dataset) -> None:
+        for name in guards.attribute_names(item):
             if path or name != DIGEST:
-                kind = item.attrs.get_id(name).dtype
-                if kind.hasobject:
-                    raise InvalidInput(f"{file.filename}: the attribute {name} of {path or '/'} has variable length.")
-                value = np.asarray(item.attrs[name])
+                value = guards.raw_attribute(item, name)
                 add(f"@{path}/{name} {value.dtype.str} {value.shape}")
                 digest.update(value.tobytes())
 
     add_attributes("", file)
-    for path, item in _walk(file):
+    for path, item in guards.walk(file):
         add_attributes(path, item)
         if isinstance(item, h5py.Dataset):
-            _guard(item, path)
             add(f"{path} {item.dtype.str} {item.shape}")
-            row_bytes = max(item.nbytes // max(item.shape[0], 1), 1) if item.shape else 1
-            step = max(SLICE_BYTES // row_bytes, 1)
-            for start in range(0, item.shape[0], step):
+            step = max(SLICE_BYTES // max(item.nbytes // max(item.shape[0], 1), 1), 1)
+            for start in range(0, item.shape[0] if item.size else 0, step):
                 digest.update(np.ascontiguousarray(item[start : start + step]).tobytes())
     return digest.hexdigest()
 
 
-def publish(
-    path: Path, format_name: str, version: int, fill: Callable[[h5py.File], None], *, overwrite: bool = False
-) -> str:
+def publish(path: Path, kind: Format, fill: Callable[[h5py.File], None], *, overwrite: bool = False) -> str:
     """Write an HDF5 file in the profile and publish it; return its content digest. `fill` writes what is in it."""
     with published_file(Path(path), overwrite=overwrite) as part, h5py.File(part, "w", track_order=False) as file:
-        put_attribute(file, "format", format_name)
-        put_attribute(file, "format_version", version)
+        put_attribute(file, "format", kind.name)
+        put_attribute(file, "format_version", kind.version)
         put_attribute(file, "imer_version", __version__)
         fill(file)
         digest = content_digest(file)
@@ -164,7 +164,7 @@ def publish(
 
 
 @contextmanager
-def opened(path: Path, format_name: str, version: int, *, verify: bool = True) -> Iterator[h5py.File]:
+def opened(path: Path, kind: Format, *, verify: bool = True) -> Iterator[h5py.File]:
     """Open a file of ours for reading, after checking its format and (unless told not to) its content digest.
 
     Raises
@@ -179,15 +179,15 @@ def opened(path: Path, format_name: str, version: int, *, verify: bool = True) -
         file = h5py.File(path, "r")
     try:
         with reading(path):
-            found = attribute(file.attrs.get("format", b""))
-            if found != format_name:
-                raise InvalidInput(f"{path} is not an {format_name} file (its format is {found or 'not stated'!r}).")
-            found_version = attribute(file.attrs.get("format_version", np.int64(0)))
-            if found_version != version:
+            found = format_of(file)
+            if found != kind.name:
+                raise InvalidInput(f"{path} is not an {kind.name} file (its format is {found or 'not stated'!r}).")
+            version = read_attribute(file, "format_version", 0)
+            if version != kind.version:
                 raise InvalidInput(
-                    f"{path} has format version {found_version}, but this imer {__version__} reads version {version}."
+                    f"{path} has format version {version}, but this imer {__version__} reads version {kind.version}."
                 )
-            if verify and content_digest(file) != attribute(file.attrs.get(DIGEST, b"")):
+            if verify and content_digest(file) != read_attribute(file, DIGEST, ""):
                 raise InvalidInput(f"{path} is damaged or was changed: its content digest does not match.")
         yield file
     finally:
@@ -209,6 +209,7 @@ def reading(path: Path) -> Iterator[None]:
         OSError,
         RuntimeError,
         KeyError,
+        IndexError,
         ValueError,
         TypeError,
         AttributeError,
@@ -222,8 +223,7 @@ def reading(path: Path) -> Iterator[None]:
 
 def write_small(
     path: Path,
-    format_name: str,
-    version: int,
+    kind: Format,
     datasets: Mapping[str, np.ndarray],
     attributes: Mapping[str, str | int | float],
     *,
@@ -237,11 +237,11 @@ def write_small(
         for name, values in datasets.items():
             put(file, name, values)
 
-    return publish(path, format_name, version, fill, overwrite=overwrite)
+    return publish(path, kind, fill, overwrite=overwrite)
 
 
-def read_small(path: Path, format_name: str, version: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+def read_small(path: Path, kind: Format) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Read back what `write_small` wrote, verified."""
-    with opened(path, format_name, version) as file, reading(path):
+    with opened(path, kind) as file, reading(path):
         datasets = {name: file[name][...] for name in sorted(file.keys())}
-        return datasets, {name: attribute(value) for name, value in file.attrs.items()}
+        return datasets, {name: read_attribute(file, name) for name in guards.attribute_names(file)}

@@ -16,7 +16,9 @@ import numpy as np
 from imer.core.errors import InvalidInput, did_you_mean, listed
 from imer.core.types import FeatureSpec, Verdict, ordered_modalities
 from imer.store import profile
-from imer.store.writer import STORE_FORMAT, STORE_FORMAT_VERSION
+from imer.store.feature import Feature
+from imer.store.structure import check_structure
+from imer.store.writer import Part
 
 
 @dataclass(frozen=True)
@@ -41,18 +43,21 @@ class FeatureStore:
         self._file = file
         self._context = context
         with profile.reading(self.path):
-            self.n = int(file.attrs["n_utterances"])
-            self.content_sha256 = str(profile.attribute(file.attrs[profile.DIGEST]))
-            self.imer_version = str(profile.attribute(file.attrs["imer_version"]))
+            self.n = int(profile.read_attribute(file, "n_utterances"))
+            self.content_sha256 = str(profile.read_attribute(file, profile.DIGEST))
+            self.imer_version = str(profile.read_attribute(file, "imer_version"))
             self.specs = self._read_specs()
         self.modalities: tuple[str, ...] = ordered_modalities(self.specs)
 
     @classmethod
     def open(cls, path: Path, *, verify: bool = True) -> FeatureStore:
         """Open a store; `verify` recomputes its content digest (about a second per gigabyte)."""
-        context = profile.opened(Path(path), STORE_FORMAT, STORE_FORMAT_VERSION, verify=verify)
+        context = profile.opened(Path(path), profile.STORE, verify=verify)
         file = context.__enter__()
         try:
+            if verify:
+                with profile.reading(Path(path)):
+                    check_structure(file)
             return cls(path, file, context)
         except BaseException:
             file.close()
@@ -136,7 +141,7 @@ class FeatureStore:
                 classes = None
                 if key in self._file["classes"]:
                     classes = tuple(profile.decode_strings(self._file["classes"][key][...]))
-                found[str(profile.attribute(dataset.attrs["name"]))] = Label(dataset[...], classes)
+                found[str(profile.read_attribute(dataset, "name"))] = Label(dataset[...], classes)
         return found
 
     @cached_property
@@ -150,7 +155,7 @@ class FeatureStore:
                 found[name] = np.array([label.classes[v] if v >= 0 else "" for v in label.values], dtype=object)
         with self._reading():
             for key in self._file["columns"]:
-                name = str(profile.attribute(self._file["columns"][key].attrs["name"]))
+                name = str(profile.read_attribute(self._file["columns"][key], "name"))
                 found[name] = self._texts(f"columns/{key}")
         return found
 
@@ -160,12 +165,34 @@ class FeatureStore:
         with self._reading():
             return {m: self._file[f"quality/{m}"][...] for m in ordered_modalities(self._file["quality"].keys())}
 
+    @cached_property
+    def sources(self) -> dict[str, np.ndarray]:
+        """Modality → a digest of what each utterance's cell was made from; empty where nobody kept it."""
+        with self._reading():
+            group = self._file.get("sources", {})
+            return {m: np.array(profile.decode_strings(values[...]), dtype=object) for m, values in group.items()}
+
+    @cached_property
+    def part(self) -> Part | None:
+        """What this store is a part of, or None where it is a whole."""
+        if "part" not in self._file:
+            return None
+        with self._reading():
+            group = self._file["part"]
+            shards = json.loads(str(profile.read_attribute(group, "shards")))
+            return Part(group["row"][...], int(profile.read_attribute(group, "n_whole")), tuple(shards))
+
+    def feature(self, modality: str, name: str | None = None) -> Feature:
+        """Return one feature to read from without loading it whole."""
+        with self._reading():
+            return Feature(self.path, self._group(modality, name))
+
     def _read_specs(self) -> dict[str, dict[str, FeatureSpec]]:
         specs: dict[str, dict[str, FeatureSpec]] = {}
         for modality, features in self._file["features"].items():
             for group in features.values():
-                name = str(profile.attribute(group.attrs["name"]))
-                spec = FeatureSpec.from_json(str(profile.attribute(group.attrs["spec"])))
+                name = str(profile.read_attribute(group, "name"))
+                spec = FeatureSpec.from_json(str(profile.read_attribute(group, "spec")))
                 specs.setdefault(modality, {})[name] = replace(
                     spec, dim_names=tuple(profile.decode_strings(group["dim_names"][...]))
                 )
@@ -183,7 +210,7 @@ class FeatureStore:
         if chosen not in names:
             raise InvalidInput(f"{self.path} has no {modality} feature {chosen!r}; {did_you_mean(chosen, names)}")
         for group in self._file[f"features/{modality}"].values():
-            if profile.attribute(group.attrs["name"]) == chosen:
+            if profile.read_attribute(group, "name") == chosen:
                 return group
         raise InvalidInput(f"{self.path}: the {modality} feature {chosen!r} is listed but not stored.")
 

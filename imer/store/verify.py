@@ -10,9 +10,6 @@ from imer.core.errors import InvalidInput
 from imer.core.files import FOLDER_MANIFEST, sha256_json, verify_folder
 from imer.store import profile
 
-# The formats written in the profile, each with the version that this release reads.
-FORMATS = {"imer-features": 1, "imer-mask": 1}
-
 
 def verify_any(path: Path) -> tuple[str, str]:
     """Verify a store, a mask, or a folder with a manifest; return its kind and content digest.
@@ -33,8 +30,8 @@ def verify_any(path: Path) -> tuple[str, str]:
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist.")
     with profile.reading(path), h5py.File(path, "r") as file:
-        format_name = str(profile.attribute(file.attrs.get("format", b"")))
-    if format_name not in FORMATS:
-        raise InvalidInput(f"{path} is HDF5, but not a file of imer (its format is {format_name or 'not stated'!r}).")
-    with profile.opened(path, format_name, FORMATS[format_name]) as file:
-        return format_name, str(profile.attribute(file.attrs[profile.DIGEST]))
+        name = profile.format_of(file)
+    if name not in profile.FORMATS:
+        raise InvalidInput(f"{path} is HDF5, but not a file of imer (its format is {name or 'not stated'!r}).")
+    with profile.opened(path, profile.FORMATS[name]) as file:
+        return name, str(profile.read_attribute(file, profile.DIGEST))

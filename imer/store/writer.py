@@ -11,6 +11,8 @@ Layout (version 1):
     /columns/<name>/      text + text_offsets: a manifest column too long to be a label, kept as it was
     /features/<modality>/<name>/{values (ΣT,D) float32, offsets (N+1,), present (N,), dim_names}  attrs: spec (JSON)
     /quality/<modality>   uint8 verdict per utterance (`imer.core.types.Verdict`)
+    /sources/<modality>   optional: a digest of what each cell was made from (the file's content, the segment, the text)
+    /part/row             in a shard only: the place of each utterance in the whole; attrs n_whole, shards
 """
 
 from __future__ import annotations
@@ -21,7 +23,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -29,11 +30,7 @@ import numpy as np
 from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec, Utterance
 from imer.store import profile
-
-STORE_FORMAT = "imer-features"
-STORE_FORMAT_VERSION = 1
-UNLABELLED_CLASS = -1
-MAX_LABEL_BYTES = 256  # a column with longer cells is kept as text, not as classes
+from imer.store.columns import Column, column_kinds, dataset_name, write_columns
 
 
 @dataclass(frozen=True)
@@ -50,16 +47,20 @@ class FeatureBlock:
     chunks: Iterable[np.ndarray]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Says that a store holds some utterances of a larger whole: their places in it, its size, and which shards."""
+
+    rows: np.ndarray
+    n_whole: int
+    shards: tuple[str, ...]
+
+
 def vector_block(spec: FeatureSpec, values_ND: np.ndarray, present_N: np.ndarray) -> FeatureBlock:
     """Make an utterance-level block from one row per utterance; rows that are not present are left out."""
     present = np.asarray(present_N, dtype=bool)
     offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int64)
     return FeatureBlock(spec, offsets, present, [np.ascontiguousarray(values_ND[present], dtype=np.float32)])
-
-
-def dataset_name(name: str) -> str:
-    """Return a column's name as one path component of HDF5 (a slash, or a lone dot, would be a path)."""
-    return quote(name, safe=" ()[]{}:;,+&@!?#=*äöüéèß") if name.strip(".") else name.replace(".", "%2E")
 
 
 def write_store(
@@ -69,9 +70,15 @@ def write_store(
     quality: Mapping[str, np.ndarray],
     *,
     provenance: Mapping[str, Any] | None = None,
+    columns: Mapping[str, Column] | None = None,
+    sources: Mapping[str, Sequence[str]] | None = None,
+    part: Part | None = None,
     overwrite: bool = False,
 ) -> str:
     """Write and publish a feature store; return its content digest.
+
+    `columns` says what the manifest's own columns are (None: as these utterances have it); `sources` holds a digest of
+    what each cell was made from, by modality; `part` is given where the utterances are a shard of a whole.
 
     Raises
     ------
@@ -88,15 +95,24 @@ def write_store(
         provenance_text = json.dumps(dict(provenance or {}), sort_keys=True, ensure_ascii=False)
         profile.put(file, "provenance", profile.encode_texts([provenance_text])[0])
         _write_index(file.create_group("index"), utterances)
-        _write_labels(file, utterances)
+        write_columns(file, utterances, column_kinds(utterances) if columns is None else columns)
         features = file.create_group("features")
         for block in blocks:
             _write_block(features, block, len(utterances), path)
         verdicts = file.create_group("quality")
         for modality, values in quality.items():
             profile.put(verdicts, modality, np.asarray(values, dtype=np.uint8))
+        if sources is not None:
+            made_from = file.create_group("sources")
+            for modality, digests in sources.items():
+                profile.put(made_from, modality, profile.encode_strings(digests))
+        if part is not None:
+            group = file.create_group("part")
+            profile.put(group, "row", np.asarray(part.rows, dtype=np.int64))
+            profile.put_attribute(group, "n_whole", part.n_whole)
+            profile.put_attribute(group, "shards", json.dumps(part.shards))
 
-    return profile.publish(path, STORE_FORMAT, STORE_FORMAT_VERSION, fill, overwrite=overwrite)
+    return profile.publish(path, profile.STORE, fill, overwrite=overwrite)
 
 
 def _write_index(group: h5py.Group, utterances: Sequence[Utterance]) -> None:
@@ -109,38 +125,6 @@ def _write_index(group: h5py.Group, utterances: Sequence[Utterance]) -> None:
     joined, offsets = profile.encode_texts(u.text or "" for u in utterances)
     profile.put(group, "text", joined)
     profile.put(group, "text_offsets", offsets)
-
-
-def _write_labels(file: h5py.File, utterances: Sequence[Utterance]) -> None:
-    labels, classes, columns = (file.create_group(name) for name in ("labels", "classes", "columns"))
-    names = list(dict.fromkeys(name for u in utterances for name in u.labels))
-    for name in names:
-        cells = [u.labels.get(name, "").strip() for u in utterances]
-        key = dataset_name(name)
-        if any(len(cell.encode()) > MAX_LABEL_BYTES for cell in cells):
-            joined, offsets = profile.encode_texts(u.labels.get(name, "") for u in utterances)
-            column = columns.create_group(key)
-            profile.put(column, "text", joined)
-            profile.put(column, "text_offsets", offsets)
-            dataset: h5py.HLObject = column
-        elif (numbers := as_numbers(cells)) is not None and name != "emotion":
-            dataset = profile.put(labels, key, numbers)
-        else:
-            class_names = sorted({cell for cell in cells if cell})
-            index = {cell: i for i, cell in enumerate(class_names)}
-            dataset = profile.put(
-                labels, key, np.array([index.get(c, UNLABELLED_CLASS) for c in cells], dtype=np.int64)
-            )
-            profile.put(classes, key, profile.encode_strings(class_names))
-        profile.put_attribute(dataset, "name", name)
-
-
-def as_numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return the cells as float64 with NaN for empty ones, or None where any cell is not a number."""
-    try:
-        return np.array([float(cell) if cell else math.nan for cell in cells], dtype=np.float64)
-    except ValueError:
-        return None
 
 
 def _write_block(features: h5py.Group, block: FeatureBlock, n: int, path: Path) -> None:

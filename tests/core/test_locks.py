@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -49,8 +50,6 @@ def test_a_lock_of_another_host_is_never_broken(tmp_path: Path) -> None:
 
 
 def test_a_reused_process_number_does_not_keep_a_lock(tmp_path: Path) -> None:
-    import os
-
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": "0"}
     (tmp_path / "f.h5.lock").write_text(json.dumps(owner))
     with output_lock(tmp_path / "f.h5"):
@@ -76,3 +75,62 @@ def test_races_have_one_winner(tmp_path: Path) -> None:
         for rival in rivals:
             rival.communicate("\n")
         assert not list(tmp_path.iterdir())
+
+
+def test_a_stale_lock_has_one_heir(tmp_path: Path) -> None:
+    """Processes that find a dead owner's lock at the same moment: one takes it over, the others are refused."""
+    target = tmp_path / "f.h5"
+    for _ in range(30):
+        (tmp_path / "f.h5.lock").write_text(json.dumps({"host": socket.gethostname(), "pid": 2**22, "started": "1"}))
+        go, told, end = os.pipe(), os.pipe(), os.pipe()
+        heirs = []
+        for _ in range(4):
+            child = os.fork()
+            if child == 0:
+                os.close(go[1])
+                os.close(end[1])
+                os.read(go[0], 1)
+                try:
+                    with output_lock(target):
+                        os.write(told[1], b"held\n")
+                        os.read(end[0], 1)
+                except OutputExists:
+                    os.write(told[1], b"refused\n")
+                finally:
+                    os._exit(0)
+            heirs.append(child)
+        os.close(go[1])
+        said = b""
+        while said.count(b"\n") < len(heirs):
+            said += os.read(told[0], 100)
+        assert sorted(said.split()) == [b"held", b"refused", b"refused", b"refused"]
+        os.close(end[1])
+        for child in heirs:
+            os.waitpid(child, 0)
+        for descriptor in (go[0], *told, end[0]):
+            os.close(descriptor)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_hard_links_a_lock_is_a_lock_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with output_lock(tmp_path / "f.h5"):
+        assert json.loads((tmp_path / "f.h5.lock").read_text())["pid"] == os.getpid()
+        with pytest.raises(OutputExists, match=f"process {os.getpid()}"), output_lock(tmp_path / "f.h5"):
+            pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path) -> None:
+    dead, alive = 2**22, os.getpid()
+    (tmp_path / f".f.h5.{dead}.0123abcd.part").write_text("half")
+    (tmp_path / f".f.h5.lock.{dead}.0123abcd.part").write_text("half")
+    (tmp_path / f".f.h5.{dead}.89abcdef.part").mkdir()
+    kept = {f".f.h5.{alive}.0123abcd.part", f".g.h5.{dead}.0123abcd.part", ".f.h5.mine.part"}
+    for name in kept:
+        (tmp_path / name).write_text("not ours to delete")
+    with output_lock(tmp_path / "f.h5"):
+        assert {path.name for path in tmp_path.iterdir()} == kept | {"f.h5.lock"}
