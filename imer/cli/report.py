@@ -17,8 +17,17 @@ def report_command(
         Path, typer.Option("-o", "--output", metavar="REPORT", help="report.html, report.md or report.tex.")
     ],
     reference: Annotated[
-        str | None, typer.Option(help="The method to which the others are compared. Default: that of the first run.")
+        str | None,
+        typer.Option(
+            help="The method to which the others are compared. Default: that of the first run; with --table the best baseline."
+        ),
     ] = None,
+    table: Annotated[
+        bool,
+        typer.Option(
+            "--table", help="The results table alone: methods by missing rate, and their differences to the reference."
+        ),
+    ] = False,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -32,7 +41,7 @@ def report_command(
     with reporting("report", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.evaluation.report import write_report
 
-        written = write_report(runs, out, reference=reference, overwrite=overwrite)
+        written = write_report(runs, out, reference=reference, table=table, overwrite=overwrite)
         for path in written:
             report.output(path)
         report.counts = {"runs": len(runs), "files": len(written)}

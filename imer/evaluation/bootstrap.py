@@ -8,6 +8,7 @@ averaged over masks. Two runs are compared on the same dialogues and the same ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -75,12 +76,31 @@ def intervals(tallies: Sequence[Tally], *, n_replicates: int = REPLICATES, seed:
     return {name: percentile_interval(values_R) for name, values_R in values.items()}
 
 
-def paired_differences(
-    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
-) -> dict[str, tuple[float | None, Interval]]:
-    """Return, for each metric, first − second (mean over masks) and its 95 % interval over the same drawn dialogues.
+@dataclass(frozen=True)
+class Differences:
+    """First − second by metric: the estimate (NaN where undefined), and its value in every replicate, float64 [R].
 
-    The tallies of both runs must list the same dialogues in the same order.
+    Replicates of several conditions over the same dialogues are of the same draws, so they can be averaged.
+    """
+
+    estimate: dict[str, float]
+    values: dict[str, np.ndarray]
+
+    def with_intervals(self) -> dict[str, tuple[float | None, Interval]]:
+        """Return each metric's difference with its 95 % interval."""
+        return {
+            name: (None if np.isnan(value) else value, percentile_interval(self.values[name]))
+            for name, value in self.estimate.items()
+        }
+
+
+def paired_replicates(
+    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
+) -> Differences:
+    """Return first − second (mean over masks) for the dialogues as they are, and as they are drawn.
+
+    The tallies of both runs must list the same dialogues in the same order. With fewer than two dialogues there is
+    nothing to draw.
 
     Raises
     ------
@@ -96,9 +116,23 @@ def paired_differences(
         left, right = _mean_over_masks(one, weights_RG), _mean_over_masks(two, weights_RG)
         return {name: left[name] - right[name] for name in left}
 
-    every_group_once = difference(np.ones((1, len(groups))))
-    estimate = {name: None if np.isnan(v[0]) else float(v[0]) for name, v in every_group_once.items()}
+    estimate = {name: float(value[0]) for name, value in difference(np.ones((1, len(groups)))).items()}
     if len(groups) < 2:
-        return {name: (value, None) for name, value in estimate.items()}
-    values = _replicates(difference, len(groups), n_replicates, seed)
-    return {name: (estimate[name], percentile_interval(values[name])) for name in estimate}
+        return Differences(estimate, {name: np.zeros(0) for name in estimate})
+    return Differences(estimate, _replicates(difference, len(groups), n_replicates, seed))
+
+
+def mean_difference(conditions: Sequence[Differences]) -> Differences:
+    """Return the mean over conditions, replicate by replicate."""
+    names = conditions[0].estimate
+    return Differences(
+        {name: float(np.mean([one.estimate[name] for one in conditions])) for name in names},
+        {name: np.mean([one.values[name] for one in conditions], axis=0) for name in names},
+    )
+
+
+def paired_differences(
+    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
+) -> dict[str, tuple[float | None, Interval]]:
+    """Return, for each metric, first − second (mean over masks) and its 95 % interval over the same drawn dialogues."""
+    return paired_replicates(first, second, n_replicates=n_replicates, seed=seed).with_intervals()

@@ -68,18 +68,43 @@ def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
     groups: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
         groups.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
-    settings = [_settings(members[0]) for members in groups.values()]
-    names = [_name(own, _varying(settings, _TELLING)) for own in settings]
-    for name in set(names):
-        alike = [i for i, other in enumerate(names) if other == name]
-        keys = _varying([settings[i] for i in alike], None) if len(alike) > 1 else []
-        for i in alike:
-            names[i] = _name(settings[i], [*_varying(settings, _TELLING), *keys])
+    names = _names([_settings(members[0]) for members in groups.values()])
     return [Method(name, tuple(members)) for name, members in zip(names, groups.values(), strict=True)]
 
 
+def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
+    """Name every method by its model, and by what differs between the methods of that model.
+
+    Where more than two differ in settings that tell little by themselves, such as in an ablation, the first of them
+    keeps the short name and each other one says only how it differs from the first.
+    """
+    names = [""] * len(settings)
+    for model in dict.fromkeys(one["run.model"] for one in settings):
+        members = [i for i, one in enumerate(settings) if one["run.model"] == model]
+        telling = _varying([settings[i] for i in members], _TELLING)
+        alike: dict[str, list[int]] = {}
+        for i in members:
+            alike.setdefault(_name(settings[i], telling), []).append(i)
+        for name, same in alike.items():
+            keys = _varying([settings[i] for i in same], None) if len(same) > 1 else []
+            first = settings[same[0]]
+            for i in same:
+                own = keys if len(same) <= 2 else [key for key in keys if settings[i].get(key) != first.get(key)]
+                names[i] = _name(settings[i], [*telling, *own]) if own else name
+    return names
+
+
+def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
+    """Group methods by the utterances that they were evaluated on, in the order given."""
+    groups: dict[frozenset[str], list[Method]] = {}
+    for method in methods:
+        parts = frozenset(str(run.evaluation.features.get("evaluated_sha256")) for run in method.runs)
+        groups.setdefault(parts, []).append(method)
+    return list(groups.values())
+
+
 # Settings that name a method before any other does, where they differ between methods.
-_TELLING = ("run.preset", "run.head", "train.protocol", "train.missing_rate", "data.modalities")
+_TELLING = ("run.preset", "run.head", "model.modality", "train.protocol", "train.missing_rate", "data.modalities")
 _ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate
 # Settings that do not make another method of a run.
 _NOT_THE_METHOD = frozenset(

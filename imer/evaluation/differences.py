@@ -10,10 +10,12 @@ import numpy as np
 
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json_lines
-from imer.evaluation.bootstrap import REPLICATES, Interval, paired_differences
-from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key
+from imer.evaluation.bootstrap import REPLICATES, Interval, mean_difference, paired_replicates
+from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
 from imer.metrics.tally import Tally, tally
+
+Difference = tuple[float | None, Interval]
 
 
 @dataclass(frozen=True)
@@ -55,42 +57,73 @@ def _answers(rows: list[tuple[tuple[str, str], str, Any, Any]], classes: Sequenc
     return _Answers(tuple(name for name, _ in places), dialogues, target_N, predicted_N)
 
 
+@dataclass(frozen=True)
+class MethodTallies:
+    """What a method got right and wrong: condition → one tally by dialogue for each run and mask."""
+
+    ids: frozenset[tuple[str, ...]]
+    by_condition: dict[ConditionKey, list[Tally]]
+
+
+@dataclass(frozen=True)
+class MethodDifferences:
+    """Method − reference with 95 % intervals, by metric: in each condition, and in the mean over the missing rates."""
+
+    by_condition: dict[ConditionKey, dict[str, Difference]]
+    over_rates: dict[str, Difference]
+
+
+def read_tallies(method: Method) -> MethodTallies:
+    """Read back the predictions of a method's runs, for the conditions that all of them have."""
+    n_classes = len(method.evaluation.class_names)
+    found: dict[ConditionKey, list[Tally]] = {}
+    ids = set()
+    for run in method.runs:
+        for (key, _), answers in _read_answers(run).items():
+            names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
+            ids.add(answers.ids)
+            found.setdefault(key, []).append(
+                tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
+            )
+    shared = [condition_key(one) for one in over_runs(method).summary]
+    return MethodTallies(frozenset(ids), {key: found[key] for key in shared if key in found})
+
+
+def paired(first: MethodTallies, second: MethodTallies) -> bool:
+    """Tell whether both were evaluated on the same utterances throughout."""
+    return len(first.ids | second.ids) == 1
+
+
+def tally_differences(
+    method: MethodTallies, reference: MethodTallies, *, n_replicates: int = REPLICATES
+) -> MethodDifferences:
+    """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both."""
+    found = {
+        key: paired_replicates(tallies, reference.by_condition[key], n_replicates=n_replicates)
+        for key, tallies in method.by_condition.items()
+        if key in reference.by_condition
+    }
+    rates = [one for (_, rate, pattern), one in found.items() if rate is not None and pattern is None]
+    return MethodDifferences(
+        {key: one.with_intervals() for key, one in found.items()},
+        mean_difference(rates).with_intervals() if rates else {},
+    )
+
+
 def method_differences(
     method: Method, reference: Method, *, n_replicates: int = REPLICATES
-) -> dict[ConditionKey, dict[str, tuple[float | None, Interval]]]:
+) -> dict[ConditionKey, dict[str, Difference]]:
     """Return, for every condition that both have, method − reference and its 95 % interval, by metric.
-
-    Each side is the mean over its runs and masks; the same dialogues are drawn for both (paired).
 
     Raises
     ------
     InvalidInput
         The two were not evaluated on the same utterances.
     """
-    sides = [[_read_answers(run) for run in one.runs] for one in (method, reference)]
-    n_classes = len(method.evaluation.class_names)
-    shared = [condition_key(one) for one in method.evaluation.summary]
-    shared = [key for key in shared if all(any(k == key for k, _ in run) for side in sides for run in side)]
-    ids = {answers.ids for side in sides for run in side for answers in run.values()}
-    if len(ids) > 1:
+    first, second = read_tallies(method), read_tallies(reference)
+    if not paired(first, second):
         raise InvalidInput(
             f"{method.name} and {reference.name} were evaluated on different utterances or folds, so their difference is "
             "not paired; evaluate both on the same split."
         )
-    found = {}
-    for key in shared:
-        tallies = [_tallies(side, key, n_classes) for side in sides]
-        found[key] = paired_differences(*tallies, n_replicates=n_replicates)
-    return found
-
-
-def _tallies(
-    side: Sequence[dict[tuple[ConditionKey, int], _Answers]], key: ConditionKey, n_classes: int
-) -> list[Tally]:
-    found = []
-    for run in side:
-        for (condition, _), answers in run.items():
-            if condition == key:
-                names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
-                found.append(tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes))
-    return found
+    return tally_differences(first, second, n_replicates=n_replicates).by_condition

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
-from imer.evaluation.compare import EvaluatedRun, Method, data_key, group_methods, join_matched, over_runs, read_run
+from imer.evaluation.compare import (
+    EvaluatedRun,
+    Method,
+    data_key,
+    group_methods,
+    join_matched,
+    over_runs,
+    read_run,
+    same_test_part,
+)
 from imer.evaluation.document import (
     Block,
     Grid,
@@ -20,6 +30,7 @@ from imer.evaluation.document import (
 )
 from imer.evaluation.plots import INTERVAL, confusion_png, curves_png, patterns_png, weights_png
 from imer.evaluation.results import HEADLINE
+from imer.evaluation.scoreboard import scoreboard
 from imer.evaluation.sections import (
     balance_blocks,
     difference_blocks,
@@ -37,9 +48,21 @@ FORMATS = (".html", ".md", ".tex")
 
 
 def write_report(
-    run_dirs: Sequence[Path], out: Path, *, reference: str | None = None, overwrite: bool = False
+    run_dirs: Sequence[Path],
+    out: Path,
+    *,
+    reference: str | None = None,
+    table: bool = False,
+    overwrite: bool = False,
 ) -> list[Path]:
     """Write a report on evaluated runs; the ending of `out` chooses HTML, Markdown or LaTeX.
+
+    Parameters
+    ----------
+    reference
+        The method that the others are compared to; by default the first, and with `table` the best baseline.
+    table
+        Write the results table alone: methods × missing rates, with every method's difference to the reference.
 
     Returns
     -------
@@ -62,7 +85,7 @@ def write_report(
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     runs = [read_run(path) for path in run_dirs]
-    blocks = report_blocks(runs, prefix=out.stem, reference=reference)
+    blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table)
     render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
     written = [out]
     if out.suffix != ".html":
@@ -75,16 +98,28 @@ def write_report(
     return written
 
 
-def report_blocks(runs: Sequence[EvaluatedRun], *, prefix: str = "report", reference: str | None = None) -> list[Block]:
-    """Return the report: one section per data set, then the runs and what the metrics mean."""
+def report_blocks(
+    runs: Sequence[EvaluatedRun], *, prefix: str = "report", reference: str | None = None, table: bool = False
+) -> list[Block]:
+    """Return the report: one section per data set and test part, then the runs and what the metrics mean.
+
+    With `table` a section is the results table alone (see `scoreboard`).
+    """
     by_data: dict[tuple[str, ...], list[EvaluatedRun]] = {}
     for run in runs:
         by_data.setdefault(data_key(run.evaluation), []).append(run)
+    sections = [
+        methods for members in by_data.values() for methods in same_test_part(group_methods(join_matched(members)))
+    ]
     blocks: list[Block] = []
-    for number_, members in enumerate(by_data.values(), start=1):
-        name = prefix if len(by_data) == 1 else f"{prefix}-{number_}"
-        blocks += _data_section(group_methods(join_matched(members)), name, reference)
-    blocks += _runs_section(runs)
+    for number_, methods in enumerate(sections, start=1):
+        name = prefix if len(sections) == 1 else f"{prefix}-{number_}"
+        blocks += _head(methods)
+        if table:
+            blocks += scoreboard([run for method in methods for run in method.runs], reference)
+        else:
+            blocks += _data_section(methods, name, reference)
+    blocks += _methods_section(sections) if table else _runs_section(runs)
     tasks = {run.evaluation.task for run in runs}
     rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task]]
     blocks += [
@@ -95,6 +130,22 @@ def report_blocks(runs: Sequence[EvaluatedRun], *, prefix: str = "report", refer
     return blocks
 
 
+def _head(methods: Sequence[Method]) -> list[Block]:
+    """Say which data and how much of it."""
+    first = methods[0].evaluation
+    counts = first.counts
+    source = Path(str(first.features["path"])).name
+    folds = f" of {counts['folds']} folds pooled" if counts["folds"] > 1 else ""
+    return [
+        Heading(f"{first.label} on {source}, {first.split} split"),
+        Paragraph(
+            f"{counts['labelled']} labelled utterances of {counts['dialogues']} dialogues{folds} "
+            f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}. "
+            f"Baseline: always the {'majority class' if first.class_names else 'mean label'} of training."
+        ),
+    ]
+
+
 def _data_section(methods: Sequence[Method], prefix: str, reference: str | None) -> list[Block]:
     first = methods[0].evaluation
     merged = [(method.name, over_runs(method)) for method in methods]
@@ -102,17 +153,7 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     spread = (
         "mean ± sd over runs (each the mean over its masks)" if several else f"mean over masks, with the {INTERVAL}"
     )
-    counts = first.counts
-    source = Path(str(first.features["path"])).name
-    folds = f" of {counts['folds']} folds pooled" if counts["folds"] > 1 else ""
-    blocks: list[Block] = [
-        Heading(f"{first.label} on {source}, {first.split} split"),
-        Paragraph(
-            f"{counts['labelled']} labelled utterances of {counts['dialogues']} dialogues{folds} "
-            f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}. "
-            f"Baseline: always the {'majority class' if first.class_names else 'mean label'} of training. Cells: {spread}."
-        ),
-    ]
+    blocks: list[Block] = [Paragraph(f"Cells: {spread}.")]
     metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]
     for conditions, what in (
         (rate_conditions(merged), "missing rate (nominal / realised)"),
@@ -139,6 +180,31 @@ def _band_name(methods: Sequence[Method]) -> str:
     if counts == {False}:
         return INTERVAL
     return "± 1 sd over runs" if counts == {True} else f"± 1 sd over runs; {INTERVAL} for a single run"
+
+
+def _methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
+    """Say where the figures of a results table come from, one row per method and data set."""
+    rows = []
+    for methods in sections:
+        for method in methods:
+            facts = [run.evaluation.run for run in method.runs]
+            digest = hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
+            selected = facts[0].get("selected") or {}
+            features = method.evaluation.features
+            rows.append(
+                [
+                    Path(str(features["path"])).name,
+                    str(features["content_sha256"])[:16],
+                    method.name,
+                    str(len(facts)),
+                    f"best {selected.get('metric', UNDEFINED)} on {selected.get('on', UNDEFINED)}",
+                    "yes: not an honest estimate" if any(one.get("optimistic") for one in facts) else "no",
+                    digest[:16],
+                ]
+            )
+    columns = ["features", "content sha256", "method", "seeds", "epoch chosen by", "optimistic", "runs sha256"]
+    caption = "First 16 digits of the digests; that of the runs is over the digests of their checkpoints, in order."
+    return [Heading("Runs"), Grid((columns, rows), caption)]
 
 
 def _runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:

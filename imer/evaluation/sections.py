@@ -7,12 +7,16 @@ from typing import Any
 
 from imer.core.errors import UsageError, listed
 from imer.evaluation.compare import Method, condition_key
-from imer.evaluation.differences import method_differences
+from imer.evaluation.differences import paired, read_tallies, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
+
+UNPAIRED = (
+    "The runs were tested on different utterances (their splits depend on the seed), so there is nothing to pair."
+)
 
 
 def rate_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[ConditionSummary]:
@@ -27,7 +31,8 @@ def pattern_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[Conditi
     return list(seen.values())
 
 
-def _condition_title(one: ConditionSummary) -> str:
+def condition_title(one: ConditionSummary) -> str:
+    """Return the title of a condition's column: the pattern, or nominal / realised rate."""
     if one.pattern is not None:
         return one.pattern
     if one.missing_rate is None:
@@ -43,14 +48,14 @@ def metric_table(
 ) -> Table:
     """One row per method, one column per condition, the area under the curve last, and the baseline below."""
     curve = any(evaluation.aulc_mr for _, evaluation in merged) and conditions[0].pattern is None
-    columns = ["method", *map(_condition_title, conditions), *(["AULC-MR"] if curve else [])]
+    columns = ["method", *map(condition_title, conditions), *(["AULC-MR"] if curve else [])]
     rows = []
     for (title, evaluation), method in zip(merged, methods, strict=True):
         by_key = {condition_key(one): one for one in evaluation.summary}
         cells = [title if len(method.runs) == 1 else f"{title}, {len(method.runs)} runs"]
         for one in conditions:
             found = by_key.get(condition_key(one))
-            cells.append(UNDEFINED if found is None else _cell(found.metrics[name], several=len(method.runs) > 1))
+            cells.append(UNDEFINED if found is None else cell(found.metrics[name], several=len(method.runs) > 1))
         rows.append(cells + ([number(evaluation.aulc_mr.get(name))] if curve else []))
     baseline = merged[0][1].baseline["metrics"]
     if baseline is not None:
@@ -59,7 +64,8 @@ def metric_table(
     return columns, rows
 
 
-def _cell(metric: MetricSummary, *, several: bool) -> str:
+def cell(metric: MetricSummary, *, several: bool) -> str:
+    """Write a metric: mean ± sd over several runs, or mean and interval of a single one."""
     if metric.mean is None:
         return UNDEFINED
     if several:
@@ -84,23 +90,30 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
             "interval that excludes 0 is marked *. For MAE a negative difference is better."
         ),
     ]
-    found = {one.name: method_differences(one, base) for one in methods if one is not base}
+    tallies = read_tallies(base)
+    found = {}
+    for one in methods:
+        if one is not base and paired(own := read_tallies(one), tallies):
+            found[one.name] = tally_differences(own, tallies).by_condition
+    if not found:
+        return [Heading("Paired differences", 3), Paragraph(UNPAIRED)]
     for metric in HEADLINE[base.evaluation.task]:
         keys = [condition_key(one) for one in base.evaluation.summary]
         keys = [key for key in keys if any(key in differences for differences in found.values())]
-        titles = {condition_key(one): _condition_title(one) for one in base.evaluation.summary}
+        titles = {condition_key(one): condition_title(one) for one in base.evaluation.summary}
         rows = []
         for name, differences in found.items():
             cells = [name]
             for key in keys:
                 value, bounds = differences[key][metric] if key in differences else (None, None)
-                cells.append(_difference_cell(value, bounds))
+                cells.append(difference_cell(value, bounds))
             rows.append(cells)
         blocks.append(Grid((["method", *(titles[key] for key in keys)], rows), f"{TITLES[metric]}: difference."))
     return blocks
 
 
-def _difference_cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+def difference_cell(value: float | None, bounds: tuple[float, float] | None) -> str:
+    """Write a difference with its interval, marked * where that excludes 0."""
     if value is None:
         return UNDEFINED
     if bounds is None:
@@ -117,7 +130,7 @@ def fold_blocks(methods: Sequence[Method]) -> list[Block]:
         for one in evaluation.summary:
             if not one.folds:
                 continue
-            cells = [method.name, _condition_title(one)]
+            cells = [method.name, condition_title(one)]
             for metric in HEADLINE[evaluation.task]:
                 values = [fold["metrics"][metric] for fold in one.folds]
                 defined = [value for value in values if value is not None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         corpus = _fitting_corpus(run.folds[0], store)
         facts = _store_facts(store, corpus)
     folds = [FoldRows(fold, rows) for fold, rows in zip(run.folds, _rows(run.folds, corpus, split, path), strict=True)]
+    rows = np.unique(np.concatenate([one.rows for one in folds]))
     warnings = []
     if corpus.content_sha256 != _trained_on(run):
         warnings.append(f"{path} is not the store of the training, but its features were made in the same way.")
@@ -76,10 +78,10 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     return Source(
         corpus=corpus,
         folds=folds,
-        rows=np.unique(np.concatenate([one.rows for one in folds])),
+        rows=rows,
         label=run.folds[0].label,
         run=_run_facts(run, optimistic=optimistic),
-        features={"path": str(path), **facts},
+        features={"path": str(path), **facts, "evaluated_sha256": _digest_of_ids(corpus, rows)},
         warnings=warnings,
     )
 
@@ -175,6 +177,7 @@ def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
     settings = {f"{section}.{key}": value for section, values in run.settings.items() for key, value in values.items()}
     selected = [fold.selected for fold in run.folds]
     epochs = ", ".join(str(one["epoch"]) for one in selected)
+    values = [one["value"] for one in selected if one["value"] is not None]
     return {
         "name": run.path.resolve().name,
         "path": str(run.path),
@@ -182,9 +185,19 @@ def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
         "seed": settings.get("train.seed"),
         "folds": [fold.name for fold in run.folds],
         "selection": f"best {selected[0]['metric']} on {selected[0]['on']} (epoch {epochs})",
+        "selected": {
+            "metric": selected[0]["metric"],
+            "on": selected[0]["on"],
+            "value": float(np.mean(values)) if values else None,
+        },
         "optimistic": optimistic,
         "settings": settings,
     }
+
+
+def _digest_of_ids(corpus: Corpus, rows: np.ndarray) -> str:
+    """Return a digest of the utterances asked about: equal where two evaluations can be compared pairwise."""
+    return hashlib.sha256("\n".join(sorted(corpus.utterance_ids[rows].tolist())).encode()).hexdigest()
 
 
 def _store_facts(store: FeatureStore, corpus: Corpus) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus, default_label
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json, write_json, write_text
+from imer.core.files import read_json, remove_leftovers, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.store.reader import FeatureStore
@@ -104,6 +104,8 @@ class _Run:
         self.settings, self.out, self.listener = settings, out, listener
 
     def go(self, device: Any, *, resume: bool, overwrite: bool) -> TrainResult:
+        for folder in (self.out, self.out / "checkpoint"):
+            remove_leftovers(folder)
         occupied = self.out.is_dir() and any(self.out.iterdir())
         interrupted = (self.out / "run.json").is_file() and not (self.out / "metrics.json").is_file()
         if occupied and not (resume or overwrite or interrupted):
@@ -116,11 +118,12 @@ class _Run:
         masks = Masks(corpus, self.settings.train)
         if occupied and overwrite and not resume:
             self._clear()
-        begins = not (self.out / "run.json").is_file()
+        begins = not all((self.out / name).is_file() for name in ("run.json", "config.toml"))
         if begins:
             self._begin(corpus, splits)
         elif self._continue(corpus, splits):
             self.listener.note(f"{self.out} is finished already; nothing to do.")
+            shutil.rmtree(self.out / "state", ignore_errors=True)  # where it was killed at its very end
             metrics = read_json(self.out / "metrics.json")
             return TrainResult(self.out, True, metrics["selected"], metrics)
         try:
@@ -178,10 +181,9 @@ class _Run:
         shutil.rmtree(self.out)
 
     def _begin(self, corpus: Corpus, splits: list[Split]) -> None:
-        if self.out.is_dir() and any(self.out.iterdir()):
+        if self.out.is_dir() and any(path.name != "run.json" for path in self.out.iterdir()):
             raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
         self.out.mkdir(parents=True, exist_ok=True)
-        write_text(self.out / "config.toml", self.settings.to_toml())
         names = [split.name for split in splits]
         if len({safe_name(name) for name in names}) < len(names):
             raise UsageError(
@@ -196,19 +198,18 @@ class _Run:
                 "folds": names,
             },
         )
+        # Second: a folder that holds no more than a run.json is one whose beginning was interrupted.
+        write_text(self.out / "config.toml", self.settings.to_toml())
 
     def _continue(self, corpus: Corpus, splits: list[Split]) -> bool:
         """Check that the folder is of this very run; tell whether it is finished."""
-        before = toml_layer(self.out / "config.toml").values
-        now = {section: _plain(asdict(part)) for section, part in self.settings.sections().items()}
-        for section, values in now.items():
-            for key, value in values.items():
-                was = before.get(section, {}).get(key)
-                if was != value and (section, key) not in FREE_ON_RESUME:
-                    raise UsageError(
-                        f"{self.out} was started with {section}.{key} = {was!r}, now it is {value!r}; continue with the same "
-                        "settings, choose another folder, or add --overwrite to start anew."
-                    )
+        changed = changed_settings(self.out, self.settings)
+        if changed:
+            name, (was, value) = next(iter(changed.items()))
+            raise UsageError(
+                f"{self.out} was started with {name} = {was!r}, now it is {value!r}; continue with the same settings, choose "
+                "another folder, or add --overwrite to start anew."
+            )
         record = read_json(self.out / "run.json")
         if record["content_sha256"] != corpus.content_sha256:
             raise InvalidInput(
@@ -254,6 +255,20 @@ class _Run:
         if path.is_file():
             kept = [line for line in path.read_text(encoding="utf-8").splitlines() if json.loads(line)["fold"] != fold]
         write_text(path, "\n".join([*kept, *(json.dumps(r, ensure_ascii=False) for r in records)]) + "\n")
+
+
+def changed_settings(run: Path, settings: Settings) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between a run folder's settings and these, as `section.key` → (then, now).
+
+    What does not change the results on the same machine (path of the store, device, threads) is left out.
+    """
+    before = toml_layer(run / "config.toml").values
+    return {
+        f"{section}.{key}": (before.get(section, {}).get(key), value)
+        for section, part in settings.sections().items()
+        for key, value in _plain(asdict(part)).items()
+        if before.get(section, {}).get(key) != value and (section, key) not in FREE_ON_RESUME
+    }
 
 
 def _title(split: Split, number: str) -> str:

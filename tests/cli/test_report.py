@@ -9,6 +9,7 @@ from imer.cli.app import app
 from imer.evaluation.results import Evaluation
 from imer.evaluation.sweep import evaluate
 from imer.metrics.definitions import DEFINITIONS
+from imer.training.run import train
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
 
@@ -26,6 +27,29 @@ def runs(tmp_path_factory):
     for run in made:
         evaluate(run, missing_rate="0,0.5", pattern="a,tv,atv", mask_seeds=2, device="cpu", replicates=200)
     return made
+
+
+@pytest.fixture(scope="module")
+def contest(runs):
+    """Two baselines beside them: one on the same test part, one on another (folds)."""
+    store = runs[0].parent / "features.h5"
+    made = []
+    for name, model, folds in (("linear", "linear", ""), ("folds", "majority", "3")):
+        flags = {"run": {"model": model}, "data": {"label": "emotion", "folds": folds}, "train": {"threads": 1}}
+        train(store, runs[0].parent / name, flags=flags)
+        evaluate(runs[0].parent / name, missing_rate="0,0.5", mask_seeds=2, device="cpu", replicates=200)
+        made.append(runs[0].parent / name)
+    return made
+
+
+def mean_over_rates(*folders):
+    values = [
+        one.metrics["ua"].mean
+        for folder in folders
+        for one in Evaluation.read(folder / "eval" / "metrics.json").summary
+        if one.missing_rate is not None
+    ]
+    return sum(values) / len(values)
 
 
 def run_here(*arguments):
@@ -104,3 +128,33 @@ def test_a_run_that_was_not_evaluated(runs, tmp_path):
     assert done.exit_code == 4
     assert "run `imer eval" in done.stderr
     assert not (tmp_path / "report.md").exists()
+
+
+@pytest.mark.parametrize("ending", ["md", "tex"])
+def test_the_table_compares_every_method_with_the_best_baseline(runs, contest, tmp_path, ending):
+    out = tmp_path / f"table.{ending}"
+    done = run_here(*runs, contest[0], "-o", out, "--table")
+    assert done.exit_code == 0, done.stderr
+    text = out.read_text()
+    assert "Trained with the protocol mixed" in text
+    assert "Trained with the protocol complete" in text
+    row = next(line for line in text.splitlines() if re.match(r"(\| )?comp [|&] 2 ", line))
+    value = float(re.findall(r"([+-]\d\.\d{3}) \[", row.replace("$-$", "-"))[0])
+    assert value == pytest.approx(mean_over_rates(*runs[:2]) - mean_over_rates(contest[0]), abs=6e-4)
+    line = next(line for line in text.splitlines() if re.match(r"(\| )?linear [|&] 1 ", line))
+    assert "reference" in line
+    assert sum("best ua on val" in line for line in text.splitlines()) == 3
+
+
+def test_the_table_knows_its_references(runs, contest, tmp_path):
+    assert run_here(*runs, contest[0], "-o", tmp_path / "a.md", "--table", "--reference", "comp").exit_code == 0
+    wrong = run_here(*runs, "-o", tmp_path / "b.md", "--table", "--reference", "nobody")
+    assert wrong.exit_code == 2
+    assert "comp" in wrong.stderr
+
+
+def test_runs_of_other_test_parts_have_sections_of_their_own(runs, contest, tmp_path):
+    done = run_here(runs[0], *contest, "-o", tmp_path / "report.md")
+    assert done.exit_code == 0, done.stderr
+    headings = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("## emotion on")]
+    assert len(headings) == 2

@@ -5,8 +5,11 @@ import pytest
 
 from imer.evaluation.bootstrap import (
     REPLICATES,
+    Differences,
     intervals,
+    mean_difference,
     paired_differences,
+    paired_replicates,
     percentile_interval,
     replicate_weights,
 )
@@ -118,3 +121,19 @@ def test_the_mean_over_masks_is_narrower_than_one_mask():
         tallies.append(tally(target, predicted, group, 30, 2))
     one, five = intervals(tallies[:1])["wa"], intervals(tallies)["wa"]
     assert five[1] - five[0] < 0.7 * (one[1] - one[0])
+
+
+def test_the_mean_over_conditions_is_of_the_same_draws():
+    rng = np.random.default_rng(9)
+    target, _, group = dialogues(rng, 30, 0.0)
+
+    def some(share):
+        return [tally(target, np.where(rng.random(len(target)) < share, target, 1 - target), group, 30, 2)]
+
+    first, second = (paired_replicates(some(a), some(b)) for a, b in ((0.8, 0.7), (0.6, 0.65)))
+    both = mean_difference([first, second])
+    assert both.estimate["wa"] == pytest.approx((first.estimate["wa"] + second.estimate["wa"]) / 2)
+    assert np.allclose(both.values["wa"], (first.values["wa"] + second.values["wa"]) / 2)
+    opposite = mean_difference([first, Differences({k: -v for k, v in first.estimate.items()},
+                                                   {k: -v for k, v in first.values.items()})])  # fmt: skip
+    assert opposite.with_intervals()["wa"] == (0.0, (0.0, 0.0))

@@ -109,8 +109,18 @@ def test_methods_are_named_by_what_differs(runs):
         "comp (head=linear)",
         "comp (head=dpl, hidden=32)",
         "comp (head=dpl, hidden=64)",
-        "late (head=linear)",
+        "late",
     ]
+
+
+def test_of_many_alike_the_first_keeps_the_short_name(runs):
+    def with_setting(key="model.hidden", value=32):
+        run = runs["seed0"]
+        settings = {**run.evaluation.run["settings"], key: value}
+        return replace(run, evaluation=replace(run.evaluation, run={**run.evaluation.run, "settings": settings}))
+
+    changed = [with_setting(), with_setting("model.prompts", False), with_setting("model.stage1", False)]
+    assert [one.name for one in group_methods(changed)] == ["comp", "comp (prompts=False)", "comp (stage1=False)"]
 
 
 def test_a_folder_without_evaluation_is_refused(tmp_path):

@@ -1,0 +1,230 @@
+"""The results table: methods × missing rates, mean ± sd over seeds, and every method against the best baseline.
+
+Methods that were trained alike (for any rate, or one model for each) stand in one table. The best baseline is the one
+with the best mean over the missing rates on the very test part, which favours the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imer.core.errors import UsageError, listed
+from imer.core.registry import entries
+from imer.evaluation.compare import EvaluatedRun, Method, condition_key, group_methods, over_runs
+from imer.evaluation.differences import Difference, MethodTallies, paired, read_tallies, tally_differences
+from imer.evaluation.document import Block, Grid, Heading, Paragraph
+from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, rate_curve
+from imer.evaluation.sections import condition_title, difference_cell
+from imer.evaluation.tables import UNDEFINED, number
+from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.definitions import TITLES
+
+SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
+_BASELINES = "imer.models.baselines."
+MARK = " †"
+MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with its mean over runs and, once read, its tallies."""
+
+    method: Method
+    merged: Evaluation
+    tallies: MethodTallies
+
+    @property
+    def name(self) -> str:
+        optimistic = any(run.evaluation.run.get("optimistic") for run in self.method.runs)
+        return self.method.name + (MARK if optimistic else "")
+
+    @property
+    def is_baseline(self) -> bool:
+        entry = entries("models").get(self.model)
+        return entry is not None and entry.target.startswith(_BASELINES)
+
+    @property
+    def model(self) -> str:
+        return str(self.merged.run["settings"]["run.model"])
+
+    @property
+    def protocol(self) -> str:
+        return str(self.merged.run["settings"]["train.protocol"])
+
+    def over_rates(self, metric: str) -> float | None:
+        """Return the plain mean over the missing rates."""
+        values = [one.metrics[metric].mean for one in rate_curve(self.merged.summary)]
+        return None if not values or None in values else float(np.mean([v for v in values if v is not None]))
+
+    def spread_over_rates(self, metric: str) -> float | None:
+        """Return the standard deviation over seeds of the mean over the missing rates."""
+        means = []
+        for run in self.method.runs:
+            values = [one.metrics[metric].mean for one in rate_curve(run.evaluation.summary)]
+            if not values or None in values:
+                return None
+            means.append(np.mean([v for v in values if v is not None]))
+        return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+    def validation(self) -> str:
+        """Return the mean validation score of the selected epochs, over folds and seeds."""
+        chosen = [run.evaluation.run.get("selected") or {} for run in self.method.runs]
+        values = [one["value"] for one in chosen if one.get("value") is not None and one.get("on") == "val"]
+        return number(float(np.mean(values))) if len(values) == len(chosen) else UNDEFINED
+
+
+def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> list[Block]:
+    """Return the tables of runs on one data set and one test part.
+
+    Parameters
+    ----------
+    reference
+        Name of the method that the others are compared to; by default the best baseline, or where there is none the
+        first method.
+    """
+    blocks: list[Block] = []
+    tables = [_contestants(members) for members in _by_protocol(runs).values()]
+    names = [one.method.name for table in tables for one in table]
+    if reference is not None and reference not in names:
+        raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(names)}.")
+    for contestants in tables:
+        if len(tables) > 1:
+            blocks.append(Heading(f"Trained with the protocol {contestants[0].protocol}", 3))
+        blocks += _table(contestants, reference)
+    return [*blocks, *_mixed_against_matched(tables)]
+
+
+def _by_protocol(runs: Sequence[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
+    found: dict[str, list[EvaluatedRun]] = {}
+    for run in runs:
+        found.setdefault(str(run.evaluation.run["settings"]["train.protocol"]), []).append(run)
+    return found
+
+
+def _contestants(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
+    return [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
+
+
+def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:
+    """Return the baseline with the best mean over the missing rates; None where there is no baseline with one."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    scores = [
+        (sign * score, one) for one in contestants if one.is_baseline and (score := one.over_rates(metric)) is not None
+    ]
+    return max(scores, key=lambda entry: entry[0])[1] if scores else None
+
+
+def _reference(contestants: Sequence[Contestant], reference: str | None, metric: str) -> Contestant:
+    named = [one for one in contestants if one.method.name == reference]
+    return named[0] if named else best_baseline(contestants, metric) or contestants[0]
+
+
+def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator[Block]:
+    task = contestants[0].merged.task
+    base = _reference(contestants, reference, SHOWN[task][0])
+    found = {
+        one.name: tally_differences(one.tallies, base.tallies)
+        for one in contestants
+        if one is not base and paired(one.tallies, base.tallies)
+    }
+    rates, patterns = _conditions(contestants, patterns=False), _conditions(contestants, patterns=True)
+    marked = f" {MARKED}" if any(one.name.endswith(MARK) for one in contestants) else ""
+    for metric in SHOWN[task]:
+        differences = {name: one.over_rates.get(metric) for name, one in found.items()}
+        better = "lower is better; " if metric in LOWER_IS_BETTER else ""
+        caption = (
+            f"{TITLES[metric]} by missing rate (nominal / realised), {better}mean ± sd over seeds, each the mean over its "
+            f"masks. Validation: mean {TITLES[_selection(contestants)]} of the selected epochs. Difference: the mean over "
+            f"the rates minus that of {base.name}, on the same utterances and masks, with its 95 % interval over "
+            f"dialogues; * excludes 0.{marked}"
+        )
+        if rates:
+            yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)
+    primary = SHOWN[task][0]
+    if rates and found:
+        columns = ["method", *map(condition_title, rates)]
+        rows = [
+            [name, *(_at(one.by_condition.get(condition_key(c)), primary) for c in rates)]
+            for name, one in found.items()
+        ]
+        yield Grid((columns, rows), f"{TITLES[primary]}: each method minus {base.name} at each missing rate.{marked}")
+    if patterns:
+        columns = ["method", *(str(one.pattern) for one in patterns)]
+        rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
+        yield Grid((columns, rows), f"{TITLES[primary]} by observed modalities.{marked}")
+
+
+def _selection(contestants: Sequence[Contestant]) -> str:
+    chosen = contestants[0].merged.run.get("selected") or {}
+    return str(chosen.get("metric") or SHOWN[contestants[0].merged.task][0])
+
+
+def _conditions(contestants: Sequence[Contestant], *, patterns: bool) -> list[ConditionSummary]:
+    """Return the patterns of all methods, or the rates of their curves, in order."""
+    seen: dict[tuple, ConditionSummary] = {}
+    for one in contestants:
+        for condition in one.merged.patterns() if patterns else rate_curve(one.merged.summary):
+            seen.setdefault(condition_key(condition), condition)
+    return list(seen.values()) if patterns else sorted(seen.values(), key=lambda c: c.realised_rate)
+
+
+def _cells(one: Contestant, conditions: Sequence[ConditionSummary], metric: str) -> list[str]:
+    by_key = {condition_key(c): c for c in one.merged.summary}
+    chosen = [by_key.get(condition_key(condition)) for condition in conditions]
+    return [UNDEFINED if c is None else _mean_and_spread(c.metrics[metric], len(one.method.runs)) for c in chosen]
+
+
+def _mean_and_spread(metric: MetricSummary, n_runs: int) -> str:
+    return number(metric.mean) if n_runs == 1 or metric.mean is None else f"{metric.mean:.3f} ± {metric.sd:.3f}"
+
+
+def _rate_grid(
+    contestants: Sequence[Contestant],
+    rates: Sequence[ConditionSummary],
+    metric: str,
+    base: Contestant,
+    differences: Mapping[str, Difference | None],
+) -> tuple[list[str], list[list[str]]]:
+    columns = ["method", "seeds", "validation", *map(condition_title, rates), "mean", "difference"]
+    rows = []
+    for one in contestants:
+        mean, spread = one.over_rates(metric), one.spread_over_rates(metric)
+        average = number(mean) if spread is None else f"{mean:.3f} ± {spread:.3f}"
+        against = "reference" if one is base else _difference(differences.get(one.name))
+        cells = _cells(one, rates, metric)
+        rows.append([one.name, str(len(one.method.runs)), one.validation(), *cells, average, against])
+    return columns, rows
+
+
+def _at(differences: Mapping[str, Difference] | None, metric: str) -> str:
+    return _difference(None if differences is None else differences[metric])
+
+
+def _difference(found: Difference | None) -> str:
+    return UNDEFINED if found is None else difference_cell(*found)
+
+
+def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[Block]:
+    """One model for all missing rates minus one model for each, for the methods that have both."""
+    by_protocol = {table[0].protocol: table for table in tables}
+    rows = []
+    task = tables[0][0].merged.task
+    for one in by_protocol.get("mixed", []):
+        for other in by_protocol.get("matched", []):
+            if _but_for_protocol(one) == _but_for_protocol(other) and paired(one.tallies, other.tallies):
+                found = tally_differences(one.tallies, other.tallies).over_rates
+                rows.append([one.name, *(_difference(found.get(metric)) for metric in SHOWN[task])])
+    if rows:
+        yield Heading("One model for all missing rates against one for each", 3)
+        yield Paragraph(
+            "Protocol mixed minus protocol matched, mean over the missing rates, 95 % interval over dialogues."
+        )
+        yield Grid((["method", *(TITLES[metric] for metric in SHOWN[task])], rows))
+
+
+def _but_for_protocol(one: Contestant) -> dict[str, object]:
+    left_out = ("train.protocol", "train.missing_rate", "train.seed", "data.features", "train.device", "train.threads")
+    return {key: value for key, value in one.merged.run["settings"].items() if key not in left_out}

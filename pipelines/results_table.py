@@ -1,0 +1,425 @@
+#!/usr/bin/env python3
+"""The results table and the ablation, made again with one command from a folder of corpora.
+
+    pipelines/results_table.py DATA OUT                  methods × missing rates
+    pipelines/results_table.py DATA OUT --ablation       ComP with one idea changed at a time
+
+DATA has one folder a corpus (see CORPORA below) with manifest.csv and the arrays named there. OUT becomes
+    OUT/stores/<corpus>.h5                                       the features
+    OUT/runs/<corpus>/<method>/<protocol>/seed<S>[/rate<R>]/     one run each, evaluated in its eval/
+    OUT/table.md, OUT/table.tex, OUT/ablation.md, …              the tables of `imer report --table`
+    OUT/log/<cell>.log                                           what each cell said
+
+A cell is a corpus, a method, a protocol and a seed; it is trained and evaluated in a process of its own, several at a
+time (--jobs), each with one thread. The same command goes on from where it was stopped: finished cells are skipped,
+interrupted ones are continued, and ones that were made with other settings than today's are made again. A cell that
+fails is reported, the others go on, and the exit code is 3.
+
+Validation chooses epochs and hyper-parameters; the test part is only looked at in the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+IMER = [sys.executable, "-m", "imer"]
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """arrays: modality → file beside the manifest; extracted: audio features that are made from the clips first."""
+
+    name: str
+    arrays: dict[str, str]
+    label: str
+    folds: str = ""
+    folder: str = ""
+    extracted: str = ""
+
+    @property
+    def modalities(self) -> list[str]:
+        return [*(["audio"] if self.extracted else []), *self.arrays]
+
+    @property
+    def rates(self) -> list[float]:
+        """The reachable ones of 0 … 0.7: every utterance keeps a modality, so (M − 1)/M is the end (0.7 names 2/3)."""
+        return [r / 10 for r in range(8 if len(self.modalities) == 3 else 6)]
+
+
+CORPORA = {
+    one.name: one
+    for one in (
+        Corpus(
+            "mosi_clean",
+            {"audio": "audio.npy", "text": "text_minilm.npy", "visual": "visual.npy"},
+            label="sentiment",
+            folds="fold",
+        ),
+        # Without its visual array, which was learnt with labels of videos in the official test part.
+        Corpus("mosi", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="sentiment"),
+        Corpus("ravdess", {"visual": "visual_au.npy"}, label="emotion", folds="fold", extracted="opensmile/egemaps"),
+        Corpus("meld", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="emotion", folds="fold"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How `imer train` is called: run.model and run.head, a preset, and other settings."""
+
+    model: str = "comp"
+    head: str = "linear"
+    preset: str = ""
+    settings: tuple[str, ...] = ()
+
+
+METHODS = {
+    "majority": Method("majority"),
+    "unimodal": Method("unimodal"),  # one for each modality of the corpus
+    "late-fusion": Method("late-fusion"),
+    "linear": Method("linear"),
+    "mlp": Method("mlp"),
+    "transformer": Method("transformer"),
+    "momke": Method("momke"),
+    "comp": Method(),
+    "comp-dpl": Method(head="dpl"),
+    "comp-official": Method(preset="comp-official"),
+}
+MATCHED = ("comp", "linear", "mlp", "transformer")  # methods that are also trained for one missing rate at a time
+ABLATION = {
+    "comp": Method(),
+    "no-propagation": Method(settings=("model.blocks=0",)),
+    "no-prompts": Method(settings=("model.prompts=false",)),
+    "no-regulator": Method(settings=("model.regulator=off",)),
+    "coordinator-mean": Method(settings=("model.coordinator=uniform",)),
+    "coordinator-hard": Method(settings=("model.coordinator_mask=hard",)),
+    "no-stage1": Method(settings=("model.stage1=false",)),
+    "no-positions": Method(settings=("model.positions=none",)),
+    "comp-dpl": Method(head="dpl"),
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one process trains and evaluates."""
+
+    corpus: str
+    method: str
+    protocol: str
+    seed: int
+    model: str
+    head: str
+    preset: str
+    settings: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.corpus}/{self.method}/{self.protocol}/seed{self.seed}"
+
+    def runs(self, out: Path) -> Iterator[tuple[Path, float | None]]:
+        """Yield the run folders, each with the only missing rate it is for (None: all)."""
+        folder = out / "runs" / self.name
+        if self.protocol == "mixed":
+            yield folder, None
+        else:
+            for rate in CORPORA[self.corpus].rates:
+                yield folder / f"rate{rate:g}", rate
+
+    def options(self, rate: float | None) -> dict[str, Any]:
+        """Return the arguments of `imer.train` besides the store and the folder."""
+        corpus = CORPORA[self.corpus]
+        train = {"protocol": self.protocol, "seed": self.seed, "threads": 1}
+        if rate is not None:
+            train["missing_rate"] = f"{rate:g}"
+        flags = {"run": {}, "data": {"label": corpus.label, "folds": corpus.folds}, "train": train}
+        if not self.preset:
+            flags["run"] = {"model": self.model, "head": self.head}
+        return {"preset": self.preset or None, "flags": flags, "assignments": list(self.settings)}
+
+
+def cells(args: argparse.Namespace) -> list[Cell]:
+    """Return the cells asked for, quick corpora and seed 0 of every method first."""
+    methods = ABLATION if args.ablation else METHODS
+    found = []
+    for seed in range(args.seeds):
+        for corpus in args.corpora:
+            for name in args.methods or methods:
+                method = methods[name]
+                for protocol in args.protocols:
+                    if protocol == "mixed" or (name in MATCHED and not args.ablation):
+                        found += [
+                            Cell(corpus, label, protocol, seed, method.model, method.head, method.preset, settings)
+                            for label, settings in _variants(name, method, CORPORA[corpus])
+                        ]
+    return found
+
+
+def _variants(name: str, method: Method, corpus: Corpus) -> list[tuple[str, tuple[str, ...]]]:
+    if method.model != "unimodal":
+        return [(name, method.settings)]
+    return [(f"{name}-{m}", (*method.settings, f"model.modality={m}")) for m in corpus.modalities]
+
+
+# --- the stores ------------------------------------------------------------------------------------------------------
+
+
+def make_store(corpus: Corpus, data: Path, stores: Path, jobs: int) -> Path:
+    """Make a corpus's feature store, unless it is there."""
+    store = stores / f"{corpus.name}.h5"
+    if store.is_file():
+        return store
+    stores.mkdir(parents=True, exist_ok=True)
+    folder = data / (corpus.folder or corpus.name)
+    arrays = {modality: folder / file for modality, file in corpus.arrays.items()}
+    if corpus.extracted:
+        arrays = {"audio": _extracted(corpus, folder, stores, jobs), **arrays}
+    features = [word for modality, path in arrays.items() for word in ("--features", f"{modality}={path}")]
+    manifest = str(folder / "manifest.csv")
+    subprocess.run([*IMER, "data", "import", "arrays", "--manifest", manifest, *features, "-o", str(store)], check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+    return store
+
+
+def _extracted(corpus: Corpus, folder: Path, stores: Path, jobs: int) -> Path:
+    """Extract audio features from the clips, as an array beside the store."""
+    array, clips = stores / f"{corpus.name}_audio.npy", stores / f"{corpus.name}_clips.h5"
+    if array.is_file():
+        return array
+    if not clips.is_file():
+        command = [*IMER, "extract", str(folder / "manifest.csv"), "-o", str(clips), "--audio", corpus.extracted]
+        done = subprocess.run([*command, "--text", "none", "--visual", "none", "--workers", str(jobs)], check=False)
+        if done.returncode not in (0, 3):  # 3: some clips failed; their rows are NaN
+            raise SystemExit(done.returncode)
+    import numpy as np
+
+    from imer.store.reader import FeatureStore
+
+    with FeatureStore.open(clips) as store:
+        values_ND, _ = store.vectors("audio")
+    np.save(array, values_ND)
+    return array
+
+
+# --- one cell, in a process of its own -------------------------------------------------------------------------------
+
+
+def run_cell(cell: Cell, store: Path, out: Path, mask_seeds: int) -> None:
+    """Train and evaluate the runs of a cell, leaving finished ones as they are."""
+    from imer import evaluate, train
+
+    corpus = CORPORA[cell.corpus]
+    for folder, rate in cell.runs(out):
+        state = run_state(folder, cell, rate, mask_seeds)
+        if state == "finished":
+            continue
+        print(f"{datetime.now(UTC):%H:%M:%S} {folder.relative_to(out)}: {state or 'new'}", flush=True)
+        train(store, folder, **cell.options(rate), resume=not state.startswith("made with"),
+              overwrite=state.startswith("made with"))  # fmt: skip
+        rates = f"{rate:g}" if rate is not None else ",".join(f"{r:g}" for r in corpus.rates)
+        evaluate(folder, store, missing_rate=rates, pattern="all" if rate is None else None, mask_seeds=mask_seeds)
+
+
+def run_state(folder: Path, cell: Cell, rate: float | None, mask_seeds: int) -> str:
+    """Return how far a run is: "" (not begun), "begun", "trained", "finished", or "made with …" other settings."""
+    from imer.core.files import read_json
+    from imer.training.run import changed_settings
+    from imer.training.settings import load_settings
+
+    if not (folder / "config.toml").is_file():
+        return ""
+    options = cell.options(rate)
+    settings = load_settings(preset=options["preset"], flags=options["flags"], assignments=options["assignments"])
+    changed = changed_settings(folder, settings)
+    if changed:
+        name, (was, now) = next(iter(changed.items()))
+        return f"made with {name} = {was!r}, now {now!r}"
+    if not (folder / "metrics.json").is_file():
+        return "begun"
+    evaluation = folder / "eval" / "metrics.json"
+    if not evaluation.is_file():
+        return "trained"
+    masks = max(one["n_masks"] for one in read_json(evaluation)["summary"])
+    return "finished" if masks == mask_seeds or rate == 0 else "trained"
+
+
+# --- all cells ---------------------------------------------------------------------------------------------------------
+
+
+def work(todo: Sequence[Cell], args: argparse.Namespace) -> list[str]:
+    """Run the cells, several at a time; return the names of those that failed."""
+    failed, started = [], time.monotonic()
+    with ThreadPoolExecutor(args.jobs) as pool:
+        waiting = {pool.submit(_in_own_process, cell, args): cell for cell in todo}
+        for number, future in enumerate(as_completed(waiting), start=1):
+            cell, (code, seconds, log) = waiting[future], future.result()
+            elapsed = time.monotonic() - started
+            left_min = elapsed / number * (len(todo) - number) / 60
+            how = (
+                f"{seconds:.0f} s"
+                if code == 0
+                else f"FAILED with exit code {code}: {_last_line(log)} (all of it: {log})"
+            )
+            say(f"[{number}/{len(todo)}, about {left_min:.0f} min left] {cell.name}: {how}")
+            if code:
+                failed.append(cell.name)
+    return failed
+
+
+def _in_own_process(cell: Cell, args: argparse.Namespace) -> tuple[int, float, Path]:
+    log = args.out / "log" / (cell.name.replace("/", "-") + ".log")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    given = json.dumps({**asdict(cell), "mask_seeds": args.mask_seeds, "store": str(args.stores / f"{cell.corpus}.h5")})
+    started = time.monotonic()
+    with open(log, "a", encoding="utf-8") as file:
+        done = subprocess.run(
+            [sys.executable, __file__, str(args.data), str(args.out), "--cell", given],
+            stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **threads}, check=False,
+        )  # fmt: skip
+    return done.returncode, time.monotonic() - started, log
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def write_tables(every: Sequence[Cell], args: argparse.Namespace) -> list[Path]:
+    """Write the table of all finished runs as Markdown and LaTeX, and the page if one is asked for."""
+    from imer.evaluation.report import write_report
+
+    runs = [run for cell in every for run, _ in cell.runs(args.out) if (run / "eval" / "metrics.json").is_file()]
+    if not runs:
+        return []
+    name = "ablation" if args.ablation else "table"
+    written = [args.out / f"{name}.md", args.out / f"{name}.tex"]
+    for path in written:
+        write_report(runs, path, table=True, overwrite=True)
+    if args.page:
+        args.page.write_text(page(written[0].read_text(encoding="utf-8"), len(runs), args), encoding="utf-8")
+        written.append(args.page)
+    return written
+
+
+def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
+    """Return the table with what is needed to make it again: command, commit, date and machine."""
+    import numpy
+    import torch
+
+    from imer import __version__
+
+    words = [a for a in sys.argv[1:] if not a.startswith("--page") and a != str(args.page)]
+    command = " ".join(["pipelines/results_table.py", *words])
+    for path, placeholder in ((args.data, "DATA"), (args.stores, "STORES"), (args.out, "OUT")):
+        command = command.replace(str(path), placeholder)
+    what = "Ablation: ComP with one idea changed at a time" if args.ablation else "Results: methods and missing rates"
+    head = [
+        f"# {what}", "",
+        "This page is written by the command below; do not edit it by hand.", "",
+        f"- command: `{command}`",
+        f"- commit: {_commit()}",
+        f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        f"- runs: {n_runs}; {args.seeds} training seeds, each evaluated under {args.mask_seeds} masks a rate",
+        f"- imer {__version__}, Python {platform.python_version()}, torch {torch.__version__}, NumPy {numpy.__version__}, "
+        f"{platform.machine()}, CPU",
+        "",
+        "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
+        "method is marked optimistic. All methods meet the same test masks. Intervals are 95 %, by resampling dialogues "
+        "(a corpus of single utterances: utterances).", "",
+    ]  # fmt: skip
+    return "\n".join(head) + "\n" + table.split("\n", 2)[2]
+
+
+def _commit() -> str:
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    commit = git("rev-parse", "HEAD") or "unknown"
+    return commit + (", with uncommitted changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+
+
+def say(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _words(choices: Sequence[str]) -> Any:
+    def read(text: str) -> list[str]:
+        chosen = [word for word in text.split(",") if word]
+        wrong = [word for word in chosen if word not in choices]
+        if wrong:
+            raise argparse.ArgumentTypeError(f"there is no {wrong[0]!r}; choose from {', '.join(choices)}")
+        return chosen
+
+    return read
+
+
+def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path, metavar="DATA", help="the folder of the corpora")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
+    parser.add_argument("--ablation", action="store_true", help="the ablation of ComP instead of the table of methods")
+    parser.add_argument("--corpora", type=_words(list(CORPORA)), default=list(CORPORA), help="default: all four")
+    parser.add_argument("--methods", type=_words(sorted({*METHODS, *ABLATION})), default=[], help="default: all")
+    parser.add_argument("--protocols", type=_words(["mixed", "matched"]), default=["mixed"], help="default: mixed")
+    parser.add_argument("--seeds", type=int, default=5, help="training seeds 0 … N − 1 (default: 5)")
+    parser.add_argument("--mask-seeds", type=int, default=5, help="masks for each missing rate (default: 5)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
+    parser.add_argument("--stores", type=Path, help="a folder of stores that exist already (default: OUT/stores)")
+    parser.add_argument("--page", type=Path, help="also write the table with its provenance as this Markdown page")
+    parser.add_argument("--dry-run", action="store_true", help="say what is to be done, and stop")
+    parser.add_argument("--table-only", action="store_true", help="write the tables of what is finished, train nothing")
+    parser.add_argument("--cell", help=argparse.SUPPRESS)
+    args = parser.parse_args(words)
+    args.stores = args.stores or args.out / "stores"
+    table = ABLATION if args.ablation else METHODS
+    lacking = [name for name in args.methods if name not in table]
+    if lacking:
+        parser.error(f"{lacking[0]} is not part of this table; choose from {', '.join(table)}")
+    return args
+
+
+def main() -> int:
+    args = arguments()
+    if args.cell:
+        given = json.loads(args.cell)
+        mask_seeds, store = given.pop("mask_seeds"), Path(given.pop("store"))
+        run_cell(Cell(**{**given, "settings": tuple(given["settings"])}), store, args.out, mask_seeds)
+        return 0
+    every = cells(args)
+    todo = [
+        cell for cell in every
+        if any(run_state(run, cell, rate, args.mask_seeds) != "finished" for run, rate in cell.runs(args.out))
+    ]  # fmt: skip
+    say(f"{len(every)} cells, {len(every) - len(todo)} finished, {len(todo)} to do, {args.jobs} at a time")
+    if args.dry_run:
+        print("\n".join(cell.name for cell in todo))
+        return 0
+    failed: list[str] = []
+    if todo and not args.table_only:
+        for name in dict.fromkeys(cell.corpus for cell in todo):
+            make_store(CORPORA[name], args.data, args.stores, args.jobs)
+        failed = work(todo, args)
+    for path in write_tables(every, args):
+        print(path)
+    if failed:
+        say(f"{len(failed)} cells failed and are not in the tables; the same command tries them again.")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
