@@ -125,6 +125,8 @@ def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tup
         failure = error
     except MemoryError:
         failure = MediaError("E-MEMORY", f"{task.path} needs more memory than one clip may have.")
+    except Exception as error:  # noqa: BLE001 - a file that lies well enough makes any library raise anything
+        failure = MediaError("E-DAMAGED", f"{task.path} cannot be read ({type(error).__name__}: {error}).")
     cells: list[tuple[int, str, Extracted]] = []
     for index, segment in enumerate(task.segments):
         for modality, kind, rows in (("audio", "audio", task.audio_rows), ("visual", "video", task.visual_rows)):
@@ -136,8 +138,8 @@ def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tup
             elif not (reader.has_audio if kind == "audio" else reader.has_video):
                 result = Extracted(Verdict.no_stream, message=f"{task.path} has no {kind} stream.")
             elif kind == "audio":
-                wave = waves.pop(index, Waveform()).finish()
-                result = clock.timed("audio", heard, wave, toolbox.get("audio").extract)
+                wave = waves.pop(index, Waveform())
+                result = clock.timed("audio", _guarded, _heard_whole, wave, toolbox.get("audio").extract)
             else:
                 result = faces.finish(index)
             cells.extend((row, modality, result) for row in rows[index])
@@ -177,6 +179,10 @@ class _FaceSessions:
             return self._done[index]
         session = self._open.pop(index, None) or self._extractor.begin()
         return self._clock.timed("visual", _guarded, session.finish)
+
+
+def _heard_whole(wave: Waveform, extract: Callable[[np.ndarray], Extracted]) -> Extracted:
+    return heard(wave.finish(), extract)
 
 
 def heard(waveform: np.ndarray, extract: Callable[[np.ndarray], Extracted]) -> Extracted:

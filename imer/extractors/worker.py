@@ -24,7 +24,9 @@ from imer.media.decode import ANCHOR_S
 LOAD_LIMIT_S = 900.0  # imports and models, the first compilation of numba included
 BASE_LIMIT_S, LIMIT_PER_SECOND = 60.0, 5.0  # a file may take 60 s + 5 × its duration
 TEXT_LIMIT_S = 10.0  # per text
-MEMORY_BYTES = 1500 << 20  # what one clip may take on top of the loaded models
+MEMORY_BYTES = 2 << 30  # what a process may hold, models included …
+LEAST_BYTES = 512 << 20  # … but a clip may always take so much, however large the models are
+_LATE_BYTES = 128 << 20  # code that is loaded, and reserved memory that is first touched, with the first clip
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -75,19 +77,23 @@ def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
         _limit_memory(MEMORY_BYTES)
 
 
-def _limit_memory(extra_bytes: int | None) -> None:
-    """Allow this process so much data on top of what it holds now (Linux), or lift the limit."""
+def _limit_memory(total_bytes: int | None) -> None:
+    """Allow this process so much memory (Linux), or lift the limit.
+
+    What libraries have reserved and never touch is not counted: the limit is on what comes on top of it.
+    """
     if sys.platform != "linux":
         return
     import resource
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
-    if extra_bytes is None:
+    if total_bytes is None:
         resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
         return
-    status = Path("/proc/self/status").read_text().splitlines()
-    held = next((int(line.split()[1]) << 10 for line in status if line.startswith("VmData:")), 0)
-    resource.setrlimit(resource.RLIMIT_DATA, (held + extra_bytes, hard))
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    reserved, held = (int(fields[name].split()[0]) << 10 for name in ("VmData", "VmRSS"))
+    extra_bytes = max(total_bytes - held - _LATE_BYTES, LEAST_BYTES)
+    resource.setrlimit(resource.RLIMIT_DATA, (reserved + extra_bytes, hard))
 
 
 def limit_s(task: Task) -> float:

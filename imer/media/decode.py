@@ -63,6 +63,8 @@ class Sight:
 class _Stream:
     """What happened to one of the two streams so far."""
 
+    known: bool = True  # there is a decoder for it
+    promised: bool = False  # the header says that there is something in it, or cannot say what it is
     packets: int = 0
     broken: int = 0
     first_s: float | None = None
@@ -109,7 +111,13 @@ class ClipReader:
     def problem(self, kind: str, segment: Segment) -> MediaError | None:
         """Return why the `audio` or `video` of a segment cannot be trusted, or None."""
         stream = self._streams.get(kind)
-        if stream is not None and stream.broken > _MAX_BROKEN_SHARE * stream.packets:
+        if stream is None:  # the file has no such stream: nothing of it can be lost
+            return None
+        if not stream.known:
+            return MediaError("E-DAMAGED", f"{self.path}: the {kind} is encrypted or in a codec that is not known.")
+        if self._at_end and stream.first_s is None and (stream.packets or stream.promised):
+            return MediaError("E-DAMAGED", f"{self.path}: nothing of the {kind} can be decoded.")
+        if stream.broken > _MAX_BROKEN_SHARE * stream.packets:
             return MediaError(
                 "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
             )
@@ -134,15 +142,17 @@ class ClipReader:
             self._inexact = container.format.name in probe.INEXACT_DURATION
             self._streams, self._at_end, self._reached_s = {}, False, 0.0
             wanted: list[av.AudioStream | av.VideoStream] = []
-            if self.audio and audio is not None:
-                wanted.append(audio)
-                self._streams["audio"] = _Stream()
-            if self.video and video is not None:
-                pixels = video.codec_context.width * video.codec_context.height
-                if pixels > probe.MAX_FRAME_PIXELS:
-                    raise MediaError("E-TOOLARGE", f"{self.path} declares frames of {pixels} pixels.")
-                wanted.append(video)
-                self._streams["video"] = _Stream()
+            for stream in (audio if self.audio else None, video if self.video else None):
+                if stream is None:
+                    continue
+                known = probe.is_known(stream)
+                self._streams[stream.type] = _Stream(known, probe.promises_content(stream), ended=not known)
+                if known:
+                    wanted.append(stream)
+                if known and isinstance(stream, av.VideoStream):
+                    pixels = stream.codec_context.width * stream.codec_context.height
+                    if pixels > probe.MAX_FRAME_PIXELS:
+                        raise MediaError("E-TOOLARGE", f"{self.path} declares frames of {pixels} pixels.")
             if wanted:
                 yield from self._events(container, wanted, seek)
 

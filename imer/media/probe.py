@@ -81,6 +81,9 @@ def open_media(path: Path) -> av.container.InputContainer:
     except (av.FFmpegError, ValueError, MemoryError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise MediaError("E-OPEN", f"{path} is not a readable media file ({reason}).") from None
+    if not container.streams:  # a header cut short, or one that only refers to other files
+        container.close()
+        raise MediaError("E-OPEN", f"{path} holds no stream of any kind.")
     return container
 
 
@@ -97,13 +100,30 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream | Non
     return None
 
 
+def is_known(stream: av.AudioStream | av.VideoStream) -> bool:
+    """Say whether FFmpeg has a decoder for the stream; it has none for encrypted ones."""
+    return stream.codec_context is not None
+
+
 def declared_duration_s(container: av.container.InputContainer) -> float | None:
     """Return the longest duration that the container, or a stream's duration or number of frames declares, or None."""
-    ends = [float(s.duration * s.time_base) for s in container.streams if s.duration and s.time_base]
+    ends = [stream_duration_s(stream) for stream in container.streams]
     ends += [float(s.frames / s.average_rate) for s in container.streams.video if s.frames and s.average_rate]
     if container.duration is not None and container.duration > 0:
         ends.append(container.duration / av.time_base)
-    return max(ends, default=None)
+    return max(ends, default=0.0) or None
+
+
+def promises_content(stream: av.AudioStream | av.VideoStream) -> bool:
+    """Say whether a stream cannot rightly be empty: it declares a duration, or nothing tells what its content is."""
+    if stream_duration_s(stream) > 0 or not is_known(stream):
+        return True
+    return not (stream.codec_context.width if isinstance(stream, av.VideoStream) else stream.codec_context.sample_rate)
+
+
+def stream_duration_s(stream: av.stream.Stream) -> float:
+    """Return what a stream itself declares of its duration; 0.0 where it says nothing."""
+    return float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
 
 
 def promised_share(path: Path) -> float:
@@ -134,8 +154,8 @@ def probe(path: Path) -> MediaInfo:
             has_audio=audio_stream(container) is not None,
             has_video=video is not None,
             container=container.format.name,
-            width=video.codec_context.width if video else 0,
-            height=video.codec_context.height if video else 0,
+            width=video.codec_context.width if video and is_known(video) else 0,
+            height=video.codec_context.height if video and is_known(video) else 0,
         )
 
 
