@@ -19,6 +19,7 @@ from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import FollowedFaces, checked_policy
 from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
+from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
 
 GEOMETRY = (
@@ -63,7 +64,7 @@ class GeometryHog:
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"1, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"2, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
             level=self.level,
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if self.level == "frame" else None,
@@ -93,28 +94,35 @@ class GeometryHogSession(FollowedFaces):
 
     def __init__(self, detector: FaceDetector, face_policy: str, level: str) -> None:
         super().__init__(detector, face_policy)
-        self._level = level
-        self._rows: list[np.ndarray] = []
+        self._moments = Moments()
+        self._rows: list[np.ndarray] | None = [] if level == "frame" else None
 
     def take(self, seen: list[tuple[Picture, Face]]) -> None:
-        for picture, face in seen:
-            grey, landmarks, matrix = aligned_face(picture.rgb, face)
-            frame_area = float(picture.rgb.shape[0] * picture.rgb.shape[1])
-            self._rows.append(np.concatenate([geometry(landmarks, matrix, face, frame_area), hog(grey)]))
+        rows_TD = np.stack([described(picture.rgb, face) for picture, face in seen])
+        if self._rows is not None:
+            self._rows.append(rows_TD)
+        else:
+            self._moments.add(rows_TD)
 
     def finish(self) -> Extracted:
         self.flush()
         if (verdict := self.nothing()) is not None:
             return verdict
-        rows_TD = np.stack(self._rows)
-        return finite(rows_TD if self._level == "frame" else pooled(rows_TD)[None, :], GeometryHog.name)
+        values_TD = pooled(self._moments)[None, :] if self._rows is None else np.concatenate(self._rows)
+        return finite(values_TD, GeometryHog.name)
 
 
-def pooled(rows_TD: np.ndarray) -> np.ndarray:
+def described(frame: np.ndarray, face: Face) -> np.ndarray:
+    """Return the 14 + 360 values of a face in a frame uint8 RGB [H, W, 3]."""
+    grey, landmarks, matrix = aligned_face(frame, face)
+    return np.concatenate([geometry(landmarks, matrix, face, float(frame.shape[0] * frame.shape[1])), hog(grey)])
+
+
+def pooled(moments: Moments) -> np.ndarray:
     """Pool the frames' values [T, 14 + 360] to one vector [3·14 + 360 + 45]."""
-    shape, gradients = rows_TD[:, : len(GEOMETRY)].astype(np.float64), rows_TD[:, len(GEOMETRY) :].astype(np.float64)
-    motion = gradients.std(axis=0).reshape(N_CELLS, ORIENTATIONS).mean(axis=1)
-    parts = [shape.mean(axis=0), shape.std(axis=0), np.ptp(shape, axis=0), gradients.mean(axis=0), motion]
+    shape, gradients = slice(len(GEOMETRY)), slice(len(GEOMETRY), None)
+    motion = moments.sd[gradients].reshape(N_CELLS, ORIENTATIONS).mean(axis=1)
+    parts = [moments.mean[shape], moments.sd[shape], moments.spread[shape], moments.mean[gradients], motion]
     return np.concatenate(parts).astype(np.float32)
 
 

@@ -23,6 +23,8 @@ from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.facenet_import import facenet_pytorch
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import FollowedFaces, checked_policy
+from imer.extractors.moments import Moments
+from imer.extractors.networks import NetworkFunction, as_function
 from imer.media.sampling import Picture
 
 WIDTH = 512
@@ -53,8 +55,7 @@ class FaceNet:
         self.weights = Path(face_weights) if face_weights is not None else downloaded_weights()
         self._digest = ""
         self._detector: FaceDetector | None = None
-        self._network: Any = None
-        self._device = "cpu"
+        self._network: NetworkFunction | None = None
 
     @property
     def spec(self) -> FeatureSpec:
@@ -63,7 +64,7 @@ class FaceNet:
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"1, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"2, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
             level=self.level,
             dim=WIDTH if frame else 2 * WIDTH,
             hop_s=1.0 / self.frames_per_s if frame else None,
@@ -88,20 +89,19 @@ class FaceNet:
         import torch
 
         digest = self._weights_digest()
-        network = facenet_pytorch().InceptionResnetV1(pretrained=None, classify=False)
-        network.load_state_dict(checked_state(read_state(self.weights), network.state_dict(), self.weights, digest))
-        self._network = network.eval().to(device=torch.device(device), memory_format=torch.channels_last)
+        with torch.device("meta"):  # 23 million random numbers need not be drawn
+            network = facenet_pytorch().InceptionResnetV1(pretrained=None, classify=False)
+        state = checked_state(read_state(self.weights), network.state_dict(), self.weights, digest)
+        network.load_state_dict(state, assign=True)
+        self._network = as_function(network.eval(), (1, 3, FACE_SIZE, FACE_SIZE), ("embedding",), device)
         self._detector = FaceDetector(device)
-        self._device = device
 
     def embed(self, faces: list[np.ndarray]) -> np.ndarray:
         """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""
-        import torch
-
-        batch = torch.from_numpy(np.stack(faces)).to(self._device).permute(0, 3, 1, 2).float()
-        with torch.inference_mode():
-            found = self._network((batch - 127.5) / 128.0)
-        return found.float().cpu().numpy()
+        if self._network is None:
+            raise RuntimeError("load() comes before embed()")
+        batch_N3HW = np.stack(faces).transpose(0, 3, 1, 2).astype(np.float32)
+        return self._network((batch_N3HW - np.float32(127.5)) / np.float32(128.0))[0]
 
     def begin(self) -> FaceNetSession:
         if self._detector is None:
@@ -115,19 +115,23 @@ class FaceNetSession(FollowedFaces):
     def __init__(self, extractor: FaceNet, detector: FaceDetector) -> None:
         super().__init__(detector, extractor.face_policy)
         self._extractor = extractor
-        self._rows: list[np.ndarray] = []
+        self._moments = Moments()
+        self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
 
     def take(self, seen: list[tuple[Picture, Face]]) -> None:
-        self._rows.append(self._extractor.embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen]))
+        rows_TD = self._extractor.embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen])
+        if self._rows is not None:
+            self._rows.append(rows_TD)
+        else:
+            self._moments.add(rows_TD)
 
     def finish(self) -> Extracted:
         self.flush()
         if (verdict := self.nothing()) is not None:
             return verdict
-        rows_TD = np.concatenate(self._rows)
-        if self._extractor.level == "utterance":
-            rows_TD = np.concatenate([rows_TD.mean(axis=0), rows_TD.std(axis=0)])[None, :]
-        return finite(rows_TD, FaceNet.name)
+        if self._rows is None:
+            return finite(np.concatenate([self._moments.mean, self._moments.sd])[None, :], FaceNet.name)
+        return finite(np.concatenate(self._rows), FaceNet.name)
 
 
 def read_state(path: Path) -> dict[str, Any]:

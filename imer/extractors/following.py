@@ -10,9 +10,10 @@ import numpy as np
 from imer.core.errors import UsageError, did_you_mean
 from imer.core.types import Verdict
 from imer.extractors.base import Extracted
-from imer.extractors.faces import BATCH_FRAMES, Face, FaceDetector
+from imer.extractors.faces import Face, FaceDetector
 from imer.media.sampling import Picture
 
+BATCH_FRAMES = 16  # frames over which a person is chosen
 POLICIES = ("largest", "central", "confident")
 _SAME_PERSON_OVERLAP = 0.2  # intersection over union with the face's last box
 _LOST_AFTER = 10  # sampled frames without the followed face before another may take its place

@@ -17,6 +17,7 @@ from imer.extractors.facenet import FaceNet
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import FaceFollower
 from imer.extractors.hog import HOG_DIM, hog
+from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
 from tests.clips import face, grey, portrait
 
@@ -34,7 +35,7 @@ def detector(extractor: GeometryHog) -> FaceDetector:
     return extractor._detector
 
 
-def described(extractor: GeometryHog | FaceNet, pictures: Iterator[np.ndarray] | list[np.ndarray]) -> Extracted:
+def told(extractor: GeometryHog | FaceNet, pictures: Iterator[np.ndarray] | list[np.ndarray]) -> Extracted:
     session = extractor.begin()
     for index, picture in enumerate(pictures):
         session.add(Picture(index / 5, picture))
@@ -70,17 +71,34 @@ def test_a_result_does_not_depend_on_batch_mates(detector: FaceDetector) -> None
             assert np.abs(one.landmarks - other.landmarks).max() < 0.05
 
 
-def test_faster_pooling_gives_the_same_values() -> None:
+def test_boxes_are_those_of_the_library(detector: FaceDetector) -> None:
+    """facenet-pytorch's own detector, box by box, on the same small frames; two faces, one and none."""
     import torch
 
-    from imer.extractors.pooling import SlicedMaxPool
+    from imer.extractors.facenet_import import facenet_pytorch
 
-    maps = torch.randn(2, 3, 17, 24, generator=torch.Generator().manual_seed(0))
-    for kernel in (2, 3):
-        for height, width in ((17, 24), (16, 23), (3, 3), (4, 5)):
-            part = maps[:, :, :height, :width]
-            library = torch.nn.MaxPool2d(kernel, 2, ceil_mode=True)(part)
-            assert torch.equal(SlicedMaxPool(kernel)(part), library)
+    two = np.concatenate([portrait()[:, 40:200], portrait()[:, 40:200]], axis=1)
+    frames = np.stack([np.ascontiguousarray(frame[:180]) for frame in (face(3), two, grey(0), face(11))])
+    library = facenet_pytorch().MTCNN(min_face_size=40, factor=0.709, keep_all=True)
+    boxes, scores, points = library.detect(torch.from_numpy(frames), landmarks=True)
+    assert [0 if found is None else len(found) for found in boxes] == [1, 2, 0, 1]
+    for index, found in enumerate(detector.detect(list(frames))):
+        assert len(found) == (0 if boxes[index] is None else len(boxes[index]))
+        for n, one in enumerate(found):
+            assert np.abs(one.box - boxes[index][n].astype(np.float32)).max() < 0.01
+            assert np.abs(one.landmarks - points[index][n].astype(np.float32)).max() < 0.01
+            assert one.confidence == pytest.approx(scores[index][n], abs=1e-4)
+
+
+def test_one_pass_moments_are_those_of_the_whole() -> None:
+    rows = np.random.default_rng(0).normal(5.0, 0.1, (101, 7)).astype(np.float32)
+    moments = Moments()
+    for part in np.array_split(rows, 9):
+        moments.add(part)
+    whole = rows.astype(np.float64)
+    assert np.allclose(moments.mean, whole.mean(axis=0), rtol=1e-12)
+    assert np.allclose(moments.sd, whole.std(axis=0), rtol=1e-9)
+    assert np.array_equal(moments.spread, np.ptp(whole, axis=0))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (15, 15), (23, 400), (39, 60), (40, 40), (30, 2000)])
@@ -145,8 +163,8 @@ def test_an_expression_is_visible_in_the_vector(extractor: GeometryHog) -> None:
     box = (int(left[0]) - 6, int(left[1]) - 8, int(right[0]) + 6, int(right[1]) + 10)
     image = Image.fromarray(portrait())
     image.paste(image.crop(box).filter(ImageFilter.GaussianBlur(6)), box)
-    before = described(extractor, [portrait()] * 2).values_TD[0]
-    after = described(extractor, [np.asarray(image)] * 2).values_TD[0]
+    before = told(extractor, [portrait()] * 2).values_TD[0]
+    after = told(extractor, [np.asarray(image)] * 2).values_TD[0]
     names = np.array(extractor.spec.dim_names)
     change = np.abs(after - before)
     mouth, eyes = (change[np.char.startswith(names, f"hog_{part}")].mean() for part in ("mouth", "eyes"))
@@ -154,29 +172,29 @@ def test_an_expression_is_visible_in_the_vector(extractor: GeometryHog) -> None:
 
 
 def test_a_clip_gives_one_named_vector(extractor: GeometryHog) -> None:
-    result = described(extractor, [face(i) for i in range(20)])
+    result = told(extractor, [face(i) for i in range(20)])
     assert result.verdict is Verdict.ok
     assert result.values_TD.shape == (1, extractor.spec.dim) == (1, 447)
     assert len(set(extractor.spec.dim_names)) == 447
     frames = GeometryHog("frame")
     frames._detector = extractor._detector
-    assert described(frames, [face(i) for i in range(20)]).values_TD.shape == (20, 374)
+    assert told(frames, [face(i) for i in range(20)]).values_TD.shape == (20, 374)
 
 
 def test_no_face_and_no_frame(extractor: GeometryHog) -> None:
-    assert described(extractor, [grey(i) for i in range(3)]).verdict is Verdict.no_face
-    assert described(extractor, []).verdict is Verdict.too_short
+    assert told(extractor, [grey(i) for i in range(3)]).verdict is Verdict.no_face
+    assert told(extractor, []).verdict is Verdict.too_short
 
 
 def test_frames_without_the_face_are_left_out(extractor: GeometryHog) -> None:
     with_gaps = [face(0), grey(0), face(0), grey(1)]
-    values = described(extractor, with_gaps).values_TD
-    assert np.abs(values - described(extractor, [face(0), face(0)]).values_TD).max() < 1e-3
+    values = told(extractor, with_gaps).values_TD
+    assert np.abs(values - told(extractor, [face(0), face(0)]).values_TD).max() < 1e-3
 
 
 def test_a_stream_may_change_its_frame_size(extractor: GeometryHog) -> None:
     smaller = np.ascontiguousarray(face(0)[:200, :300])
-    assert described(extractor, [face(0), smaller, face(1)]).verdict is Verdict.ok
+    assert told(extractor, [face(0), smaller, face(1)]).verdict is Verdict.ok
 
 
 def test_the_same_person_is_followed() -> None:
@@ -223,18 +241,29 @@ def test_facenet_embeds_with_weights_that_are_named(weights: Path, tmp_path: Pat
     import torch
     from safetensors.torch import save_file
 
+    from imer.extractors.facenet_import import facenet_pytorch
+
     net = FaceNet(face_weights=str(weights))
     net.load("cpu")
-    result = described(net, [face(i) for i in range(3)])
+    result = told(net, [face(i) for i in range(3)])
     assert result.values_TD.shape == (1, net.spec.dim) == (1, 1024)
     assert len(net.spec.config["weights_sha256"]) == 64
-    rows = net.embed([boxed_face(portrait(), a_face(80, 50, 90))])
+    crop = boxed_face(portrait(), a_face(80, 50, 90))
+    rows = net.embed([crop])
+    library = facenet_pytorch().InceptionResnetV1(pretrained=None).eval()
+    library.load_state_dict(torch.load(weights, weights_only=True), strict=False)
+    with torch.inference_mode():
+        theirs = library(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()).float().sub(127.5).div(128.0)).numpy()
+    assert np.abs(rows - theirs).max() < 1e-6
+    assert np.array_equal(
+        net.embed([boxed_face(portrait(), a_face(60, 50, 90)), crop])[1], rows[0]
+    )  # whoever is beside it
     assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0, abs=1e-4)
     state = {k: v.contiguous() for k, v in torch.load(weights, weights_only=True).items()}
     save_file(state, tmp_path / "resnet.safetensors")
     other = FaceNet(face_weights=str(tmp_path / "resnet.safetensors"))
     other.load("cpu")
-    assert np.array_equal(rows, other.embed([boxed_face(portrait(), a_face(80, 50, 90))]))
+    assert np.array_equal(rows, other.embed([crop]))
 
 
 def test_facenet_is_never_a_random_network(weights: Path, tmp_path: Path) -> None:

@@ -1,0 +1,220 @@
+"""MTCNN's cascade over a batch of frames: the networks of facenet-pytorch, and our own way between them.
+
+A pyramid goes through the first network, which proposes boxes; what it proposes is cut out at 24×24 for the second,
+and what that one keeps at 48×48 for the third, which also gives five landmarks. facenet-pytorch cuts and resizes box by
+box, which takes it longer than the networks. Here every mean over a window is a difference of four sums of one summed
+table, so that all windows of all boxes are taken at once. Boxes are the library's to a hundredth of a pixel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imer.extractors.networks import NetworkFunction, as_function
+
+CELL, STRIDE = 12, 2  # pixels of the first network's receptive field, and between two of its cells
+THRESHOLDS = (0.6, 0.7, 0.7)  # confidence to pass each network, as in the library
+_CROPS_AT_ONCE = 16  # through the second and third network: more leaves the processor's cache and is slower
+
+
+@dataclass
+class Found:
+    """Boxes of a batch: frame number [n], box (left, top, right, bottom) [n, 4], confidence [n]; landmarks [n, 5, 2]."""
+
+    frame: np.ndarray
+    box: np.ndarray
+    score: np.ndarray
+    landmarks: np.ndarray
+
+    def keep(self, which: np.ndarray) -> Found:
+        return Found(self.frame[which], self.box[which], self.score[which], self.landmarks[which])
+
+
+class Cascade:
+    """The three networks on one device."""
+
+    def __init__(self, library: Any, min_face: int, factor: float, device: str) -> None:
+        self._min_face, self._factor = min_face, factor
+        from imer.extractors.slopes import split_slopes
+
+        nets = library.MTCNN(device="cpu").eval()
+        first, second, third = (split_slopes(stage) for stage in (nets.pnet, nets.rnet, nets.onet))
+        self._propose = as_function(first, (1, 3, 24, 24), ("shift", "score"), device, any_size=True)
+        self._refine = as_function(second, (1, 3, 24, 24), ("shift", "score"), device)
+        self._output = as_function(third, (1, 3, 48, 48), ("shift", "points", "score"), device)
+
+    def find(self, frames_BHWC: np.ndarray) -> Found:
+        """Return the faces in uint8 RGB frames [B, H, W, 3], largest first within a frame; boxes in pixels."""
+        table = _summed(frames_BHWC)
+        found = self._proposals(table)
+        found = self._refined(table, found)
+        return self._final(table, found)
+
+    def look_again(self, frames_BHWC: np.ndarray, frame: np.ndarray, box: np.ndarray) -> Found:
+        """Return the faces that the last network sees in given boxes [n, 4] of the frames [n]."""
+        no_points = np.zeros((len(box), 5, 2), dtype=np.float32)
+        squared = _square(box.astype(np.float32))
+        return self._final(_summed(frames_BHWC), Found(frame, squared, np.ones(len(box), np.float32), no_points))
+
+    def _proposals(self, table: np.ndarray) -> Found:
+        height, width = table.shape[1] - 1, table.shape[2] - 1
+        scale = CELL / self._min_face
+        parts: list[Found] = []
+        while min(height, width) * scale >= CELL:
+            level = _level(table, int(height * scale + 1), int(width * scale + 1))
+            shift_B4HW, score_B2HW = self._propose(level)
+            frame, row, column = np.nonzero(score_B2HW[:, 1] >= THRESHOLDS[0])
+            corner = np.stack([column, row], axis=1).astype(np.float32) * STRIDE
+            scale_32 = np.float32(scale)
+            box = np.concatenate([np.floor((corner + 1) / scale_32), np.floor((corner + CELL) / scale_32)], axis=1)
+            score = score_B2HW[frame, 1, row, column]
+            shift = shift_B4HW[frame, :, row, column]
+            kept = suppressed(frame, box, score, 0.5)
+            # The shifts travel as landmarks until the boxes have been thinned out.
+            points = np.zeros((len(kept), 5, 2), dtype=np.float32)
+            points[:, :2] = shift[kept].reshape(-1, 2, 2)
+            parts.append(Found(frame[kept], box[kept], score[kept], points))
+            scale *= self._factor
+        found = _joined(parts)
+        found = found.keep(suppressed(found.frame, found.box, found.score, 0.7))
+        size = np.tile(found.box[:, 2:] - found.box[:, :2], 2)
+        found.box = _square(found.box + found.landmarks[:, :2].reshape(-1, 4) * size)
+        return found
+
+    def _refined(self, table: np.ndarray, found: Found) -> Found:
+        found, crops = _cut(table, found, 24)
+        if not len(found.box):
+            return found
+        shift, score = _in_parts(self._refine, crops)
+        passed = score[:, 1] > THRESHOLDS[1]
+        found = Found(found.frame[passed], found.box[passed], score[passed, 1], found.landmarks[passed])
+        shift = shift[passed]
+        kept = suppressed(found.frame, found.box, found.score, 0.7)
+        found = found.keep(kept)
+        found.box = _square(_shifted(found.box, shift[kept]))
+        return found
+
+    def _final(self, table: np.ndarray, found: Found) -> Found:
+        found, crops = _cut(table, found, 48)
+        if not len(found.box):
+            return found
+        shift, points, score = _in_parts(self._output, crops)
+        passed = score[:, 1] > THRESHOLDS[2]
+        box, points = found.box[passed], points[passed]
+        size = box[:, 2:] - box[:, :2] + 1
+        landmarks = np.stack([points[:, :5] * size[:, :1], points[:, 5:] * size[:, 1:]], axis=2) + box[:, None, :2] - 1
+        found = Found(found.frame[passed], _shifted(box, shift[passed]), score[passed, 1], landmarks)
+        found = found.keep(suppressed(found.frame, found.box, found.score, 0.7, of_smaller=True))
+        area = (found.box[:, 2:] - found.box[:, :2]).prod(axis=1)
+        return found.keep(np.lexsort((-area, found.frame)))
+
+
+def suppressed(
+    frame: np.ndarray, box: np.ndarray, score: np.ndarray, threshold: float, *, of_smaller: bool = False
+) -> np.ndarray:
+    """Return the indices to keep, frame by frame, best score first: none overlaps a better one by more than `threshold`.
+
+    The overlap is the intersection over the union, or (`of_smaller`) over the smaller of the two boxes with both edge
+    pixels counted, as the library has it in its last stage.
+    """
+    edge = 1.0 if of_smaller else 0.0
+    kept: list[np.ndarray] = []
+    order = np.lexsort((-score, frame))
+    for members in np.split(order, np.flatnonzero(np.diff(frame[order])) + 1):
+        left, top, right, bottom = box[members].T
+        width = np.minimum(right[:, None], right) - np.maximum(left[:, None], left) + edge
+        height = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top) + edge
+        common = np.maximum(width, 0) * np.maximum(height, 0)
+        area = (right - left + edge) * (bottom - top + edge)
+        whole = np.minimum(area[:, None], area) if of_smaller else area[:, None] + area - common
+        alive = np.ones(len(members), dtype=bool)
+        for i, clashes in enumerate(common > threshold * whole):
+            if alive[i]:
+                alive[i + 1 :] &= ~clashes[i + 1 :]
+        kept.append(members[alive])
+    return np.concatenate(kept)
+
+
+def _summed(frames_BHWC: np.ndarray) -> np.ndarray:
+    """Return the summed table int32 [B, H + 1, W + 1, 3]: at (y, x) the sum of all pixels above and to the left."""
+    batch, height, width, channels = frames_BHWC.shape
+    table = np.zeros((batch, height + 1, width + 1, channels), dtype=np.int32)
+    np.cumsum(frames_BHWC, axis=1, dtype=np.int32, out=table[:, 1:, 1:])
+    np.cumsum(table[:, 1:, 1:], axis=2, out=table[:, 1:, 1:])
+    return table
+
+
+def _windows(start: np.ndarray, length: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return where n windows over [start, start + length) begin and end (adaptive mean pooling); each [len(start), n]."""
+    step = np.arange(n)
+    first = start[:, None] + step * length[:, None] // n
+    last = start[:, None] - (-(step + 1) * length[:, None] // n)
+    return first, last
+
+
+def _level(table: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return a level of the pyramid, float32 [B, 3, rows, columns], scaled to about −1…1."""
+    zero = np.zeros(1, dtype=np.int64)
+    (top,), (bottom,) = _windows(zero, zero + table.shape[1] - 1, rows)
+    (left,), (right,) = _windows(zero, zero + table.shape[2] - 1, columns)
+    strips = table[:, bottom] - table[:, top]
+    sums = strips[:, :, right] - strips[:, :, left]
+    return _scaled(sums, (bottom - top)[:, None] * (right - left))
+
+
+def _cut(table: np.ndarray, found: Found, side: int) -> tuple[Found, np.ndarray]:
+    """Return the boxes that lie in their frames, and these cut out and resized: float32 [n, 3, side, side]."""
+    height, width = table.shape[1] - 1, table.shape[2] - 1
+    corners = np.trunc(found.box).astype(np.int64)
+    left, top = np.maximum(corners[:, 0], 1) - 1, np.maximum(corners[:, 1], 1) - 1
+    right, bottom = np.minimum(corners[:, 2], width), np.minimum(corners[:, 3], height)
+    inside = (right > left) & (bottom > top)
+    found = found.keep(inside)
+    left, top, right, bottom = left[inside], top[inside], right[inside], bottom[inside]
+    x0, x1 = _windows(left, right - left, side)
+    y0, y1 = _windows(top, bottom - top, side)
+    flat = table.reshape(-1, table.shape[3])
+    y0, y1 = ((found.frame[:, None] * (height + 1) + y) * (width + 1) for y in (y0, y1))
+
+    def at(y: np.ndarray, x: np.ndarray) -> np.ndarray:
+        return flat.take(y[:, :, None] + x[:, None, :], axis=0)
+
+    sums = at(y1, x1) - at(y0, x1) - at(y1, x0) + at(y0, x0)
+    pixels = ((y1 - y0) // (width + 1))[:, :, None] * (x1 - x0)[:, None, :]
+    return found, _scaled(sums, pixels)
+
+
+def _scaled(sums: np.ndarray, pixels: np.ndarray) -> np.ndarray:
+    mean = sums.astype(np.float32) / pixels[..., None].astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis((mean - 127.5) * np.float32(1 / 128), -1, -3))
+
+
+def _in_parts(network: NetworkFunction, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+    starts = range(0, len(crops), _CROPS_AT_ONCE)
+    parts = [network(crops[start : start + _CROPS_AT_ONCE]) for start in starts]
+    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
+
+
+def _joined(parts: list[Found]) -> Found:
+    return Found(
+        np.concatenate([part.frame for part in parts]),
+        np.concatenate([part.box for part in parts]),
+        np.concatenate([part.score for part in parts]),
+        np.concatenate([part.landmarks for part in parts]),
+    )
+
+
+def _square(box: np.ndarray) -> np.ndarray:
+    """Return boxes grown to squares about their middles."""
+    size = box[:, 2:] - box[:, :2]
+    side = size.max(axis=1, keepdims=True)
+    corner = box[:, :2] + size * np.float32(0.5) - side * np.float32(0.5)
+    return np.concatenate([corner, corner + side], axis=1)
+
+
+def _shifted(box: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return boxes moved by what a network says, in shares of their sizes with both edge pixels counted."""
+    return box + shift * np.tile(box[:, 2:] - box[:, :2] + 1, 2)

@@ -1,0 +1,78 @@
+"""A torch network as a function of arrays: by ONNX Runtime on a CPU, by torch itself on CUDA.
+
+On a CPU, ONNX Runtime takes a fifth less time for InceptionResnetV1 than torch does, and a third of it for the small
+networks of MTCNN. What it gives for one picture does not depend, to the last bit, on which others share the batch.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+NetworkFunction = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # float32 [N, C, H, W] → its outputs
+
+
+def as_function(
+    network: Any, example_NCHW: tuple[int, ...], outputs: tuple[str, ...], device: str, *, any_size: bool = False
+) -> NetworkFunction:
+    """Return a function that runs an evaluated network on float32 arrays [N, C, H, W].
+
+    N may vary from call to call, and with `any_size` H and W too. `outputs` names the network's outputs in order.
+    """
+    if device != "cpu":
+        return _torch_function(network, device)
+    axes = {0: "N", 2: "H", 3: "W"} if any_size else {0: "N"}
+    return onnx_function(onnx_bytes(network, example_NCHW, outputs, {"pictures": axes}))
+
+
+def onnx_bytes(
+    network: Any, example_NCHW: tuple[int, ...], outputs: tuple[str, ...], axes: Mapping[str, Mapping[int, str]]
+) -> bytes:
+    """Return the network as a serialised ONNX model with one input, `pictures`."""
+    import torch
+
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        # The tracing exporter is marked as old, but takes a second where the new one takes ten and needs a compiler.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(example_NCHW),),
+            file,
+            input_names=["pictures"],
+            output_names=list(outputs),
+            dynamic_axes={**axes, **{name: {0: "N"} for name in outputs}},
+            opset_version=17,
+            dynamo=False,
+        )
+    return file.getvalue()
+
+
+def onnx_function(model: bytes) -> NetworkFunction:
+    """Return a function that runs a serialised ONNX model on one thread."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    (name,) = (given.name for given in session.get_inputs())
+    return lambda pictures: tuple(session.run(None, {name: pictures}))
+
+
+def _torch_function(network: Any, device: str) -> NetworkFunction:
+    import torch
+
+    network = network.eval().to(device=torch.device(device), memory_format=torch.channels_last)
+
+    def run(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+        with torch.inference_mode():
+            found = network(torch.from_numpy(pictures).to(device))
+        outputs = found if isinstance(found, tuple) else (found,)
+        return tuple(output.float().cpu().numpy() for output in outputs)
+
+    return run
