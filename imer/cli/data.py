@@ -1,4 +1,4 @@
-"""`imer data`: import other people's features, look at a store, verify a file."""
+"""`imer data`: import other people's features, look at a store, merge shards, verify a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from imer.cli import options
 from imer.cli.output import Report, reporting
 
-app = typer.Typer(help="Import features, inspect and verify stores.", no_args_is_help=True)
+app = typer.Typer(help="Import features, inspect, merge and verify stores.", no_args_is_help=True)
 
 
 @app.command("import")
@@ -72,6 +72,38 @@ def verify(
         kind, digest = verify_any(file)
         report.extra = {"path": str(file), "kind": kind, "content_sha256": digest}
         report.table("verified", ["file", "kind", "content_sha256"], [[file, kind, digest]])
+
+
+@app.command("merge")
+def merge(
+    parts: Annotated[list[Path], typer.Argument(metavar="SHARD.h5…", help="Stores of `imer extract --shard I/N`.")],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="FEATURES.h5", help="The store to write.")],
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help="Merge what there is of the shards.")] = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """Merge the shards of an extraction into the store of one that was never split."""
+    with reporting("data merge", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.locks import output_lock
+        from imer.store.merging import merge_stores
+
+        with output_lock(out, report.note):
+            merged = merge_stores(parts, out, allow_missing=allow_missing, overwrite=overwrite)
+        report.output(out)
+        report.counts = {
+            "parts": len(parts),
+            "utterances": merged.n_utterances,
+            "missing": merged.n_whole - merged.n_utterances,
+            "repeated": merged.n_repeated,
+        }
+        report.extra = {"content_sha256": merged.content_sha256, "shards": list(merged.shards)}
+        if report.counts["missing"]:
+            report.warn(f"{out} lacks {report.counts['missing']} of {merged.n_whole} utterances.")
+        row = [out, len(parts), merged.n_utterances, merged.n_whole, merged.content_sha256]
+        report.table("merged", ["file", "parts", "utterances", "of", "content_sha256"], [row])
 
 
 def _describe(path: Path, report: Report, *, verify: bool) -> None:

@@ -26,8 +26,12 @@ def extract_command(
     download: Annotated[bool, typer.Option("--download", help="Allow fetching the face weights once.")] = False,
     workers: Annotated[str, typer.Option(help="Worker processes; auto: one a core.")] = "auto",
     device: options.Device = "auto",
-    engine: Annotated[str, typer.Option(help="local, or ray.")] = "local",
+    engine: Annotated[str, typer.Option(help="local, or ray (Ray Data: pip install 'imer[ray]').")] = "local",
+    address: Annotated[str | None, typer.Option(help="A Ray cluster; RAY_ADDRESS says it too.")] = None,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the clips.")] = None,
+    add: Annotated[
+        Path | None, typer.Option(metavar="STORE.h5", help="Take over what this store holds already; compute the rest.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume/--no-resume", help="Continue what an earlier run left.")] = True,
     max_failures: Annotated[str | None, typer.Option(metavar="N|P%", help="Stop when more items have failed.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first so many utterances.")] = None,
@@ -42,7 +46,8 @@ def extract_command(
     """Extract audio, text and visual features of every utterance into one file.
 
     What a clip does not have (no such stream, silence, no face, empty text) is marked as not present; what fails is
-    listed in errors.jsonl beside the output (exit code 3). After a kill or Ctrl-C the same command continues.
+    listed in errors.jsonl beside the output (exit code 3; a shard has a list of its own). After a kill or Ctrl-C the
+    same command continues. With --add, modalities that are not named are extracted as in the store that is added to.
     """
     with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError
@@ -51,8 +56,9 @@ def extract_command(
         if not 0 < frames_per_s <= 1000:
             raise UsageError(f"--fps takes a number of frames per second above 0; found {frames_per_s:g}.")
         settings = ExtractSettings(
-            workers, engine, shard, resume, max_failures, limit, overwrite=overwrite, allow_outside=allow_outside
-        )
+            workers, engine, shard, resume, max_failures, limit, overwrite=overwrite, allow_outside=allow_outside, add=add,
+            address=address,
+        )  # fmt: skip
         summary = extract(
             manifest, out, audio=audio, text=text, visual=visual, device=device, settings=settings, plan_only=dry_run,
             progress=report.progress, notice=report.note, level=level, frames_per_s=frames_per_s,

@@ -1,4 +1,4 @@
-"""Engines carry tasks to workers and results back, in any order. One engine is local; others can join here.
+"""Engines carry tasks to workers and results back, in any order. One is local; the other (`ray`) is Ray Data.
 
 An engine is a context manager with `run(tasks) → iterator of Outcome`. The local one keeps a pool of processes (one a
 core, one thread each, models loaded once). A worker that dies is replaced and its task tried once more; one that
@@ -27,7 +27,8 @@ from imer.extractors.worker import LOAD_LIMIT_S, serve
 
 ENGINES = ("local", "ray")
 _TRIES = 2  # of a task whose worker died
-_MAX_IDLE_DEATHS = 3  # workers in a row that die before their first result: the set-up is at fault, not a file
+_MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded: the set-up is at fault, not a file
+_MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
 _TEXT_TASKS_PER_OWNER = 40  # another worker loads the text model only for more than this many tasks
 _ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -63,28 +64,32 @@ class Engine(Protocol):
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]: ...
 
 
-def make_engine(name: str, recipe: Recipe, workers: int) -> Engine:
-    """Return an engine by name.
+def make_engine(name: str, recipe: Recipe, workers: int, address: str | None = None) -> Engine:
+    """Return an engine by name; `address` is that of a Ray cluster (None: the machine here).
 
     Raises
     ------
     UsageError
-        There is no such engine, or it cannot be used yet.
+        There is no such engine, or an address is given to one that has no use for it.
     MissingDependency
         It needs a package that is not installed.
     """
-    check_engine(name)
-    return LocalEngine(recipe, workers)
+    check_engine(name, address)
+    if name == "local":
+        return LocalEngine(recipe, workers)
+    from imer.extractors.ray import RayEngine
+
+    return RayEngine(recipe, workers, address or os.environ.get("RAY_ADDRESS") or None)
 
 
-def check_engine(name: str) -> None:
+def check_engine(name: str, address: str | None = None) -> None:
     """Raise what `make_engine` would, before any work is done."""
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}; {did_you_mean(name, ENGINES)}")
+    if address is not None and name != "ray":
+        raise UsageError(f"--address {address} is that of a Ray cluster: add --engine ray.")
     if name == "ray" and find_spec("ray") is None:
         raise MissingDependency("--engine ray needs Ray: pip install 'imer[ray]', or use --engine local.")
-    if name == "ray":
-        raise UsageError("This version runs --engine local only; split the work over machines with --shard I/N.")
 
 
 @contextmanager
@@ -149,6 +154,7 @@ class LocalEngine:
         self._texts: deque[Task] = deque()
         self._tries: dict[int, int] = {}
         self._idle_deaths = 0
+        self._deaths = 0
 
     def __enter__(self) -> Self:
         return self
@@ -214,12 +220,14 @@ class LocalEngine:
             return
         if message[0] == "limit":
             worker.deadline = time.monotonic() + message[1]
+            if message[1] != LOAD_LIMIT_S:  # it has loaded its models
+                self._idle_deaths = 0
         elif message[0] == "fatal":
             raise getattr(errors, message[1])(message[2])
         elif worker.task is not None:
             task, worker.task = worker.task, None
             worker.deadline = float("inf")
-            self._idle_deaths = 0
+            self._idle_deaths = self._deaths = 0
             yield Outcome(task, message[1], message[2])
 
     def _bury(self, worker: _Worker) -> Iterator[Outcome]:
@@ -230,12 +238,14 @@ class LocalEngine:
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
         self._replace(worker)
         self._idle_deaths += 1
-        if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted:
+        self._deaths += 1
+        if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted or self._deaths > _MAX_DEATHS * self._wanted:
             raise MissingDependency(f"Extraction workers keep dying ({how}); too little memory? Try --workers 1.")
         if task is None:
             return
         self._tries[id(task)] = self._tries.get(id(task), 1) + 1
         if self._tries[id(task)] > _TRIES:
+            del self._tries[id(task)]  # the number may be another task's later on
             yield Outcome(task, code="E-CRASH", message=f"the worker process died while reading it ({how}).")
         else:
             (self._texts if isinstance(task, TextTask) else self._media).appendleft(task)

@@ -63,9 +63,12 @@ def _record(
     }
 
 
-def write_errors(output: Path, lines: Sequence[dict[str, Any]]) -> Path | None:
-    """Publish the failures of an output; lines of other outputs in the folder stay. Return the file, if there is one."""
-    path = output.parent / FILE_NAME
+def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool = False) -> Path | None:
+    """Publish the failures of an output; lines of other outputs in the folder stay. Return the file, if there is one.
+
+    Shards are written side by side by processes that know nothing of each other: each has a list of its own.
+    """
+    path = output.with_name(f"{output.stem}.{FILE_NAME}") if shard else output.parent / FILE_NAME
     others: list[dict[str, Any]] = []
     if path.exists():
         try:

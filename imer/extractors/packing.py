@@ -11,8 +11,9 @@ import numpy as np
 from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.extractors.staging import StagedCell, Staging
+from imer.store.columns import Column
 from imer.store.reader import FeatureStore
-from imer.store.writer import FeatureBlock, write_store
+from imer.store.writer import FeatureBlock, Part, write_store
 
 _CHUNK_ROWS = 4096
 
@@ -24,9 +25,14 @@ def pack(
     staging: Staging,
     provenance: Mapping[str, Any],
     *,
+    columns: Mapping[str, Column],
+    sources: Mapping[str, Sequence[str]],
+    part: Part | None,
     overwrite: bool,
 ) -> str:
     """Write the store, read it back whole, and return its content digest. Every cell must be staged.
+
+    `columns`, `sources` and `part` are what `imer.store.writer.write_store` takes.
 
     Raises
     ------
@@ -35,10 +41,20 @@ def pack(
     OutputExists
         `path` exists and `overwrite` is false.
     """
-    columns = {m: [staging.cells[u.utterance_id, m] for u in utterances] for m in specs}
-    blocks = [_block(specs[modality], cells, staging) for modality, cells in columns.items()]
-    quality = {m: np.array([cell.verdict for cell in cells], dtype=np.uint8) for m, cells in columns.items()}
-    digest = write_store(path, utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    staged = {m: [staging.cells[u.utterance_id, m] for u in utterances] for m in specs}
+    blocks = [_block(specs[modality], cells, staging) for modality, cells in staged.items()]
+    quality = {m: np.array([cell.verdict for cell in cells], dtype=np.uint8) for m, cells in staged.items()}
+    digest = write_store(
+        path,
+        utterances,
+        blocks,
+        quality,
+        provenance=provenance,
+        columns=columns,
+        sources=sources,
+        part=part,
+        overwrite=overwrite,
+    )
     with FeatureStore.open(path, verify=True) as store:
         if store.content_sha256 != digest:
             raise InvalidInput(f"{path} is not what was written to it; the disk may be failing.")

@@ -6,24 +6,30 @@ same, to the byte of its content, for any number of workers, any order, and any 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from imer.core.errors import OutputExists, PartialFailure, UsageError, listed
-from imer.core.files import sha256_file, sha256_json
+from imer.core.files import sha256_file
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.extractors.adoption import adoptable, extractors_of
 from imer.extractors.base import Extracted
 from imer.extractors.engines import check_engine, make_engine, worker_count
 from imer.extractors.failures import error_lines, failure_limit, write_errors
 from imer.extractors.packing import pack
-from imer.extractors.plan import Task, in_shard, media_path, natural_verdict, parse_shard, plan_tasks
+from imer.extractors.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
 from imer.extractors.recipe import Recipe, chosen_device
+from imer.extractors.sources import Sources
 from imer.extractors.staging import Staging
 from imer.media.manifest import Manifest, read_manifest
+from imer.store.columns import column_kinds
+from imer.store.writer import Part
 
 Progress = Callable[[str, int, int], None]
 
@@ -40,6 +46,17 @@ class ExtractSettings:
     limit: int | None = None
     overwrite: bool = False
     allow_outside: bool = False
+    add: Path | None = None  # a store that holds some of it already
+    address: str | None = None  # of a Ray cluster
+
+
+@dataclass(frozen=True)
+class _Share:
+    """The utterances of this run, among those that all runs on the manifest make together."""
+
+    utterances: tuple[Utterance, ...]
+    whole: tuple[Utterance, ...]
+    part: Part | None
 
 
 @dataclass
@@ -97,34 +114,46 @@ def extract(
     run = settings or ExtractSettings()
     say = notice or (lambda _: None)
     out = Path(output)
-    if out.exists() and not run.overwrite and not plan_only:
+    replaces = run.overwrite or (run.add is not None and _same_file(run.add, out))
+    if out.exists() and not replaces and not plan_only:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     if out.is_dir():
         raise OutputExists(f"{out} is a folder; name a file, such as {out / 'features.h5'}.")
-    check_engine(run.engine)
+    check_engine(run.engine, run.address)
     table = read_manifest(Path(manifest), allow_outside=run.allow_outside)
-    utterances = _chosen(table, run)
-    recipe = Recipe.of(audio, text, visual, options, chosen_device(device))
+    share = _share(table, run)
+    asked: dict[str, str | None] = {"audio": audio, "text": text, "visual": visual}
+    if run.add is not None:
+        asked |= extractors_of(run.add, asked)
+    recipe = Recipe.of(asked["audio"], asked["text"], asked["visual"], options, chosen_device(device))
     workers = worker_count(run.workers)
-    job = _Job(table, utterances, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
+    run = replace(run, overwrite=replaces)
+    job = _Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
+    if not share.utterances:
+        say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
+        return job.plan()
     lock: AbstractContextManager[None] = nullcontext() if plan_only else output_lock(out, say)
     with lock:
         return job.plan() if plan_only else job.run(workers)
 
 
-def _chosen(table: Manifest, run: ExtractSettings) -> tuple[Utterance, ...]:
-    utterances = table.utterances
+def _same_file(a: Path, b: Path) -> bool:
+    return a.exists() and b.exists() and a.samefile(b)
+
+
+def _share(table: Manifest, run: ExtractSettings) -> _Share:
+    whole = table.utterances
     if run.limit is not None:
         if run.limit < 1:
             raise UsageError(f"--limit takes a number of utterances, at least 1; found {run.limit}.")
-        utterances = utterances[: run.limit]
-    if run.shard is not None:
-        shard = parse_shard(run.shard)
-        root = table.path.parent.resolve()
-        utterances = tuple(u for u in utterances if in_shard(u, root, shard))
-        if not utterances:
-            raise UsageError(f"--shard {run.shard} holds none of the manifest's utterances; use fewer shards.")
-    return utterances
+        whole = whole[: run.limit]
+    if run.shard is None:
+        return _Share(whole, whole, None)
+    shard = parse_shard(run.shard)
+    root = table.path.parent.resolve()
+    rows = [row for row, utterance in enumerate(whole) if in_shard(utterance, root, shard)]
+    name = f"{shard[0] or shard[1]}/{shard[1]}"
+    return _Share(tuple(whole[row] for row in rows), whole, Part(np.array(rows), len(whole), (name,)))
 
 
 class _Job:
@@ -133,7 +162,7 @@ class _Job:
     def __init__(
         self,
         table: Manifest,
-        utterances: Sequence[Utterance],
+        share: _Share,
         recipe: Recipe,
         specs: dict[str, FeatureSpec],
         out: Path,
@@ -141,29 +170,34 @@ class _Job:
         notice: Callable[[str], None],
         progress: Progress,
     ) -> None:
-        self.table, self.utterances, self.recipe, self.out, self.settings = table, utterances, recipe, out, run
+        self.table, self.share, self.recipe, self.out, self.settings = table, share, recipe, out, run
+        self.utterances = share.utterances
         self.specs = {modality: specs[modality] for modality in ordered_modalities(specs)}
+        self.sources = Sources(self.utterances, self.specs)
         self.notice, self.progress = notice, progress
         self.staging = Staging(out.with_name(out.name + ".staging"))
-        self._files: dict[Path, list[Any]] = {}
-        self._keys: dict[tuple[int, str], str] = {}
         self._stage_s: dict[str, float] = {}
         self._n_failed = 0
+        self._taken: set[tuple[int, str]] = set()  # what a plan would take over; a run stages it instead
 
     def plan(self) -> ExtractSummary:
         """Say what there is to do; nothing is written."""
         if self.settings.resume and self.staging.folder.is_dir():
             self.staging.start(resume=True, notice=self.notice)
+        if self.settings.add is not None:
+            self._taken = {(row, modality) for row, modality, _ in self._adoptable(self.settings.add)}
         return self._summary(self._tasks(), self._n_reusable())
 
     def run(self, workers: int) -> ExtractSummary:
         """Do what is left to do, pack it, and clear up."""
         limit = failure_limit(self.settings.max_failures, self._n_cells)
         found = self.staging.start(resume=self.settings.resume, notice=self.notice)
+        if found:
+            done = self._n_reusable()
+            self.notice(f"continuing {self.staging.folder}: {done} of {self._n_cells} items are done already.")
+        self._adopt()
         tasks = self._tasks()
         reused = self._n_reusable()
-        if found:
-            self.notice(f"continuing {self.staging.folder}: {reused} of {self._n_cells} items are done already.")
         try:
             self._absences()
             self._work(tasks, workers, limit)
@@ -171,13 +205,21 @@ class _Job:
             self.staging.flush()
         cells = [self.staging.cells[u.utterance_id, m] for u in self.utterances for m in self.specs]
         digest = pack(
-            self.out, self.utterances, self.specs, self.staging, self._provenance(), overwrite=self.settings.overwrite
+            self.out,
+            self.utterances,
+            self.specs,
+            self.staging,
+            self._provenance(),
+            columns=column_kinds(self.share.whole),
+            sources={modality: self.sources.digests(modality) for modality in self.specs},
+            part=self.share.part,
+            overwrite=self.settings.overwrite,
         )
         summary = self._summary(tasks, reused)
         summary.content_sha256 = digest
         summary.failed = sum(cell.failed for cell in cells)
         lines = error_lines(self.out, cells, self.table.problems, self.table.path)
-        summary.errors_file = write_errors(self.out, lines)
+        summary.errors_file = write_errors(self.out, lines, shard=self.share.part is not None)
         for cell in cells:
             counts = summary.verdicts.setdefault(cell.modality, {})
             counts[cell.verdict.name] = counts.get(cell.verdict.name, 0) + 1
@@ -197,28 +239,24 @@ class _Job:
 
     def _is_open(self, row: int, modality: str) -> bool:
         """Say whether a cell is still to be made: not staged, failed, or staged from something else."""
+        if (row, modality) in self._taken:
+            return False
         cell = self.staging.cells.get((self.utterances[row].utterance_id, modality))
-        return cell is None or cell.failed or cell.key != self._key(row, modality)
+        return cell is None or cell.failed or cell.key != self.sources.key(row, modality)
 
-    def _key(self, row: int, modality: str) -> str:
-        """Return a digest of all that a cell's values depend on: the extractor, the file or text, the segment."""
-        if (row, modality) not in self._keys:
-            utterance = self.utterances[row]
-            path = media_path(utterance, modality)
-            source: list[Any] = [utterance.text] if modality == "text" else []
-            if path is not None:
-                source = [*self._identity(path), utterance.start_s, utterance.end_s]
-            self._keys[row, modality] = sha256_json([self.specs[modality].fingerprint, *source])
-        return self._keys[row, modality]
+    def _adopt(self) -> None:
+        """Take over what the store named by `--add` holds already."""
+        if self.settings.add is None:
+            return
+        taken = 0
+        for row, modality, result in self._adoptable(self.settings.add):
+            self._stage(row, modality, result)
+            taken += 1
+        self.staging.flush()
+        self.notice(f"took over {taken} of {self._n_cells} items from {self.settings.add}.")
 
-    def _identity(self, path: Path) -> list[Any]:
-        if path not in self._files:
-            try:
-                status = path.stat()
-                self._files[path] = [path.name, status.st_size, status.st_mtime_ns]
-            except (OSError, ValueError):
-                self._files[path] = [path.name, None, None]
-        return self._files[path]
+    def _adoptable(self, store: Path) -> Iterator[tuple[int, str, Extracted]]:
+        return adoptable(store, self.utterances, self.specs, self.sources, self._is_open, self.notice)
 
     def _absences(self) -> None:
         """Stage the cells that have nothing to extract from."""
@@ -230,14 +268,14 @@ class _Job:
 
     def _stage(self, row: int, modality: str, result: Extracted, file: str = "", elapsed_s: float = 0.0) -> None:
         utterance_id = self.utterances[row].utterance_id
-        self.staging.add(utterance_id, modality, self._key(row, modality), result, file, elapsed_s)
+        self.staging.add(utterance_id, modality, self.sources.key(row, modality), result, file, elapsed_s)
 
     def _work(self, tasks: Sequence[Task], workers: int, limit: int | None) -> None:
         n_cells = sum(len(task.cells) for task in tasks)
         done = 0
         if not tasks:
             return
-        with make_engine(self.settings.engine, self.recipe, workers) as engine:
+        with make_engine(self.settings.engine, self.recipe, workers, self.settings.address) as engine:
             for outcome in engine.run(tasks):
                 if outcome.code:
                     self._lost(outcome.task, outcome.code, outcome.message)

@@ -46,7 +46,7 @@ def column_kinds(utterances: Sequence[Utterance]) -> dict[str, Column]:
 def write_columns(file: h5py.File, utterances: Sequence[Utterance], kinds: Mapping[str, Column]) -> None:
     """Write the groups labels, classes and columns."""
     labels, classes, columns = (file.create_group(name) for name in ("labels", "classes", "columns"))
-    for name, column in kinds.items():
+    for name, column in sorted(kinds.items()):
         cells = [u.labels.get(name, "").strip() for u in utterances]
         key = dataset_name(name)
         dataset: h5py.HLObject

@@ -103,7 +103,13 @@ def test_engine_names() -> None:
     assert isinstance(make_engine("local", AUDIO, 1), LocalEngine)
     with pytest.raises(UsageError, match="did you mean 'local'"):
         make_engine("locl", AUDIO, 1)
-    with pytest.raises((MissingDependency, UsageError), match=r"--engine"):
+    with pytest.raises(UsageError, match=r"add --engine ray"):
+        make_engine("local", AUDIO, 1, "10.0.0.1:6379")
+
+
+def test_without_ray_its_engine_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependency, match=r"pip install 'imer\[ray\]'"):
         make_engine("ray", AUDIO, 1)
 
 

@@ -1,0 +1,219 @@
+"""The engine on Ray Data: the same tasks as the local engine's, done by actors on one machine or on a cluster.
+
+Every actor guards its clips as the local engine does, by a worker process of its own: a clip that kills or hangs its
+worker is judged by the same rules. What travels is plain: task numbers one way, JSON and float32 bytes the other.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from imer.core import errors
+from imer.core.errors import ImerError, MissingDependency
+from imer.core.types import Verdict
+from imer.extractors.base import Extracted
+from imer.extractors.engines import LocalEngine, Outcome
+from imer.extractors.plan import Task, TextTask
+from imer.extractors.recipe import Recipe
+from imer.extractors.work import CellResult
+
+OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit goes to disk
+TEXTS_PER_BLOCK = 40  # text tasks that one actor does in a row, so that few actors load the text model
+MAX_BLOCKS = 2000  # of media tasks; Ray spends some milliseconds on each
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class RayEngine:
+    """Actors of a Ray that is started here and ended again, or of a cluster at an address."""
+
+    def __init__(self, recipe: Recipe, workers: int, address: str | None) -> None:
+        self._recipe, self._workers, self._address = recipe, workers, address
+        self._folder: str | None = None
+        self._started = False
+
+    def __enter__(self) -> Self:
+        os.environ.update(_QUIET)
+        import ray
+
+        if ray.is_initialized():
+            return self
+        self._started = True
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        stopped_by = 0
+        try:
+            with _silenced():
+                if self._address is None:
+                    self._start_here(ray)
+                else:
+                    self._join(ray, self._address)
+        except SystemExit:  # Ray's own answer to SIGTERM, which it takes for itself while it starts
+            stopped_by = signal.SIGTERM
+        except BaseException as error:
+            self.__exit__(type(error), error, error.__traceback__)
+            raise
+        finally:
+            for number, handler in handlers.items():
+                with suppress(ValueError):  # not in the main thread: then Ray has not changed them either
+                    signal.signal(number, handler)
+        if stopped_by:
+            self.__exit__(None, None, None)
+            os.kill(os.getpid(), stopped_by)  # and now the program's own
+        return self
+
+    def _start_here(self, ray: Any) -> None:
+        self._folder = tempfile.mkdtemp(prefix="imer-ray-")
+        ray.init(
+            address="local",
+            num_cpus=self._workers,
+            object_store_memory=OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _node_ip_address="127.0.0.1",
+            _temp_dir=self._folder,
+        )
+
+    def _join(self, ray: Any, address: str) -> None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+            raise MissingDependency(f"No Ray cluster answers at {address} ({str(error).splitlines()[0]}).") from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started:
+            import ray
+
+            ray.shutdown()
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """Yield the outcome of every task, as they come.
+
+        Raises
+        ------
+        ImerError
+            An actor says that its models cannot be loaded, or its workers die before they have done anything.
+        """
+        import pyarrow
+        import ray
+        import ray.data
+
+        for name in ("ray", "ray.data"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        blocks = _blocks(tasks)
+        on_gpu = self._recipe.device != "cpu"
+        rows = ray.data.from_arrow([pyarrow.table({"task": block}) for block in blocks]).map_batches(
+            _Station,
+            fn_constructor_args=(self._recipe, [ray.put(list(tasks))]),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=max(min(self._workers, len(blocks)), 1)),
+            num_cpus=1,
+            num_gpus=1 if on_gpu else None,
+        )
+        for row in rows.iter_rows():
+            yield decoded(tasks[row["task"]], row["header"], row["values"])
+
+
+class _Station:
+    """What an actor runs: a local engine with one worker, kept from task to task."""
+
+    def __init__(self, recipe: Recipe, tasks: list[Any]) -> None:
+        import ray
+
+        self._tasks: Sequence[Task] = ray.get(tasks[0])
+        self._engine = LocalEngine(recipe, 1)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        number = int(batch["task"][0])
+        try:
+            (outcome,) = self._engine.run([self._tasks[number]])
+        except ImerError as error:
+            header, values = json.dumps({"fatal": [type(error).__name__, str(error)]}), b""
+        else:
+            header, values = encoded(outcome)
+        return {"task": [number], "header": [header], "values": [values]}
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Send stderr nowhere: Ray's C++ part writes to it past every logger while it starts."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _blocks(tasks: Sequence[Task]) -> list[list[int]]:
+    """Return task numbers by block: what an actor takes at a time. Texts are together, clips apart."""
+    texts = [number for number, task in enumerate(tasks) if isinstance(task, TextTask)]
+    media = [number for number, task in enumerate(tasks) if not isinstance(task, TextTask)]
+    step = -(-len(media) // MAX_BLOCKS) or 1
+    cut = [texts[i : i + TEXTS_PER_BLOCK] for i in range(0, len(texts), TEXTS_PER_BLOCK)]
+    return cut + [media[i : i + step] for i in range(0, len(media), step)]
+
+
+def encoded(outcome: Outcome) -> tuple[str, bytes]:
+    """Return an outcome without its task as (JSON, the float32 values of all its cells one after the other)."""
+    cells: list[dict[str, Any]] = []
+    values: list[bytes] = []
+    for cell in outcome.cells:
+        array = cell.result.values_TD
+        cells.append({
+            "row": cell.row, "modality": cell.modality, "file": cell.file, "elapsed_s": cell.elapsed_s,
+            "verdict": cell.result.verdict.name, "message": cell.result.message, "code": cell.result.code,
+            "shape": None if array is None else list(array.shape),
+        })  # fmt: skip
+        if array is not None:
+            values.append(np.ascontiguousarray(array, dtype="<f4").tobytes())
+    header = {"cells": cells, "stage_s": outcome.stage_s, "code": outcome.code, "message": outcome.message}
+    return json.dumps(header), b"".join(values)
+
+
+def decoded(task: Task, header: str, values: bytes) -> Outcome:
+    """Undo `encoded`.
+
+    Raises
+    ------
+    ImerError
+        The header says that no task can ever work where it comes from.
+    """
+    facts = json.loads(header)
+    if "fatal" in facts:
+        name, sentence = facts["fatal"]
+        raise getattr(errors, name)(sentence)
+    cells: list[CellResult] = []
+    first = 0
+    for cell in facts["cells"]:
+        array = None
+        if cell["shape"] is not None:
+            count = int(np.prod(cell["shape"]))
+            array = np.frombuffer(values, "<f4", count, first).reshape(cell["shape"]).astype(np.float32)
+            first += 4 * count
+        result = Extracted(Verdict[cell["verdict"]], array, cell["message"], cell["code"])
+        cells.append(CellResult(cell["row"], cell["modality"], result, cell["file"], cell["elapsed_s"]))
+    return Outcome(task, cells, facts["stage_s"], facts["code"], facts["message"])

@@ -1,0 +1,88 @@
+"""What each cell is made from: the extractor, the text or the file, the segment. The same source gives the same values.
+
+Two digests say it. A `key` names files by name, size and time of change, and is asked for before every run: it decides
+what of a staging folder is still good. A `digest` names them by their content and stands in the store, so that another
+run, elsewhere and later, can take values over (`--add`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from imer.core.files import sha256_json
+from imer.core.types import FeatureSpec, Utterance
+from imer.extractors.plan import media_path
+
+_END_BYTES = 64 << 10  # of a file's beginning and end: where encoders write what differs
+_DIGITS = 32
+
+
+class Sources:
+    """The sources of one run's cells; files are looked at once."""
+
+    def __init__(self, utterances: Sequence[Utterance], specs: Mapping[str, FeatureSpec]) -> None:
+        self._utterances, self._specs = utterances, specs
+        self._prints = {modality: spec.fingerprint for modality, spec in specs.items()}
+        self._identities: dict[Path, list[Any]] = {}
+        self._contents: dict[Path, list[Any] | None] = {}
+        self._keys: dict[tuple[int, str], str] = {}
+
+    def key(self, row: int, modality: str) -> str:
+        """Return a digest of all that a cell's values depend on, without opening its file."""
+        if (row, modality) not in self._keys:
+            utterance = self._utterances[row]
+            path = media_path(utterance, modality)
+            source: list[Any] = [utterance.text] if modality == "text" else []
+            if path is not None:
+                source = [*self._identity(path), utterance.start_s, utterance.end_s]
+            self._keys[row, modality] = sha256_json([self._prints[modality], *source])
+        return self._keys[row, modality]
+
+    def digest(self, row: int, modality: str) -> str:
+        """Return a digest of a cell's source (not of its extractor); empty where there is none that can be read."""
+        utterance = self._utterances[row]
+        if modality == "text":
+            return sha256_json([utterance.text])[:_DIGITS] if utterance.text else ""
+        path = media_path(utterance, modality)
+        content = None if path is None else self._content(path)
+        return "" if content is None else sha256_json([*content, utterance.start_s, utterance.end_s])[:_DIGITS]
+
+    def digests(self, modality: str) -> list[str]:
+        """Return the digest of every utterance's cell of a modality."""
+        return [self.digest(row, modality) for row in range(len(self._utterances))]
+
+    def _identity(self, path: Path) -> list[Any]:
+        if path not in self._identities:
+            try:
+                status = path.stat()
+                self._identities[path] = [path.name, status.st_size, status.st_mtime_ns]
+            except (OSError, ValueError):
+                self._identities[path] = [path.name, None, None]
+        return self._identities[path]
+
+    def _content(self, path: Path) -> list[Any] | None:
+        if path not in self._contents:
+            try:
+                self._contents[path] = _looked_at(path)
+            except (OSError, ValueError):
+                self._contents[path] = None
+        return self._contents[path]
+
+
+def _looked_at(path: Path) -> list[Any] | None:
+    """Return a file's size and a sha256 of its two ends; None for anything that is no regular file."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+        return None
+    digest = sha256()
+    with open(path, "rb") as file:
+        digest.update(file.read(_END_BYTES))
+        if status.st_size > _END_BYTES:
+            file.seek(max(status.st_size - _END_BYTES, _END_BYTES), os.SEEK_SET)
+            digest.update(file.read(_END_BYTES))
+    return [status.st_size, digest.hexdigest()]
