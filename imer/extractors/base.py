@@ -38,10 +38,22 @@ class Extractor(Protocol):
     def load(self, device: str) -> None: ...
 
 
-class AudioExtractor(Extractor, Protocol):
-    """Takes a waveform: float32 [samples], mono, 16 kHz, finite, neither silent nor shorter than 60 ms."""
+class AudioSession(Protocol):
+    """One utterance's sound in passes of at most five minutes, in order; the result when they have all come.
 
-    def extract(self, waveform: np.ndarray) -> Extracted: ...
+    A pass is float32 [samples], mono, 16 kHz, finite; the whole is at least 60 ms and not silent. Nearly every utterance
+    is one pass.
+    """
+
+    def add(self, waveform: np.ndarray) -> None: ...
+
+    def finish(self) -> Extracted: ...
+
+
+class AudioExtractor(Extractor, Protocol):
+    """Takes the sound of an utterance pass by pass, so that an hour needs no more memory than minutes."""
+
+    def begin(self) -> AudioSession: ...
 
 
 class TextExtractor(Extractor, Protocol):

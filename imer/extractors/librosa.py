@@ -13,7 +13,8 @@ import numpy as np
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.compiling import compiling_alone
-from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ, pieces
+from imer.extractors.moments import Moments
+from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ
 
 HOP, WINDOW = 160, 512  # samples: 10 ms and 32 ms
 N_MEL, N_MFCC = 40, 20
@@ -55,7 +56,7 @@ class Prosody:
         return FeatureSpec(
             modality="audio",
             extractor=self.name,
-            version=f"1, librosa {version('librosa')}",
+            version=f"2, librosa {version('librosa')}",
             level=self.level,
             dim=len(names),
             hop_s=HOP / SAMPLE_RATE_HZ if self.level == "frame" else None,
@@ -65,7 +66,7 @@ class Prosody:
                 "window": WINDOW,
                 "mel": N_MEL,
                 "mfcc": N_MFCC,
-                "longest_pass_s": LONGEST_PASS_S,
+                "pass_s": LONGEST_PASS_S,
             },
             dim_names=tuple(names),
             licence="ISC",
@@ -75,18 +76,33 @@ class Prosody:
         with compiling_alone():
             rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
 
-    def extract(self, waveform: np.ndarray) -> Extracted:
-        found = [rows(part) for part in pieces(waveform)]
-        values_TD, pitch_hz_T, voiced_T = (np.concatenate(part) for part in zip(*found, strict=True))
-        if self.level == "frame":
-            return finite(values_TD, self.name)
-        without_pitch = values_TD[:, :-1]
-        pooled = [
-            without_pitch.mean(axis=0, dtype=np.float64),
-            without_pitch.std(axis=0, dtype=np.float64),
-            pitch_statistics(pitch_hz_T, voiced_T),
-        ]
-        return finite(np.concatenate(pooled)[None, :], self.name)
+    def begin(self) -> ProsodySession:
+        return ProsodySession(self.level)
+
+
+class ProsodySession:
+    """One utterance: the statistics of its frames over all passes, or the frames themselves."""
+
+    def __init__(self, level: str) -> None:
+        self._frames: list[np.ndarray] | None = [] if level == "frame" else None
+        self._moments = Moments()
+        self._pitch_hz: list[np.ndarray] = []
+        self._voiced: list[np.ndarray] = []
+
+    def add(self, waveform: np.ndarray) -> None:
+        values_TD, pitch_hz_T, voiced_T = rows(waveform)
+        if self._frames is not None:
+            self._frames.append(values_TD)
+            return
+        self._moments.add(values_TD[:, :-1])
+        self._pitch_hz.append(pitch_hz_T)
+        self._voiced.append(voiced_T)
+
+    def finish(self) -> Extracted:
+        if self._frames is not None:
+            return finite(np.concatenate(self._frames), Prosody.name)
+        pitch = pitch_statistics(np.concatenate(self._pitch_hz), np.concatenate(self._voiced))
+        return finite(np.concatenate([self._moments.mean, self._moments.sd, pitch])[None, :], Prosody.name)
 
 
 def rows(waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ import numpy as np
 from imer.core.registry import OPENSMILE_LICENCE
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
-from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ, pieces
+from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ
 
 _HOP_S = 0.01
 
@@ -22,8 +22,8 @@ _HOP_S = 0.01
 class OpenSmile:
     """A feature set of openSMILE: functionals over the utterance, or low-level descriptors every 10 ms.
 
-    openSMILE needs half a megabyte per second of audio, so an utterance of more than five minutes is taken in equal
-    pieces; its functionals are the mean over the pieces.
+    openSMILE needs half a megabyte per second of audio, so an utterance of more than five minutes comes in several
+    passes; its functionals are their mean.
     """
 
     name = ""
@@ -56,7 +56,7 @@ class OpenSmile:
             config={
                 "feature_set": self.feature_set,
                 "sample_rate_hz": SAMPLE_RATE_HZ,
-                "longest_pass_s": LONGEST_PASS_S,
+                "pass_s": LONGEST_PASS_S,
             },
             dim_names=names,
             licence=OPENSMILE_LICENCE,
@@ -65,11 +65,33 @@ class OpenSmile:
     def load(self, device: str) -> None:
         self._made()
 
-    def extract(self, waveform: np.ndarray) -> Extracted:
-        parts = [self._made().process_signal(part, SAMPLE_RATE_HZ).to_numpy() for part in pieces(waveform)]
-        if self.level == "utterance":
-            return finite(np.stack(parts).mean(axis=0, dtype=np.float64), self.name)
-        return finite(np.concatenate(parts), self.name)
+    def rows(self, waveform: np.ndarray) -> np.ndarray:
+        """Return the functionals [1, D] or the low-level descriptors [T, D] of a waveform float32 [samples]."""
+        return np.asarray(self._made().process_signal(waveform, SAMPLE_RATE_HZ).to_numpy())
+
+    def begin(self) -> OpenSmileSession:
+        return OpenSmileSession(self)
+
+
+class OpenSmileSession:
+    """One utterance: the mean of its passes' functionals, weighted by their lengths, or all its descriptors."""
+
+    def __init__(self, extractor: OpenSmile) -> None:
+        self._extractor = extractor
+        self._rows: list[np.ndarray] = []
+        self._weights: list[int] = []
+
+    def add(self, waveform: np.ndarray) -> None:
+        self._rows.append(self._extractor.rows(waveform))
+        self._weights.append(len(waveform))
+
+    def finish(self) -> Extracted:
+        if self._extractor.level == "frame":
+            return finite(np.concatenate(self._rows), self._extractor.name)
+        if len(self._rows) == 1:
+            return finite(self._rows[0], self._extractor.name)
+        passes = np.concatenate(self._rows).astype(np.float64)
+        return finite(np.average(passes, axis=0, weights=self._weights)[None, :], self._extractor.name)
 
 
 class EGeMAPS(OpenSmile):

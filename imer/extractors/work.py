@@ -7,18 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from imer.core.types import Verdict
 from imer.extractors.base import Extracted
+from imer.extractors.hearing import Hearing
 from imer.extractors.plan import MediaTask, Task, TextTask
 from imer.extractors.recipe import Recipe
 from imer.media.decode import ClipReader, Sight, Sound
 from imer.media.probe import MediaError
-from imer.media.sampling import SAMPLE_RATE_HZ, Waveform, pieces
-
-MIN_AUDIO_S = 0.06  # the longest analysis window of eGeMAPS
-SILENCE_PEAK = 1e-4  # −80 dB below full scale, after taking out a constant offset
 
 
 @dataclass(frozen=True)
@@ -111,14 +106,14 @@ def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tup
         video=visual is not None,
         frames_per_s=visual.frames_per_s if visual is not None else 1.0,
     )
-    waves: dict[int, Waveform] = {}
+    sounds = _Hearings(toolbox.get("audio") if "audio" in wanted else None, clock)
     faces = _FaceSessions(task, visual, clock)
     failure: MediaError | None = None
     try:
         for event in reader.read():
             if isinstance(event, Sound):
                 if task.audio_rows[event.segment]:
-                    waves.setdefault(event.segment, Waveform()).add(event.samples, event.rate_hz)
+                    sounds.add(event)
             elif task.visual_rows[event.segment]:
                 faces.add(event)
     except MediaError as error:
@@ -137,13 +132,42 @@ def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tup
                 result = Extracted(Verdict.decode_error, None, problem.message, problem.code)
             elif not (reader.has_audio if kind == "audio" else reader.has_video):
                 result = Extracted(Verdict.no_stream, message=f"{task.path} has no {kind} stream.")
-            elif kind == "audio":
-                wave = waves.pop(index, Waveform())
-                result = clock.timed("audio", _guarded, _heard_whole, wave, toolbox.get("audio").extract)
             else:
-                result = faces.finish(index)
+                result = sounds.finish(index) if kind == "audio" else faces.finish(index)
             cells.extend((row, modality, result) for row in rows[index])
     return cells
+
+
+class _Hearings:
+    """What is heard of each segment; an extractor that fails on one costs that one only."""
+
+    def __init__(self, extractor: Any, clock: _StageClock) -> None:
+        self._extractor, self._clock = extractor, clock
+        self._open: dict[int, Hearing] = {}
+        self._failed: dict[int, Extracted] = {}
+
+    def add(self, sound: Sound) -> None:
+        index = sound.segment
+        if index in self._failed:
+            return
+        if index not in self._open:
+            self._open[index] = Hearing(self._extractor)
+        hearing = self._open[index]
+
+        def add() -> Extracted:
+            hearing.add(sound.samples, sound.rate_hz)
+            return Extracted(Verdict.ok)
+
+        outcome = self._clock.timed("audio", _guarded, add)
+        if outcome.verdict is not Verdict.ok:
+            del self._open[index]
+            self._failed[index] = outcome
+
+    def finish(self, index: int) -> Extracted:
+        if index in self._failed:
+            return self._failed[index]
+        hearing = self._open.pop(index, None) or Hearing(self._extractor)
+        return self._clock.timed("audio", _guarded, hearing.finish)
 
 
 class _FaceSessions:
@@ -179,19 +203,3 @@ class _FaceSessions:
             return self._done[index]
         session = self._open.pop(index, None) or self._extractor.begin()
         return self._clock.timed("visual", _guarded, session.finish)
-
-
-def _heard_whole(wave: Waveform, extract: Callable[[np.ndarray], Extracted]) -> Extracted:
-    return heard(wave.finish(), extract)
-
-
-def heard(waveform: np.ndarray, extract: Callable[[np.ndarray], Extracted]) -> Extracted:
-    """Check a waveform and extract from it: too short, not finite and silent ones have their own verdicts."""
-    if len(waveform) < MIN_AUDIO_S * SAMPLE_RATE_HZ:
-        return Extracted(Verdict.too_short, message=f"{len(waveform) / SAMPLE_RATE_HZ:.3f} s of audio in the segment.")
-    if not all(np.isfinite(part).all() for part in pieces(waveform)):
-        return Extracted(Verdict.non_finite, None, "the audio holds NaN or infinite samples.", "E-NONFINITE")
-    offset = float(waveform.mean(dtype=np.float64))
-    if max(float(waveform.max()) - offset, offset - float(waveform.min())) < SILENCE_PEAK:
-        return Extracted(Verdict.silent, message="the audio is silent.")
-    return _guarded(extract, waveform)

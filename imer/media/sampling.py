@@ -39,12 +39,6 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
 LONGEST_PASS_S = 300.0  # audio that signal code takes in one go: its memory grows with the length
 
 
-def pieces(waveform: np.ndarray) -> list[np.ndarray]:
-    """Cut a waveform at 16 kHz into the fewest equal pieces of at most 300 s: one, for nearly every utterance."""
-    n_pieces = max(-(-len(waveform) // round(LONGEST_PASS_S * SAMPLE_RATE_HZ)), 1)
-    return np.array_split(waveform, n_pieces)
-
-
 class Waveform:
     """Collects the audio of one segment and resamples it to 16 kHz as it comes."""
 
@@ -55,10 +49,21 @@ class Waveform:
         self._resampler: AudioResampler | None = None
         self._done: list[np.ndarray] = []
 
+    @property
+    def n_ready(self) -> int:
+        """Return how many samples at 16 kHz are there to be taken."""
+        return sum(map(len, self._done))
+
+    def take(self, n: int) -> np.ndarray:
+        """Return the first n samples that are ready, float32 at 16 kHz, and forget them."""
+        joined = np.concatenate(self._done) if self._done else np.zeros(0, dtype=np.float32)
+        self._done = [joined[n:].copy()]
+        return joined[:n]
+
     def add(self, samples: np.ndarray, rate_hz: int) -> None:
         """Add float32 samples at their own rate; a stream may change its rate on the way."""
         if rate_hz != self._rate_hz:
-            self._flush()
+            self.end()
             self._rate_hz = rate_hz
             if rate_hz != SAMPLE_RATE_HZ:
                 self._resampler = AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE_HZ)
@@ -79,16 +84,17 @@ class Waveform:
         frame.sample_rate = self._rate_hz
         self._done.extend(out.to_ndarray()[0] for out in self._resampler.resample(frame))
 
-    def _flush(self) -> None:
+    def end(self) -> None:
+        """Say that no more samples come, at least at this rate: all that there are become ready."""
         self._feed()
         if self._resampler is not None:
             self._done.extend(out.to_ndarray()[0] for out in self._resampler.resample(None))
             self._resampler = None
 
     def finish(self) -> np.ndarray:
-        """Return everything as float32 [samples] at 16 kHz."""
-        self._flush()
-        return np.concatenate(self._done) if self._done else np.zeros(0, dtype=np.float32)
+        """Return everything that has not been taken, as float32 [samples] at 16 kHz."""
+        self.end()
+        return self.take(self.n_ready)
 
 
 class FrameClock:

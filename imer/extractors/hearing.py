@@ -1,0 +1,78 @@
+"""Listen to one utterance: check its sound and hand it on in passes, so that an hour needs no more memory than minutes.
+
+An utterance of up to five minutes is one pass. Of a longer one, five minutes are handed on as soon as ten are there, and
+what is left at the end (five to ten minutes) in two equal passes, so that no pass is ever short.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from imer.core.types import Verdict
+from imer.extractors.base import AudioExtractor, Extracted
+from imer.media import sampling
+from imer.media.sampling import SAMPLE_RATE_HZ, Waveform
+
+MIN_AUDIO_S = 0.06  # the longest analysis window of eGeMAPS
+SILENCE_PEAK = 1e-4  # −80 dB below full scale, after taking out a constant offset
+
+
+class Hearing:
+    """The sound of one utterance on its way to an extractor."""
+
+    def __init__(self, extractor: AudioExtractor) -> None:
+        self._session = extractor.begin()
+        self._wave = Waveform()
+        self._n = 0
+        self._sum = 0.0
+        self._least, self._largest = np.inf, -np.inf
+        self._finite = True
+
+    def add(self, samples: np.ndarray, rate_hz: int) -> None:
+        """Take float32 samples at their own rate, in order."""
+        self._wave.add(samples, rate_hz)
+        self._hand_on()
+
+    def finish(self) -> Extracted:
+        """Return the result; too short, not finite and silent sounds have their own verdicts."""
+        self._wave.end()
+        self._hand_on()
+        rest = self._wave.take(self._wave.n_ready)
+        self._check(rest)
+        if self._n < MIN_AUDIO_S * SAMPLE_RATE_HZ:
+            return Extracted(Verdict.too_short, message=f"{self._n / SAMPLE_RATE_HZ:.3f} s of audio in the segment.")
+        if not self._finite:
+            return Extracted(Verdict.non_finite, None, "the audio holds NaN or infinite samples.", "E-NONFINITE")
+        offset = self._sum / self._n
+        if max(self._largest - offset, offset - self._least) < SILENCE_PEAK:
+            return Extracted(Verdict.silent, message="the audio is silent.")
+        for part in np.array_split(rest, 1 if len(rest) <= _pass_samples() else 2):
+            self._session.add(part)
+        return self._session.finish()
+
+    def _hand_on(self) -> None:
+        while self._wave.n_ready >= 2 * _pass_samples():
+            part = self._wave.take(_pass_samples())
+            self._check(part)
+            if self._finite:
+                self._session.add(part)
+
+    def _check(self, part: np.ndarray) -> None:
+        if not len(part):
+            return
+        self._n += len(part)
+        self._sum += float(part.sum(dtype=np.float64))
+        self._least, self._largest = min(self._least, float(part.min())), max(self._largest, float(part.max()))
+        # A NaN or an infinity anywhere is in the sum too.
+        self._finite = self._finite and bool(np.isfinite(self._sum))
+
+
+def _pass_samples() -> int:
+    return round(sampling.LONGEST_PASS_S * SAMPLE_RATE_HZ)
+
+
+def heard(waveform: np.ndarray, extractor: AudioExtractor) -> Extracted:
+    """Return what an extractor makes of a whole waveform: float32 [samples], mono, 16 kHz."""
+    hearing = Hearing(extractor)
+    hearing.add(waveform, SAMPLE_RATE_HZ)
+    return hearing.finish()
