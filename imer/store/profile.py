@@ -22,6 +22,7 @@ from imer._version import __version__
 from imer.core.errors import InvalidInput
 from imer.core.files import published_file
 from imer.store import guards
+from imer.store.sink import new_hdf5
 
 DIGEST = "content_sha256"
 CHUNK_BYTES = 1 << 18  # 256 KiB: one chunk is what a single read costs
@@ -152,14 +153,13 @@ def content_digest(file: h5py.File) -> str:
 
 def publish(path: Path, kind: Format, fill: Callable[[h5py.File], None], *, overwrite: bool = False) -> str:
     """Write an HDF5 file in the profile and publish it; return its content digest. `fill` writes what is in it."""
-    with published_file(Path(path), overwrite=overwrite) as part, h5py.File(part, "w", track_order=False) as file:
+    with published_file(Path(path), overwrite=overwrite) as part, new_hdf5(part) as file:
         put_attribute(file, "format", kind.name)
         put_attribute(file, "format_version", kind.version)
         put_attribute(file, "imer_version", __version__)
         fill(file)
         digest = content_digest(file)
         put_attribute(file, DIGEST, digest)
-        file.close()  # everything is on its way to the disk before the temporary file is synced and renamed
     return digest
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,20 @@ def _forget_saving(run: Path) -> None:
     path.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     (run / "checkpoint" / "manifest.json").unlink()
     write_json(run / "checkpoint" / "manifest.json", {"files": folder_entries(run / "checkpoint")})
+
+
+def test_a_run_killed_at_its_very_beginning_starts_again(store: Path, run: Path, tmp_path: Path) -> None:
+    """After the folder was made, while its first file was written, and between that and the second."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / ".run.json.4194304.0123abcd.part").write_text("{")
+    quick(store, out)
+    _same(run, out)
+    for path in out.iterdir():
+        if path.name != "run.json":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    quick(store, out)
+    _same(run, out)
 
 
 def test_folds_are_resumed_one_by_one_and_finished_ones_are_kept(store: Path, tmp_path: Path) -> None:
