@@ -82,7 +82,7 @@ class CompSettings:
     prompt_width: int = 16
     n_prototypes: int = 10
     feed_forward: float = 1.0
-    final_norm: bool = False
+    final_norm: bool = True
     dropout: float = 0.5
     input_dropout: float = 0.3
     label_smoothing: float = 0.1

@@ -32,7 +32,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rescale": {"prompt_aggregation": "rescale"},
     "no-prompts": {"prompts": False},
     "speakers": {"speaker_embedding": True},
-    "deep": {"blocks": 3, "layers": 2, "final_norm": True},
+    "deep": {"blocks": 3, "layers": 2, "final_norm": False},
     "published-layers": {
         "attention": "published",
         "prompt_head": "paper",
