@@ -29,6 +29,7 @@ from imer.extractors.recipe import Recipe
 from imer.extractors.work import CellResult
 
 OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit goes to disk
+MAX_FOLDER_LENGTH = 20  # Ray's sockets lie some 80 characters deeper, and a socket's name has 103 at most
 TEXTS_PER_BLOCK = 40  # text tasks that one actor does in a row, so that few actors load the text model
 MAX_BLOCKS = 2000  # of media tasks; Ray spends some milliseconds on each
 _QUIET = {
@@ -77,7 +78,8 @@ class RayEngine:
         return self
 
     def _start_here(self, ray: Any) -> None:
-        self._folder = tempfile.mkdtemp(prefix="imer-ray-")
+        usual = tempfile.gettempdir()
+        self._folder = tempfile.mkdtemp(prefix="imer-ray-", dir=usual if len(usual) <= MAX_FOLDER_LENGTH else "/tmp")
         ray.init(
             address="local",
             num_cpus=self._workers,
