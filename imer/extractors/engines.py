@@ -215,7 +215,7 @@ class LocalEngine:
     def _hear(self, worker: _Worker) -> Iterator[Outcome]:
         try:
             message = worker.pipe.recv()
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # it died, perhaps in the middle of a message
             yield from self._bury(worker)
             return
         if message[0] == "limit":

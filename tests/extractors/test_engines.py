@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
+from multiprocessing import Pipe
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,28 @@ def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Pat
         os.kill(engine._workers[0].process.pid, signal.SIGKILL)
         rest = list(run)
     assert sorted(cell.row for outcome in [first, *rest] for cell in outcome.cells) == [0, 1, 2]
+
+
+def test_a_worker_that_dies_in_the_middle_of_a_message_is_replaced_too(
+    clips: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give = engines._Worker.give
+    torn: list[int] = []
+
+    def tear(worker: engines._Worker, given: MediaTask) -> None:
+        give(worker, given)
+        if not torn:
+            worker.pipe.close()
+            worker.pipe, theirs = Pipe()
+            torn.append(os.write(theirs.fileno(), struct.pack("!i", 1000) + b"the beginning"))
+            theirs.close()
+            os.kill(worker.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(engines._Worker, "give", tear)
+    with LocalEngine(AUDIO, 1) as engine:
+        (outcome,) = engine.run([task(clips[0])])
+    assert torn
+    assert outcome.cells
 
 
 def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
