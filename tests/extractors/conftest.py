@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+from imer.extractors import runner, staging
+from tests.extractors.inline import Inline
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
@@ -13,3 +16,10 @@ def one_thread() -> None:
 
     os.environ["HF_HUB_OFFLINE"] = "1"
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `extract` do its tasks in this process, and keep them in small shards."""
+    monkeypatch.setattr(runner, "make_engine", Inline)
+    monkeypatch.setattr(staging, "SHARD_CELLS", 3)

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,40 +20,10 @@ import imer.core.files
 from imer.core.errors import InvalidInput, OutputExists, PartialFailure, UsageError
 from imer.core.types import Verdict
 from imer.extractors import runner, staging
-from imer.extractors.engines import Outcome
-from imer.extractors.plan import Task
-from imer.extractors.recipe import Recipe
 from imer.extractors.runner import ExtractSettings, extract
-from imer.extractors.work import Toolbox, do_task
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
-
-TOOLBOXES: dict[str, Toolbox] = {}
-
-
-class Inline:
-    """Does the tasks in this process, in an order that the test may choose."""
-
-    backwards = False
-
-    def __init__(self, name: str, recipe: Recipe, workers: int, address: str | None) -> None:
-        self._toolbox = TOOLBOXES.setdefault(json.dumps(dict(recipe.extractors)), Toolbox(recipe))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        return None
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
-        for task in reversed(tasks) if self.backwards else tasks:
-            yield Outcome(task, *do_task(task, self._toolbox))
-
-
-@pytest.fixture
-def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "make_engine", Inline)
-    monkeypatch.setattr(staging, "SHARD_CELLS", 3)
+from tests.extractors.inline import Inline
 
 
 @pytest.fixture(scope="module")
