@@ -115,6 +115,7 @@ def train_command(
         }
         report.extra = {
             "selected": result.selected,
+            "optimistic": metrics.get("optimistic", False),
             "already_finished": result.already_finished,
             "task": metrics["task"],
             "label": metrics["label"],

@@ -67,6 +67,10 @@ EXTRACTORS = _table(
 MODELS = _table(
     Entry("comp", "imer.models.comp.model:Comp", description="ComP: cross-modal prompting (AAAI 2026), two stages"),
     Entry(
+        "comp-official", "imer.models.comp.official:OfficialComp",
+        description="ComP as its public code behaves, faults included; use --preset comp-official",
+    ),
+    Entry(
         "transformer", "imer.models.baselines.transformer:Transformer",
         description="masked transformer over the whole dialogue, with the branches' own answers added",
     ),

@@ -72,7 +72,7 @@ def pooled_predictions(
     branch_parts: dict[str, list[list[np.ndarray]]] = {}
     for one in folds:
         parts = []
-        for start in range(0, len(masks_SNM), step := _copies_at_once(corpus, len(one.rows))):
+        for start in range(0, len(masks_SNM), step := _copies_at_once(corpus, one)):
             chunk = observed_SNM[start : start + step][:, one.rows]
             output, weights, branches = _predict_copies(one.fold, corpus, one.rows, chunk)
             parts.append((output, weights))
@@ -104,9 +104,12 @@ def _join(parts: list[list[np.ndarray]]) -> np.ndarray:
     return np.concatenate([np.concatenate(part, axis=0) for part in parts], axis=1)
 
 
-def _copies_at_once(corpus: Corpus, n_rows: int) -> int:
+def _copies_at_once(corpus: Corpus, one: FoldRows) -> int:
+    """Return how many masks go into one pass: a single one where copies of a dialogue would influence each other."""
+    if one.fold.batch_dependent:
+        return 1
     width = sum(corpus.modalities.values())
-    return max(1, _TILE_BYTES // max(1, 4 * width * n_rows))
+    return max(1, _TILE_BYTES // max(1, 4 * width * len(one.rows)))
 
 
 def _predict_copies(

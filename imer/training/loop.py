@@ -29,6 +29,7 @@ from imer.training.inference import answer, call_extras
 from imer.training.masks import Condition, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
+from imer.training.selection import TEST_BEST, epoch_score
 from imer.training.settings import Settings
 
 Metrics = dict[str, float | None]
@@ -54,7 +55,8 @@ class FoldData:
         """Standardise by the training rows and place the corpus on the device."""
         scaler = Scaler.fit(corpus, split.train)
         resident = place(corpus, scaler, spec, device)
-        tables = Dialogues.of(corpus, split.val).batches(VALIDATION_BATCH, pad_to=settings.train.pad_to)
+        judged = split.test if settings.train.select == TEST_BEST else split.val
+        tables = Dialogues.of(corpus, judged).batches(VALIDATION_BATCH, pad_to=settings.train.pad_to)
         train = Dialogues.of(corpus, split.train)
         return cls(corpus, split, scaler, resident, train, tables, masks.validation(split.val))
 
@@ -206,7 +208,7 @@ class FoldTrainer:
             improved = any(better)
             record["val"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
         else:
-            score = selection_score(self.spec.task, joint)
+            score = epoch_score(joint, self.spec.task, self.settings.train.select)
             improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
             record["val"] = joint
         progress.waited = 0 if improved else progress.waited + 1
@@ -225,7 +227,8 @@ class FoldTrainer:
             progress.finished = True
             return
         progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
-        self.optimiser = None
+        if not self.settings.train.carry_optimiser:
+            self.optimiser = None
         self._introduce_stage()
 
     @torch.no_grad()
@@ -256,7 +259,7 @@ class FoldTrainer:
         """
         joint: list[Metrics] = []
         branches: dict[str, list[Metrics]] = {name: [] for name in self.model.modalities}
-        for condition in self.data.val_conditions:
+        for condition in self._judged_under():
             said = answer(
                 self.model, self.spec, self.data.resident, self.data.val_tables, condition.observed_NM, stage=stage
             )
@@ -266,6 +269,12 @@ class FoldTrainer:
                     here = condition.observed_NM[said.rows_N, u]
                     branches[name].append(self.measured(said.rows_N[here], said.branches[name][here]))
         return mean_metrics(joint, self.spec.task), {n: mean_metrics(m, self.spec.task) for n, m in branches.items()}
+
+    def _judged_under(self) -> list[Condition]:
+        train = self.settings.train
+        if train.select != TEST_BEST:
+            return self.data.val_conditions
+        return self.masks.fixed(self.data.split.test, TEST_BEST, 1, first_seed=self.progress.epoch)
 
     def measured(self, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
         return measure(self.data.corpus, rows, answers_NC)

@@ -119,7 +119,7 @@ class Masks:
         """Return the fixed masks that every epoch is validated under: the same protocol as the test's."""
         return self.fixed(rows, "val", self.settings.validation_masks)
 
-    def fixed(self, rows: np.ndarray, split: str, n_seeds: int) -> list[Condition]:
+    def fixed(self, rows: np.ndarray, split: str, n_seeds: int, first_seed: int = 0) -> list[Condition]:
         """Return fixed masks of the run's protocol over some rows."""
         protocol = self.settings.protocol
         if protocol == "complete":
@@ -135,7 +135,8 @@ class Masks:
             "matched": self.settings.sampler,
             "matched-static": self.settings.sampler,
         }
-        return [self._drawn(rows, kind.get(protocol, protocol), self.rate, split, seed) for seed in range(n_seeds)]
+        seeds = range(first_seed, first_seed + n_seeds)
+        return [self._drawn(rows, kind.get(protocol, protocol), self.rate, split, seed) for seed in seeds]
 
     def natural(self, rows: np.ndarray) -> Condition:
         """Return the condition in which nothing is hidden."""

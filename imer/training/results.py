@@ -16,11 +16,11 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import write_json, write_text
 from imer.masks.sampling import missing_rate
-from imer.metrics.compute import SELECTION_METRIC
 from imer.models.base import Prediction
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TrainedFold, fold_folder, load_fold
+from imer.training.selection import TEST_BEST
 from imer.training.settings import Settings
 
 TEST_MASK_SEEDS = 3
@@ -62,7 +62,8 @@ def write_results(
         "class_names": list(corpus.class_names),
         "protocol": settings.train.protocol,
         "missing_rate": settings.train.missing_rate or None,
-        "selected": _selected(folds, corpus.task),
+        "selected": _selected(folds),
+        "optimistic": settings.train.select == TEST_BEST,
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
         "predictions": {key: results[0][key] for key in ("protocol", "missing_rate", "pattern", "mask_seed")},
         "test": results,
@@ -112,16 +113,15 @@ def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[
     return line
 
 
-def _selected(folds: list[TrainedFold], task: str) -> dict[str, Any]:
+def _selected(folds: list[TrainedFold]) -> dict[str, Any]:
     """Return the selection of a single split, or of folds with the mean of their values."""
     if len(folds) == 1:
         return folds[0].selected
     values = [fold.selected["value"] for fold in folds if fold.selected["value"] is not None]
     return {
+        **folds[0].selected,
         "epoch": [fold.selected["epoch"] for fold in folds],
-        "metric": SELECTION_METRIC[task],
         "value": sum(values) / len(values) if values else None,
-        "on": "val",
     }
 
 

@@ -25,6 +25,7 @@ from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.results import write_results
 from imer.training.runs import fold_folder, publish_fold, safe_name
+from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import Settings, load_settings
 
 # May differ between a run and its continuation: they do not change what is computed on the same machine.
@@ -92,6 +93,8 @@ def train(
     out = Path(out)
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")
+    if settings.train.select == TEST_BEST:
+        listener.warn(OPTIMISTIC)
     device = resolve_device(settings.train.device)
     with output_lock(out, listener.note):
         return _Run(settings, out, listener).go(device, resume=resume, overwrite=overwrite)

@@ -29,13 +29,13 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import published_folder, read_json, verify_folder, write_json
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
-from imer.metrics.compute import SELECTION_METRIC
 from imer.models.base import ModelSpec, Prediction
 from imer.training.build import build_model
 from imer.training.checkpoint import load_tensors, save_tensors
 from imer.training.device import repeatable, resolve_device
 from imer.training.inference import answer
 from imer.training.loop import FoldTrainer, place
+from imer.training.selection import selection
 from imer.training.settings import Settings, settings_schema
 
 CHECKPOINT_FORMAT = "imer-checkpoint/1"
@@ -71,6 +71,12 @@ class TrainedFold:
     val: dict[str, float | None]
     pad_to: int
     device: torch.device
+    batch_dialogues: int = 0
+
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether an answer depends on the other dialogues of its batch, as in ComP's public code."""
+        return bool(getattr(self.model, "batch_dependent", False))
 
     def predict(self, corpus: Corpus, rows: np.ndarray, observed_NM: np.ndarray) -> Prediction:
         """Answer these rows of a corpus under a mask over the whole corpus.
@@ -95,7 +101,9 @@ class TrainedFold:
         if hasattr(head, "check_cases"):
             head.check_cases(torch.from_numpy(observed_NM[rows]))
         resident = place(corpus, self.scaler, self.spec, self.device)
-        tables = Dialogues.of(corpus, rows).batches(PREDICTION_BATCH, pad_to=self.pad_to)
+        tables = Dialogues.of(corpus, rows).batches(
+            PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
+        )
         said = answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
         return Prediction(said.rows_N, said.probabilities_NC, observed_NM[rows], said.weights_NM, said.branches)
 
@@ -125,7 +133,7 @@ def publish_fold(folder: Path, trainer: FoldTrainer, settings: Settings) -> None
     scaler = {
         f"{kind}.{name}": torch.from_numpy(v) for kind in ("centre", "spread") for name, v in _of(data.scaler, kind)
     }
-    selected = selection(trainer)
+    selected = selection(best.epoch, best.metrics, trainer.spec.task, settings.train.select)
     values = {
         "format": CHECKPOINT_FORMAT,
         "imer_version": __version__,
@@ -154,12 +162,6 @@ def publish_fold(folder: Path, trainer: FoldTrainer, settings: Settings) -> None
 
 def _of(scaler: Scaler, kind: str) -> list[tuple[str, np.ndarray]]:
     return list(getattr(scaler, kind).items())
-
-
-def selection(trainer: FoldTrainer) -> dict[str, Any]:
-    """Return which epoch was selected, and by what."""
-    best, metric = trainer.progress.best, SELECTION_METRIC[trainer.spec.task]
-    return {"epoch": best.epoch, "metric": metric, "value": best.metrics.get(metric), "on": "val"}
 
 
 def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
@@ -212,6 +214,7 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         selected=values["selected"],
         val=values["val"],
         pad_to=settings.train.pad_to,
+        batch_dialogues=settings.train.batch_dialogues,
         device=where,
     )
 
@@ -223,7 +226,7 @@ def _settings_of_model(stored: dict[str, dict[str, Any]], folder: Path) -> Setti
     """
     choice = stored["run"]
     kept: dict[str, dict[str, Any]] = {s: stored[s] for s in ("run", "model", "head") if s in stored}
-    kept["train"] = {"pad_to": stored["train"].get("pad_to", 0)}
+    kept["train"] = {key: stored["train"].get(key, 0) for key in ("pad_to", "batch_dialogues")}
     try:
         schema = settings_schema(choice["model"], choice["head"])
         return Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), kept)]))

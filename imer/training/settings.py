@@ -16,6 +16,7 @@ DEFAULT_PRESET = "comp"
 CLASS_WEIGHTS = ("none", "sqrt", "balanced")
 SCHEDULES = ("constant", "cosine")
 OPTIMISERS = ("adamw", "adam")
+SELECTIONS = ("val", "test_best")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class TrainSettings:
     average_epochs  memory, in epochs, of the running mean of the weights that is validated and kept; 0: no mean
     class_weights   none, sqrt or balanced: weight of rare classes in the loss
     validation_masks  number of fixed masks that each epoch is validated under
+    select          val; or test_best: the epoch that is best on the test part, under masks redrawn every epoch, as some
+                    published code does; everything that comes of it is marked optimistic
+    carry_optimiser  the second stage goes on with the first one's optimiser (as published) instead of a new one
     device          auto, cpu, cuda or cuda:<index>
     threads         of PyTorch on the CPU; 0 leaves them as they are
     checkpoint_every_s   least seconds between two saved states
@@ -103,6 +107,8 @@ class TrainSettings:
     average_epochs: float = 5.0
     class_weights: str = "sqrt"
     validation_masks: int = 3
+    select: str = "val"
+    carry_optimiser: bool = False
     device: str = "auto"
     threads: int = 0
     checkpoint_every_s: float = 10.0
@@ -112,6 +118,7 @@ class TrainSettings:
             ("class_weights", CLASS_WEIGHTS),
             ("schedule", SCHEDULES),
             ("optimiser", OPTIMISERS),
+            ("select", SELECTIONS),
         ):
             if getattr(self, name) not in choices:
                 raise UsageError(

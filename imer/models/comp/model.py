@@ -49,6 +49,7 @@ class Comp(nn.Module):
             )
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         self.uses_speakers = settings.speaker_embedding
+        self.batch_dependent = settings.prototypes == "batch" and settings.prompts
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)
         self.encoder = Encoder(self.modalities, settings)
         self.decoder = Decoder(self.modalities, settings) if self._reconstructs() else None

@@ -1,0 +1,130 @@
+"""The public code's known behaviour, fault by fault."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from imer.batches.batch import Batch
+from imer.evaluation.results import Evaluation
+from imer.evaluation.sweep import evaluate
+from imer.models.base import ModelSpec
+from imer.models.comp.official import BRANCHES, JOINT, OfficialComp, OfficialSettings, distances
+from imer.training.run import Listener, train
+from imer.training.runs import RunFolder
+from tests.stores import write_small_store
+
+WIDTHS = {"audio": 5, "text": 7, "visual": 4}
+
+
+def model(task: str = "classification") -> OfficialComp:
+    torch.manual_seed(0)
+    settings = OfficialSettings(hidden=16, prompt_width=4, n_prototypes=5, dropout=0.0, longest_dialogue=12)
+    return OfficialComp(ModelSpec(WIDTHS, task, 3 if task == "classification" else 1), settings)
+
+
+def batch(dialogues: int = 3, length: int = 6) -> Batch:
+    torch.manual_seed(1)
+    features = {name: torch.randn(dialogues, length, width) for name, width in WIDTHS.items()}
+    observed = torch.ones(dialogues, length, 3, dtype=torch.bool)
+    valid = torch.ones(dialogues, length, dtype=torch.bool)
+    target = torch.randint(3, (dialogues, length))
+    return Batch(
+        features, observed, valid, target, torch.arange(dialogues * length).view(dialogues, length), target * 0
+    )
+
+
+def call(network: OfficialComp, given: Batch, stage: str | None = None):
+    return network(given.features, given.observed_BUM, given.valid_BU, stage=stage)
+
+
+def test_an_answer_depends_on_the_batch_in_the_second_stage_only() -> None:
+    network, given = model().eval(), batch()
+    alone = Batch(*[{m: x[:1] for m, x in given.features.items()}, *(getattr(given, name)[:1] for name in (
+        "observed_BUM", "valid_BU", "target_BU", "row_BU", "speaker_BU"))])  # fmt: skip
+    for stage, depends in ((BRANCHES, False), (JOINT, True)):
+        together, by_itself = call(network, given, stage).joint_BUC[:1], call(network, alone, stage).joint_BUC
+        assert torch.allclose(together, by_itself, atol=1e-6) != depends
+
+
+def test_a_missing_modality_is_heard_and_sends_prompts() -> None:
+    network, given = model().eval(), batch()
+    given.observed_BUM[..., 1] = False
+    weight_BUM = call(network, given).weight_BUM
+    assert (weight_BUM[..., 1] > 0).all()
+    assert torch.allclose(weight_BUM.sum(dim=-1), torch.tensor(3.0))
+    before = call(network, given).branch["audio"]
+    with torch.no_grad():
+        network.enter["text"].bias += 1.0  # all that is left of a missing text
+    assert not torch.allclose(call(network, given).branch["audio"], before)
+
+
+def test_every_private_head_reads_audio() -> None:
+    network, given = model().train(), batch()
+    terms = network.losses(call(network, given, BRANCHES), given, BRANCHES)
+    terms["private_text"].backward()
+    gradient = network.to_private.inner.weight.grad
+    assert gradient[0].abs().max() > 0
+    assert gradient[1:].abs().max() == 0
+
+
+def test_branches_are_judged_where_their_modality_is_missing_and_count_twice_in_the_second_stage() -> None:
+    network, given = model().eval(), batch()
+    given.observed_BUM[..., 1] = False
+    output = call(network, given)
+    terms = network.losses(output, given, JOINT)
+    expected = torch.nn.functional.cross_entropy(output.branch["text"].flatten(0, 1), given.target_BU.flatten())
+    assert terms["branch_text"].item() == pytest.approx(2 * expected.item(), rel=1e-5)
+    assert "rebuild" in terms
+    assert "rebuild" not in network.losses(call(network, given, BRANCHES), given, BRANCHES)
+
+
+def test_nothing_of_the_first_stage_is_restored() -> None:
+    assert model().modality_state(0) == {}
+
+
+def test_equal_shared_and_orthogonal_private_parts_have_no_distance() -> None:
+    shared = torch.zeros(2, 1, 1, 4)
+    private = torch.zeros(2, 1, 1, 4)
+    shared[..., 0], private[0, ..., 1], private[1, ..., 2] = 1.0, 1.0, 1.0
+    valid = torch.ones(1, 1, dtype=torch.bool)
+    assert distances(shared, private, valid) == pytest.approx(0.0, abs=1e-6)
+    assert distances(shared, shared, valid) == pytest.approx(3.0, abs=1e-5)
+    shared[1, ..., 0] = -1.0
+    assert distances(shared, private, valid) > 0.01
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    folder = tmp_path_factory.mktemp("official")
+    store = write_small_store(folder / "features.h5")
+    warnings: list[str] = []
+    small = ["model.hidden=16", "model.longest_dialogue=20", "train.max_epochs_branches=1", "train.max_epochs_joint=3"]
+    train(
+        store, folder / "run", preset="comp-official", flags={"data": {"label": "emotion"}},
+        assignments=[*small, "train.batch_dialogues=4", "train.threads=1", "train.device=cpu"],
+        listener=Listener(warn=warnings.append),
+    )  # fmt: skip
+    return folder / "run", warnings
+
+
+def test_the_preset_chooses_on_the_test_part_and_everything_says_so(run: tuple[Path, list[str]]) -> None:
+    folder, warnings = run
+    assert any("optimistic" in warning for warning in warnings)
+    metrics = RunFolder.open(folder).metrics
+    assert metrics["optimistic"] is True
+    assert (metrics["selected"]["on"], metrics["selected"]["metric"]) == ("test", "wa")
+    evaluation = evaluate(folder, missing_rate="0.5", mask_seeds=1, device="cpu", replicates=10)
+    assert evaluation.run["optimistic"] is True
+    assert Evaluation.read(folder / "eval" / "metrics.json").run["optimistic"] is True
+    assert any("optimistic" in warning for warning in evaluation.warnings)
+
+
+def test_masks_evaluated_together_do_not_mix(run: tuple[Path, list[str]], tmp_path: Path) -> None:
+    """Copies of a dialogue under several masks must not become each other's batch-mates."""
+    options = {"mask_seeds": 1, "device": "cpu", "replicates": 10}
+    one = evaluate(run[0], missing_rate="0.5", out=tmp_path / "one", **options)
+    many = evaluate(run[0], missing_rate="0.3,0.5,0.6", pattern="all", out=tmp_path / "many", **options)
+    assert one.summary[0].metrics == next(c for c in many.summary if c.missing_rate == 0.5).metrics
