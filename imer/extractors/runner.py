@@ -134,7 +134,11 @@ def extract(
         return job.plan()
     lock: AbstractContextManager[None] = nullcontext() if plan_only else output_lock(out, say)
     with lock:
-        return job.plan() if plan_only else job.run(workers)
+        if plan_only:
+            return job.plan()
+        if out.exists() and not replaces:
+            raise OutputExists(f"{out} has just been made by another process; choose another name or add --overwrite.")
+        return job.run(workers)
 
 
 def _same_file(a: Path, b: Path) -> bool:
@@ -204,6 +208,9 @@ class _Job:
         finally:
             self.staging.flush()
         cells = [self.staging.cells[u.utterance_id, m] for u in self.utterances for m in self.specs]
+        # Before the store: where that exists, all that was to be said of it is there.
+        lines = error_lines(self.out, cells, self.table.problems, self.table.path)
+        errors_file = write_errors(self.out, lines, shard=self.share.part is not None)
         digest = pack(
             self.out,
             self.utterances,
@@ -216,10 +223,8 @@ class _Job:
             overwrite=self.settings.overwrite,
         )
         summary = self._summary(tasks, reused)
-        summary.content_sha256 = digest
+        summary.content_sha256, summary.errors_file = digest, errors_file
         summary.failed = sum(cell.failed for cell in cells)
-        lines = error_lines(self.out, cells, self.table.problems, self.table.path)
-        summary.errors_file = write_errors(self.out, lines, shard=self.share.part is not None)
         for cell in cells:
             counts = summary.verdicts.setdefault(cell.modality, {})
             counts[cell.verdict.name] = counts.get(cell.verdict.name, 0) + 1

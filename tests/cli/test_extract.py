@@ -226,6 +226,16 @@ def test_two_processes_on_one_output(voices: Path, tmp_path: Path, imer: Imer) -
     os.remove(tmp_path / "f.h5.lock")
 
 
+def test_of_rivals_that_start_together_one_works(voices: Path, tmp_path: Path) -> None:
+    out = tmp_path / "f.h5"
+    rivals = [started(voices, "-o", out, *ONLY_AUDIO, "--workers", "1", "--limit", "3") for _ in range(4)]
+    told = [rival.communicate(timeout=120)[1] for rival in rivals]
+    assert sorted(rival.returncode for rival in rivals) == [0, 6, 6, 6], told
+    for rival, text in zip(rivals, told, strict=True):
+        assert rival.returncode == 0 or "is locked by" in text or "just been made" in text or "exists already" in text
+    assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+
+
 def test_wrong_commands(voices: Path, corpus: Path, tmp_path: Path, imer: Imer) -> None:
     out = tmp_path / "f.h5"
     cases = [
