@@ -49,7 +49,7 @@ class Comp(nn.Module):
             )
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         self.uses_speakers = settings.speaker_embedding
-        self.batch_dependent = settings.prototypes == "batch" and settings.prompts
+        self.batch_dependent = settings.prototypes == "batch" and settings.prompts and settings.blocks > 0
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)
         self.encoder = Encoder(self.modalities, settings)
         self.decoder = Decoder(self.modalities, settings) if self._reconstructs() else None
@@ -57,7 +57,8 @@ class Comp(nn.Module):
         last = settings.blocks - 1
         self.blocks = nn.ModuleList(PropagationBlock(n, settings, last=i == last) for i in range(settings.blocks))
         self.branch_heads = StackedLinear(n, settings.hidden, spec.n_outputs)
-        if settings.prompts:
+        self.prompts = settings.prompts and settings.blocks > 0
+        if self.prompts:
             self.prototypes = (
                 BatchPrototypes(n, settings) if settings.prototypes == "batch" else Prototypes(n, settings)
             )
@@ -116,7 +117,7 @@ class Comp(nn.Module):
     def _propagate(self, branches: Tensor, observed_MBU: Tensor, allowed: Tensor) -> Tensor:
         """Blocks of prompt generation and propagation (ComP eq. 3–9)."""
         received: Tensor | None = None
-        prototypes = self.prototypes(branches, observed_MBU) if self.settings.prompts else None
+        prototypes = self.prototypes(branches, observed_MBU) if self.prompts else None
         momentum = self.settings.prompt_momentum
         for number, block in enumerate(self.blocks):
             if prototypes is not None:
@@ -165,7 +166,7 @@ class Comp(nn.Module):
         )
 
     def _regulate(self, output: ModelOutput, batch: Batch, observed_MBU: Tensor) -> None:
-        if self.settings.regulator == "off" or not self.settings.prompts:
+        if self.settings.regulator == "off" or not self.prompts:
             return
         counted_BU = batch.labelled_BU
         errors = branch_errors(output.extra["answers"].detach(), batch.target_BU, counted_BU, self.spec.task)
@@ -200,5 +201,5 @@ class Comp(nn.Module):
         if stage != JOINT:
             return
         self.head.start(given["branches_MNH"], given["observed_NM"], given["target_N"])
-        if self.settings.prompts and self.settings.bank_start == "kmeans" and isinstance(self.prototypes, Prototypes):
+        if self.prompts and self.settings.bank_start == "kmeans" and isinstance(self.prototypes, Prototypes):
             self.prototypes.start_at_means(given["branches_MNH"], given["observed_NM"])

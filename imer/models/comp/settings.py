@@ -31,7 +31,7 @@ class CompSettings:
     Size
         hidden            H, width of every branch
         heads             attention heads
-        blocks            L, pairs of prompt generation and propagation
+        blocks            L, pairs of prompt generation and propagation; 0: no propagation at all (ablation)
         layers            attention layers in a block
         prompt_width      width of a prompt
         n_prototypes      prototypes per modality
@@ -122,10 +122,12 @@ class CompSettings:
             value = getattr(self, name)
             if value not in choices:
                 raise UsageError(f"model.{name} cannot be {value!r}; {did_you_mean(value, choices)}")
-        counts = ("hidden", "heads", "blocks", "layers", "prompt_width", "n_prototypes", "position_width")
+        counts = ("hidden", "heads", "layers", "prompt_width", "n_prototypes", "position_width")
         for name in (*counts, "missing_prompt_length", "longest_dialogue"):
             if getattr(self, name) < 1:
                 raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
+        if self.blocks < 0:
+            raise UsageError(f"model.blocks is not below 0, but {self.blocks} was given.")
         for name in ("dropout", "input_dropout", "label_smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")

@@ -236,7 +236,7 @@ def test_one_modality_is_no_multi_modal_model() -> None:
         ({"hidden": 10, "heads": 4}, "multiple of model.heads"),
         ({"hidden": 6, "heads": 2, "positions": "rotary"}, "even width"),
         ({"dropout": 1.0}, "model.dropout"),
-        ({"blocks": 0}, "at least 1"),
+        ({"blocks": -1}, "not below 0"),
         ({"attention": "published", "positions": "rotary"}, "neither rotary"),
         ({"prompt_momentum": 1.5}, "prompt_momentum"),
     ],

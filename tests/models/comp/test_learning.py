@@ -21,6 +21,7 @@ NEW_IN_BLOCKS = ("fuse_own", "fuse_prompts", ".out.weight", ".out.bias", ".back.
         {},
         {"coordinator_mask": "soft", "prototypes": "dialogue", "reconstruction_weight_joint": 0.1},
         {"layers": 2},
+        {"blocks": 0},
         {
             "attention": "published",
             "prompt_head": "paper",
