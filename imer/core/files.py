@@ -15,6 +15,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,7 +27,8 @@ from imer.core.processes import is_alive
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 FOLDER_MANIFEST = "manifest.json"
-_PART = re.compile(r"\.(?P<name>.+)\.(?P<pid>\d+)\.[0-9a-f]{8}\.part")  # what `temporary_name` gives
+_HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
+_PART = re.compile(rf"\.(?P<name>.+)\.(?P<pid>\d+)\.{_HOST}[0-9a-f]{{8}}\.part")  # what `temporary_name` gives here
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 # How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
 _QUOTED_ERRNO = re.compile(r"\b(?:errno = |os error )(\d+)")
@@ -68,14 +70,11 @@ def _fsync_folder(path: Path) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Return a fresh temporary name beside `path`, so that the final rename stays within one file system."""
-    return path.parent / f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part"
+    return path.parent / f".{path.name}.{os.getpid()}.{_HOST}{secrets.token_hex(4)}.part"
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
-    """Delete what dead processes of this host left half-written in a folder: of one output, or of all.
-
-    Only for outputs that no other host writes now, such as one whose lock is held.
-    """
+    """Delete what dead processes of this host left half-written in a folder: of one output, or of all."""
     for part in folder.glob(".*.part"):
         match = _PART.fullmatch(part.name)
         if match is None or name not in (None, match["name"]) or is_alive(int(match["pid"])):
@@ -214,6 +213,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(path.parent, path.name)
     part = temporary_name(path)
     try:
         fault_point("mkdir")

@@ -49,8 +49,8 @@ def output_lock(path: Path, notice: Callable[[str], None] | None = None) -> Iter
         with suppress(OSError):
             mine.unlink(missing_ok=True)
     try:
-        for output in (path, lock):
-            remove_leftovers(path.parent, output.name)
+        for name in (path.name, lock.name):
+            remove_leftovers(path.parent, name)
         yield
     finally:
         with suppress(OSError):

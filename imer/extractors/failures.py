@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import read_json_lines, write_text
+from imer.core.files import read_json_lines, remove_leftovers, write_text
 from imer.extractors.staging import StagedCell
 from imer.media.manifest import RowProblem
 
@@ -69,6 +69,7 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
     Shards are written side by side by processes that know nothing of each other: each has a list of its own.
     """
     path = output.with_name(f"{output.stem}.{FILE_NAME}") if shard else output.parent / FILE_NAME
+    remove_leftovers(path.parent, path.name)
     others: list[dict[str, Any]] = []
     if path.exists():
         try:

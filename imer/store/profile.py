@@ -20,7 +20,7 @@ import numpy as np
 
 from imer._version import __version__
 from imer.core.errors import InvalidInput
-from imer.core.files import published_file
+from imer.core.files import published_file, remove_leftovers
 from imer.store import guards
 from imer.store.sink import new_hdf5
 
@@ -153,6 +153,7 @@ def content_digest(file: h5py.File) -> str:
 
 def publish(path: Path, kind: Format, fill: Callable[[h5py.File], None], *, overwrite: bool = False) -> str:
     """Write an HDF5 file in the profile and publish it; return its content digest. `fill` writes what is in it."""
+    remove_leftovers(Path(path).parent, Path(path).name)
     with published_file(Path(path), overwrite=overwrite) as part, new_hdf5(part) as file:
         put_attribute(file, "format", kind.name)
         put_attribute(file, "format_version", kind.version)

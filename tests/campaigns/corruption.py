@@ -270,7 +270,7 @@ def main() -> int:
     asked = workbench.arguments(__doc__ or "", times=10_000)
     root = asked.folder or Path(tempfile.mkdtemp(prefix="corruption-"))
     root.mkdir(parents=True, exist_ok=True)
-    workbench.load_product()
+    workbench.load_product(networks=True)
     counts = Counts("flipped bits and cut files")
     rng = random.Random(asked.seed)
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -26,7 +27,10 @@ import numpy as np
 
 SHARD_CELLS = 2
 SHOWN = 12  # cases of each broken promise
-N_SOUNDS, N_TEXTS = 4, 6
+N_SOUNDS, N_TEXTS = 4, 5
+BROKEN = "broken"  # the utterance that fails, so that an extraction of the corpus ends with exit code 3
+LIGHT = ("imer.cli.app", "imer.extractors.opensmile", "imer.interop.arrays", "imer.masks.make")
+HEAVY = ("imer.training.run", "imer.export.publish")
 TINY_MODEL = (
     "model.hidden=8", "model.heads=2", "model.prompt_width=4", "model.n_prototypes=3", "train.max_epochs_branches=2",
     "train.max_epochs_joint=3", "train.batch_utterances=32", "train.threads=1", "train.device=cpu",
@@ -34,16 +38,19 @@ TINY_MODEL = (
 )  # fmt: skip
 
 
-def load_product() -> None:
-    """Import what the commands import, once, and make everything small and cheap."""
+def load_product(*, networks: bool) -> None:
+    """Import what the commands import, once, and make everything small and cheap; PyTorch only where it is needed."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    import torch
-
+    for name in (*LIGHT, *(HEAVY if networks else ())):
+        importlib.import_module(name)
     from imer.core import registry
     from imer.extractors import engines, plan, runner, staging
     from imer.extractors.hearing import heard
 
-    torch.set_num_threads(1)
+    if networks:
+        import torch
+
+        torch.set_num_threads(1)
     registry.EXTRACTORS["campaign/letters"] = registry.Entry(
         "campaign/letters", "tests.campaigns.cheap:Letters", "text"
     )
@@ -77,7 +84,7 @@ def extract(folder: Path, out: Path, *more: object) -> Callable[[], int]:
     """Return an extraction of `corpus`, with two workers."""
     return command(
         "extract", folder / "manifest.csv", "-o", out, "--text", "campaign/letters", "--visual", "none",
-        "--workers", 2, "--overwrite", *more,
+        "--workers", 2, "--device", "cpu", "--overwrite", *more,
     )  # fmt: skip
 
 
@@ -113,7 +120,7 @@ def finished(work: Callable[[], int], log: Path | None = None) -> int:
 
 
 def corpus(folder: Path) -> Path:
-    """Write a manifest of a few short sounds and texts; one utterance has neither."""
+    """Write a manifest of a few short sounds and texts; one utterance has neither, one sound is no sound."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["utterance_id,audio,text,emotion"]
     for i in range(N_SOUNDS):
@@ -125,7 +132,8 @@ def corpus(folder: Path) -> Path:
             file.writeframes(tone.tobytes())
         lines.append(f"s{i},{i}.wav,,joy")
     lines += [f"t{i},,{'what was said ' * (i + 1)},calm" for i in range(N_TEXTS)]
-    lines.append("nothing,,,")
+    (folder / "broken.wav").write_bytes(b"RIFF and no more")
+    lines += ["nothing,,,", f"{BROKEN},broken.wav,,joy"]
     (folder / "manifest.csv").write_text("\n".join(lines) + "\n")
     return folder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from imer.core.errors import OutputExists
+from imer.core.files import temporary_name
 from imer.core.locks import output_lock
 
 _HOLD = """
@@ -126,10 +127,15 @@ def test_without_hard_links_a_lock_is_a_lock_too(tmp_path: Path, monkeypatch: py
 
 def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path) -> None:
     dead, alive = 2**22, os.getpid()
-    (tmp_path / f".f.h5.{dead}.0123abcd.part").write_text("half")
-    (tmp_path / f".f.h5.lock.{dead}.0123abcd.part").write_text("half")
-    (tmp_path / f".f.h5.{dead}.89abcdef.part").mkdir()
-    kept = {f".f.h5.{alive}.0123abcd.part", f".g.h5.{dead}.0123abcd.part", ".f.h5.mine.part"}
+
+    def part(name: str, pid: int) -> str:
+        return temporary_name(tmp_path / name).name.replace(f".{alive}.", f".{pid}.")
+
+    (tmp_path / part("f.h5", dead)).write_text("half")
+    (tmp_path / part("f.h5.lock", dead)).write_text("half")
+    (tmp_path / part("f.h5", dead)).mkdir()
+    elsewhere = f".f.h5.{dead}.{'0' * 12}.part"
+    kept = {part("f.h5", alive), part("g.h5", dead), elsewhere, ".f.h5.mine.part"}
     for name in kept:
         (tmp_path / name).write_text("not ours to delete")
     with output_lock(tmp_path / "f.h5"):

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import folder_entries, write_json
+from imer.core.files import folder_entries, temporary_name, write_json
 from imer.training.run import Listener
 from tests.conftest import ROOT
 from tests.stores import write_small_store
@@ -86,7 +86,8 @@ def test_a_run_killed_at_its_very_beginning_starts_again(store: Path, run: Path,
     """After the folder was made, while its first file was written, and between that and the second."""
     out = tmp_path / "run"
     out.mkdir()
-    (out / ".run.json.4194304.0123abcd.part").write_text("{")
+    left = temporary_name(out / "run.json").name.replace(f".{os.getpid()}.", ".4194304.")
+    (out / left).write_text("{")
     quick(store, out)
     _same(run, out)
     for path in out.iterdir():
