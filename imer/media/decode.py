@@ -86,8 +86,10 @@ class ClipReader:
     duration_s: float | None = field(default=None, init=False)
     _streams: dict[str, _Stream] = field(default_factory=dict, init=False)
     _reached_s: float = field(default=0.0, init=False)
+    _origin_s: float = field(default=0.0, init=False)  # what the file calls its first moment
     _at_end: bool = field(default=False, init=False)
     _inexact: bool = field(default=False, init=False)
+    _cut: bool = field(default=False, init=False)
 
     def read(self) -> Iterator[Sound | Sight]:
         """Yield the segments' sound and pictures in the order of the file.
@@ -115,14 +117,15 @@ class ClipReader:
             return None
         if not stream.known:
             return MediaError("E-DAMAGED", f"{self.path}: the {kind} is encrypted or in a codec that is not known.")
-        if self._at_end and stream.first_s is None and (stream.packets or stream.promised):
-            return MediaError("E-DAMAGED", f"{self.path}: nothing of the {kind} can be decoded.")
         if stream.broken > _MAX_BROKEN_SHARE * stream.packets:
             return MediaError(
                 "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
             )
+        if self._at_end and self._cut and (segment.end_s is None or segment.end_s > self._reached_s):
+            return MediaError("E-TRUNCATED", f"{self.path} is cut short: its last page is not whole.")
         if self._at_end and self.duration_s is not None:
-            wanted_s = min(segment.end_s or self.duration_s, self.duration_s)
+            end_s = self.duration_s - max(self._origin_s, 0.0)  # some containers count their duration from zero
+            wanted_s = min(segment.end_s or end_s, end_s)
             share = _TRUNCATED_SHARE_INEXACT if self._inexact else _TRUNCATED_SHARE
             if wanted_s - self._reached_s > max(_TRUNCATED_S, share * self.duration_s):
                 return MediaError(
@@ -130,6 +133,8 @@ class ClipReader:
                     f"{self.path} is cut short: it declares {self.duration_s:.2f} s, "
                     f"but its data end at {self._reached_s:.2f} s.",
                 )
+        if self._at_end and stream.first_s is None and (stream.packets or stream.promised):
+            return MediaError("E-DAMAGED", f"{self.path}: nothing of the {kind} can be decoded.")
         return None
 
     def _pass(self, *, seek: bool) -> Iterator[Sound | Sight]:
@@ -139,7 +144,8 @@ class ClipReader:
             self.duration_s = probe.declared_duration_s(container)
             if self.duration_s is not None and container.format.name == "wav":
                 self.duration_s *= probe.promised_share(self.path)
-            self._inexact = container.format.name in probe.INEXACT_DURATION
+            self._inexact = container.format.name in probe.INEXACT_DURATION and not probe.counts_frames(self.path)
+            self._cut = container.format.name == "ogg" and probe.ends_within_page(self.path)
             self._streams, self._at_end, self._reached_s = {}, False, 0.0
             wanted: list[av.AudioStream | av.VideoStream] = []
             for stream in (audio if self.audio else None, video if self.video else None):
@@ -159,7 +165,7 @@ class ClipReader:
     def _events(
         self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], seek: bool
     ) -> Iterator[Sound | Sight]:
-        origin_s = (container.start_time or 0) / av.time_base
+        origin_s = self._origin_s = (container.start_time or 0) / av.time_base
         for stream in wanted:
             stream.codec_context.thread_type = "NONE"
         if seek:

@@ -20,6 +20,9 @@ MAX_FRAME_PIXELS = 50_000_000  # 8K is 33 million; a larger frame is taken for a
 BYTES_PER_SECOND_FLOOR = 500  # no real recording is smaller, so a size bounds a declared duration
 INEXACT_DURATION = frozenset({"mp3", "aac"})  # formats that often only guess their duration from the bit rate
 
+_PAGE_HEAD = 27  # bytes of an Ogg page before its table of segments, whose length is the last of them
+_LARGEST_PAGE = _PAGE_HEAD + 255 + 255 * 255
+
 
 class MediaError(Exception):
     """A media file that cannot be used. `code` is one of the stable codes of errors.jsonl."""
@@ -137,6 +140,31 @@ def promised_share(path: Path) -> float:
     size = path.stat().st_size
     is_streamed = promised in (8, 0xFFFFFFFF + 8)  # the writer did not know the length
     return promised / size if head[:4] == b"RIFF" and not is_streamed and promised > size else 1.0
+
+
+def counts_frames(path: Path) -> bool:
+    """Say whether an MP3 file begins with a frame that says how many there are, so that its duration is no guess."""
+    with open(path, "rb") as file:
+        tag = file.read(10)
+        if tag[:3] == b"ID3":
+            file.seek(sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True)) + 10)
+            tag = b""
+        head = tag + file.read(200)
+    return b"Xing" in head or b"Info" in head
+
+
+def ends_within_page(path: Path) -> bool:
+    """Say whether the last page of an Ogg file is longer than what is left of the file.
+
+    FFmpeg takes the duration of such a file from the last page that is whole, so that one cut short looks whole.
+    """
+    with open(path, "rb") as file:
+        file.seek(-min(path.stat().st_size, _LARGEST_PAGE), 2)
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
+    if len(page) < _PAGE_HEAD or len(page) < _PAGE_HEAD + page[_PAGE_HEAD - 1]:
+        return True
+    return len(page) < _PAGE_HEAD + page[_PAGE_HEAD - 1] + sum(page[_PAGE_HEAD : _PAGE_HEAD + page[_PAGE_HEAD - 1]])
 
 
 def probe(path: Path) -> MediaInfo:
