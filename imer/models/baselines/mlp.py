@@ -6,16 +6,16 @@ It looks at one utterance at a time. Where a modality is not observed, its branc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from imer.batches.batch import Batch
 from imer.core.errors import UsageError
-from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT, Entrance, NetworkSettings, TaskLoss
-from imer.models.heads.base import Head, HeadInput
+from imer.models.base import ModelSpec
+from imer.models.baselines.common import NetworkSettings
+from imer.models.baselines.joint import JointNetwork
+from imer.models.heads.base import Head
 
 
 @dataclass(frozen=True)
@@ -40,54 +40,21 @@ class MlpSettings(NetworkSettings):
             )
 
 
-class Mlp(nn.Module):
+class Mlp(JointNetwork):
     """Branches of one hidden layer; the head mixes them and adds the mean of their own answers."""
 
     Settings: ClassVar[type] = MlpSettings
-    stages: ClassVar[tuple[str, ...]] = (JOINT,)
-    branch_stages: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, spec: ModelSpec, settings: MlpSettings, head: Head) -> None:
-        super().__init__()
-        self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
-        self.entrance = Entrance(self.modalities, settings)
-        self.branch_heads = nn.ModuleList(nn.Linear(settings.hidden, spec.n_outputs) for _ in self.modalities)
-        self.head = head
-        self.task_loss = TaskLoss(spec, settings)
+        super().__init__(spec, settings, head, settings.branch_weight)
+        self.modality_dropout = settings.modality_dropout
 
-    def forward(
-        self, features: dict[str, Tensor], observed_BUM: Tensor, valid_BU: Tensor, *, stage: str | None = None
-    ) -> ModelOutput:
-        observed_BUM = observed_BUM & valid_BU.unsqueeze(-1)
-        if self.training and self.settings.modality_dropout:
-            observed_BUM = hide_some(observed_BUM, self.settings.modality_dropout)
-        branches = self.entrance(features, observed_BUM)
-        answers = torch.stack([head(h_BUH) for head, h_BUH in zip(self.branch_heads, branches, strict=True)])
-        said = self.head(HeadInput(branches, observed_BUM, observed_BUM.to(branches.dtype), answers))
-        return ModelOutput(
-            joint_BUC=said.answer_BUC,
-            branch=dict(zip(self.modalities, answers, strict=True)),
-            fused_BUH=said.fused_BUH,
-            extra={"branches": branches, "head": said, "observed": observed_BUM},
-        )
+    def shown(self, observed_BUM: Tensor) -> Tensor:
+        hides = self.training and self.modality_dropout
+        return hide_some(observed_BUM, self.modality_dropout) if hides else observed_BUM
 
-    def losses(self, output: ModelOutput, batch: Batch, stage: str) -> dict[str, Tensor]:
-        counted_BU = batch.labelled_BU
-        terms: dict[str, Tensor] = dict(self.head.losses(output.extra["head"], batch.target_BU, counted_BU))
-        if self.settings.branch_weight:
-            for u, (name, answer_BUC) in enumerate(output.branch.items()):
-                here_BU = counted_BU & output.extra["observed"][..., u]
-                loss = self.task_loss(answer_BUC, batch.target_BU, here_BU)
-                terms[f"branch_{name}"] = self.settings.branch_weight * loss
-        return terms
-
-    def start_stage(self, stage: str, given: dict[str, Any]) -> None:
-        """Show the head the training utterances."""
-        self.head.start(given["branches_MNH"], given["observed_NM"], given["target_N"])
-
-    def undecayed(self) -> set[str]:
-        """Names of parameters without weight decay besides biases and norms."""
-        return {"entrance.missing", *(f"head.{name}" for name in self.head.undecayed)}
+    def read(self, own_MBUH: Tensor, valid_BU: Tensor, stage: str | None) -> tuple[Tensor, Tensor]:
+        return own_MBUH, own_MBUH
 
 
 def hide_some(observed_BUM: Tensor, probability: float) -> Tensor:
