@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from imer.evaluation.conditions import pattern_name
 from imer.evaluation.results import HEADLINE, ConditionSummary
-from imer.metrics.compute import LOWER_IS_BETTER, labelled
+from imer.metrics.compute import LOWER_IS_BETTER, Metrics, labelled
 from imer.metrics.tally import tally
+from imer.training.history import Log, curves, mean_shares
 
 
 def mean_weights(
@@ -49,12 +52,17 @@ def branch_metrics(
     return found
 
 
-def pattern_balance(summary: Sequence[ConditionSummary], modalities: Sequence[str], task: str) -> dict[str, Any]:
+def pattern_balance(
+    summary: Sequence[ConditionSummary], modalities: Sequence[str], task: str, baseline: Metrics | None = None
+) -> dict[str, Any]:
     """Return, from the fixed patterns that were evaluated, for each headline metric:
 
     - `alone`: the score with one modality only, and `gap`, the best of them minus the worst;
     - `drop_one`: how much worse the full set gets without a modality (its contribution; positive is useful);
-    - `worst_pattern`: the pattern with the worst score.
+    - `worst_pattern`: the pattern with the worst score;
+    - `contribution`: the mean gain by a modality over all ways of adding the modalities one by one (its Shapley value,
+      from the constant baseline's score on), and `equity`: how evenly these gains are spread (1: all alike, 0: one
+      modality does everything; losses count as no gain).
 
     Empty without patterns; a figure is left out where a pattern it needs was not evaluated.
     """
@@ -77,11 +85,67 @@ def pattern_balance(summary: Sequence[ConditionSummary], modalities: Sequence[st
             rest_value = value.get(rest)
             if full_value is not None and rest_value is not None:
                 drop_one[modality] = sign * (full_value - rest_value)
+        floor = None if baseline is None else baseline.get(metric)
+        contribution = mean_gains(value, modalities, floor, sign)
         ranked = [(sign * v, pattern) for pattern, v in value.items() if v is not None]
         found[metric] = {
             "alone": alone,
             "gap": max(defined) - min(defined) if len(defined) == len(modalities) else None,
             "drop_one": drop_one,
+            "contribution": contribution,
+            "equity": evenness([max(gain, 0.0) for gain in contribution.values()]),
             "worst_pattern": {"pattern": min(ranked)[1], "value": value[min(ranked)[1]]} if ranked else None,
         }
     return found
+
+
+def mean_gains(
+    score: Mapping[str, float | None], modalities: Sequence[str], floor: float | None, sign: float
+) -> dict[str, float]:
+    """Return each modality's Shapley value from the scores of all patterns; empty where one is not known."""
+    n = len(modalities)
+    known: dict[frozenset[int], float] = {}
+    for size in range(n + 1):
+        for columns in combinations(range(n), size):
+            value = score.get(pattern_name(list(columns), modalities)) if columns else floor
+            if value is None:
+                return {}
+            known[frozenset(columns)] = sign * value
+    gains = {}
+    for column, modality in enumerate(modalities):
+        gain = 0.0
+        for members, value in known.items():
+            if column not in members:
+                ways = math.factorial(len(members)) * math.factorial(n - len(members) - 1)
+                gain += ways * (known[members | {column}] - value)
+        gains[modality] = gain / math.factorial(n)
+    return gains
+
+
+def evenness(values: Sequence[float]) -> float | None:
+    """Return how evenly a sum is spread: entropy of the shares over its largest value. 1: all alike, 0: one has all.
+
+    >>> evenness([1.0, 1.0, 1.0])
+    1.0
+    """
+    total = sum(values)
+    if len(values) < 2 or total <= 0:
+        return None
+    shares = [value / total for value in values if value > 0]
+    return abs(sum(share * math.log(share) for share in shares)) / math.log(len(values))
+
+
+def learning_balance(log: Log) -> dict[str, Any]:
+    """Return how the training treated the modalities, from its log:
+
+    - `gradient_share`: stage → modality → mean share of the gradient's norm;
+    - `learning_balance`: stage → how evenly it was spread (1: all alike, 0: one modality had it all);
+    - `curves`: per epoch the shares, and the validation score of each modality's own head.
+
+    Empty for a model that is not trained by descent.
+    """
+    shares = mean_shares(log)
+    if not shares:
+        return {}
+    balance = {stage: evenness(list(by_modality.values())) for stage, by_modality in shares.items()}
+    return {"gradient_share": shares, "learning_balance": balance, "curves": curves(log)}

@@ -1,56 +1,20 @@
-"""Plots of an evaluation as PNG: metric over missing rate, patterns, coordinator weights, confusion matrices.
-
-Drawn with matplotlib's Agg canvas directly, so that no display and no global state is needed. Colours are Okabe and
-Ito's, which colour-blind readers can tell apart; lines also differ in marker and dash.
-"""
+"""Plots of an evaluation as PNG: metric over missing rate, patterns, coordinator weights, confusion matrices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from io import BytesIO
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from imer.evaluation.balance_plots import balance_png, learning_png
+from imer.evaluation.drawing import COLOURS, GREY, INTERVAL, MARKERS, RATE_AXIS, axis_title, drawn, legend_below
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.metrics.definitions import TITLES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-GREY = "#595959"
-_DPI = 150
-_STYLE = {
-    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
-    "grid.color": "#e3e3e3", "grid.linewidth": 0.8, "axes.edgecolor": "#777777", "legend.frameon": False,
-}  # fmt: skip
-INTERVAL = "95 % interval over dialogues"
-RATE_AXIS = "realised missing rate (share of hidden modality cells)"
-_UNITS = {"mae": "MAE (label units, lower is better)", "corr": "Corr (Pearson r)", "ccc": "CCC"}
-
-
-def axis_title(metric: str) -> str:
-    """Return a metric's axis label with its unit."""
-    return _UNITS.get(metric, f"{TITLES[metric]} (0–1, higher is better)")
-
-
-def _drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> bytes:
-    """Return the PNG that `draw` makes on an empty figure."""
-    import matplotlib
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        FigureCanvasAgg(figure)
-        draw(figure)
-        buffer = BytesIO()
-        # No software field: the same results give the same bytes whatever the version of matplotlib says of itself.
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], index: int, label: str) -> None:
@@ -84,14 +48,9 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERV
             axes.set_ylabel(axis_title(metric))
             axes.set_title(TITLES[metric], loc="left", fontweight="bold")
             axes.set_xlim(left=-0.01)
-        _legend_below(figure, panels[0])
+        legend_below(figure, panels[0])
 
-    return _drawn(draw, 11.0, 4.6)
-
-
-def _legend_below(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
+    return drawn(draw, 11.0, 4.6)
 
 
 def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str) -> None:
@@ -122,9 +81,9 @@ def patterns_png(evaluation: Evaluation, band: str = INTERVAL) -> bytes | None:
             axes.set_title(TITLES[metric], loc="left", fontweight="bold")
             axes.grid(visible=False, axis="x")
         if panels[0].get_legend_handles_labels()[0]:
-            _legend_below(figure, panels[0])
+            legend_below(figure, panels[0])
 
-    return _drawn(draw, max(9.0, 1.0 * len(patterns) + 3), 4.6)
+    return drawn(draw, max(9.0, 1.0 * len(patterns) + 3), 4.6)
 
 
 def _pattern_bars(axes: Axes, patterns: Sequence[ConditionSummary], metric: str) -> None:
@@ -162,9 +121,9 @@ def weights_png(evaluation: Evaluation) -> bytes | None:
         axes.set_ylabel("mean coordinator weight (1 = equal share)")
         axes.set_title("Coordinator weights, utterances with two or more observed modalities", loc="left", fontsize=10)
         axes.set_xlim(left=-0.01)
-        _legend_below(figure, axes)
+        legend_below(figure, axes)
 
-    return _drawn(draw, 6.6, 4.6)
+    return drawn(draw, 6.6, 4.6)
 
 
 def confusion_png(evaluation: Evaluation) -> bytes | None:
@@ -194,7 +153,7 @@ def confusion_png(evaluation: Evaluation) -> bytes | None:
             axes.set_title(f"missing rate {one.realised_rate:.2f}: % of each label", loc="left", fontsize=10)
 
     side = max(3.6, 0.55 * n_classes + 1.8)
-    return _drawn(draw, side * len(shown), side + 0.4)
+    return drawn(draw, side * len(shown), side + 0.4)
 
 
 def all_plots(evaluation: Evaluation) -> dict[str, bytes]:
@@ -204,5 +163,7 @@ def all_plots(evaluation: Evaluation) -> dict[str, bytes]:
         "patterns.png": patterns_png(evaluation),
         "weights.png": weights_png(evaluation),
         "confusion.png": confusion_png(evaluation),
+        "balance.png": balance_png(evaluation),
+        "learning.png": learning_png(evaluation),
     }
     return {name: png for name, png in made.items() if png is not None}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
+from imer.evaluation.balance_plots import balance_png, learning_png
 from imer.evaluation.compare import (
     EvaluatedRun,
     Method,
@@ -28,7 +29,8 @@ from imer.evaluation.document import (
     as_latex_document,
     as_markdown_document,
 )
-from imer.evaluation.plots import INTERVAL, confusion_png, curves_png, patterns_png, weights_png
+from imer.evaluation.drawing import INTERVAL
+from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
 from imer.evaluation.results import HEADLINE
 from imer.evaluation.scoreboard import scoreboard
 from imer.evaluation.sections import (
@@ -166,6 +168,8 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
         ("curve", curves_png(merged, _band_name(methods)), "Headline metrics over the realised missing rate."),
         ("patterns", patterns_png(shown, _band_name(methods[:1])), f"{name}: fixed sets of observed modalities."),
         ("weights", weights_png(shown), f"{name}: mean coordinator weight of each modality."),
+        ("balance", balance_png(shown), f"{name}: what each modality can do, adds, and how it is weighed."),
+        ("learning", learning_png(shown), f"{name}: the modalities in training, mean over folds."),
         ("confusion", confusion_png(shown), f"{name}: confusion at the lowest and highest missing rate."),
     ]
     blocks += [Picture(f"{prefix}-{kind}.png", png, caption) for kind, png, caption in pictures if png is not None]

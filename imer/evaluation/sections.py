@@ -153,19 +153,39 @@ def fold_blocks(methods: Sequence[Method]) -> list[Block]:
 
 def balance_blocks(methods: Sequence[Method]) -> list[Block]:
     """Contribution of each modality, where the patterns were evaluated."""
-    rows = []
+    rows, overall = [], []
     for method in methods:
         balance: dict[str, Any] = method.evaluation.diagnostics.get("balance", {})
+        learning: dict[str, Any] = method.evaluation.diagnostics.get("learning", {})
+        by_stage: dict[str, dict[str, float]] = learning.get("gradient_share", {})
+        stage = list(by_stage)[-1] if by_stage else ""
+        shares = by_stage.get(stage, {})
         for metric, found in balance.items():
             for modality in method.evaluation.modalities:
                 alone, drop = found["alone"].get(modality), found["drop_one"].get(modality)
                 branch = method.evaluation.diagnostics["branches"].get(modality, {}).get(metric)
-                rows.append([method.name, TITLES[metric], modality, number(alone), number(branch), number(drop)])
+                gain, share = found.get("contribution", {}).get(modality), shares.get(modality)
+                figures = [number(value) for value in (alone, branch, drop, gain, share)]
+                rows.append([method.name, TITLES[metric], modality, *figures])
+            worst = found["worst_pattern"]
+            least = UNDEFINED if worst is None else f"{worst['pattern']} {worst['value']:.3f}"
+            even = number(found.get("equity")), number(learning.get("learning_balance", {}).get(stage))
+            overall.append([method.name, TITLES[metric], number(found["gap"]), least, *even])
     if not rows:
         return []
-    columns = ["method", "metric", "modality", "alone", "own head, least masked", "contribution"]
+    columns = ["method", "metric", "modality", "alone", "own head, least masked", "loss without it", "mean gain"]
     caption = (
-        "Alone: only this modality is observed. Own head: the modality's branch beside the others. Contribution: how much "
-        "worse the full set gets without it. First run of each method."
+        "Alone: only this modality is observed. Own head: the modality's branch beside the others. Loss without it: how much "
+        "worse the full set gets. Mean gain: over all ways of adding the modalities one by one, from the constant baseline on "
+        "(Shapley value). Gradient: share of the gradient's norm in the last stage of training. First run of each method."
     )
-    return [Heading("Balance of the modalities", 3), Grid((columns, rows), caption)]
+    note = (
+        "Gap: best minus worst modality alone. Evenness of gains and of gradients: 1 where all modalities have the same, 0 "
+        "where one has everything."
+    )
+    more = ["method", "metric", "gap", "worst pattern", "evenness of gains", "evenness of gradients"]
+    return [
+        Heading("Balance of the modalities", 3),
+        Grid(([*columns, "gradient"], rows), caption),
+        Grid((more, overall), note),
+    ]

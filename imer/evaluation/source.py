@@ -12,7 +12,7 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import output_entry, read_json
+from imer.core.files import output_entry, read_json, read_json_lines
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.store.reader import FeatureStore
@@ -28,6 +28,7 @@ class Source:
     rows       the distinct corpus rows that any fold is asked about, sorted
     run        facts about the run for the results: name, path, digest, folds, settings
     features   path, content digest and quality of the store
+    log        the records of the training's log
     """
 
     corpus: Corpus
@@ -36,6 +37,7 @@ class Source:
     label: str
     run: dict[str, Any]
     features: dict[str, Any]
+    log: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -82,6 +84,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         label=run.folds[0].label,
         run=_run_facts(run, optimistic=optimistic),
         features={"path": str(path), **facts, "evaluated_sha256": _digest_of_ids(corpus, rows)},
+        log=read_json_lines(log) if (log := run.path / "log.jsonl").is_file() else [],
         warnings=warnings,
     )
 

@@ -12,7 +12,7 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.core.locks import output_lock
 from imer.evaluation.bootstrap import REPLICATES
 from imer.evaluation.conditions import Condition, make_conditions
-from imer.evaluation.diagnostics import branch_metrics, pattern_balance
+from imer.evaluation.diagnostics import branch_metrics, learning_balance, pattern_balance
 from imer.evaluation.pooled import Pooled, Progress, pooled_predictions
 from imer.evaluation.publish import check_output, publish
 from imer.evaluation.results import Evaluation, area_under_curve
@@ -21,6 +21,7 @@ from imer.evaluation.summary import Drawn, Labels, constant_baseline, summarise_
 from imer.masks.make import draw_mask
 from imer.masks.sampling import missing_rate as realised_rate
 from imer.masks.table import MaskTable
+from imer.metrics.compute import Metrics
 
 if TYPE_CHECKING:
     from imer.batches.corpus import Corpus
@@ -214,17 +215,20 @@ def summarise_all(
         results=results,
         summary=summary,
         aulc_mr=area_under_curve(summary, labels.task),
-        diagnostics=_diagnostics(pooled, labels, modalities, pattern_balance(summary, modalities, labels.task)),
+        diagnostics={
+            "balance": pattern_balance(summary, modalities, labels.task, baseline),
+            "branches": _own_heads(pooled, labels, modalities),
+            "learning": learning_balance(source.log),
+        },
         warnings=_warnings(source, pooled, summary_without_any=[one.without_any for one in summary]),
     )
 
 
-def _diagnostics(pooled: Pooled, labels: Labels, modalities: list[str], balance: dict) -> dict:
-    """Return the balance figures, with each modality's own head under the least masked condition."""
+def _own_heads(pooled: Pooled, labels: Labels, modalities: list[str]) -> dict[str, Metrics]:
+    """Return the metrics of each modality's own head under the least masked condition."""
     fullest = int(np.argmin([realised_rate(observed_PM) for observed_PM in pooled.observed_SPM]))
     branches = {m: output_SPC[fullest] for m, output_SPC in pooled.branches.items()}
-    own = branch_metrics(branches, pooled.observed_SPM[fullest], modalities, labels.target_P, labels.n_classes)
-    return {"balance": balance, "branches": own}
+    return branch_metrics(branches, pooled.observed_SPM[fullest], modalities, labels.target_P, labels.n_classes)
 
 
 def _warnings(source: Source, pooled: Pooled, summary_without_any: list[float]) -> list[str]:

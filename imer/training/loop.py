@@ -25,6 +25,7 @@ from imer.core.seeding import derived_seed, generator
 from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
 from imer.models.base import ModelSpec
 from imer.training.build import build_model, model_spec
+from imer.training.gradients import gradient_shares
 from imer.training.inference import answer, call_extras
 from imer.training.masks import Condition, Masks
 from imer.training.optimiser import Optimiser
@@ -196,7 +197,7 @@ class FoldTrainer:
         joint, branches = self.validation_metrics(stage)
         record: dict[str, Any] = {
             "fold": self.data.split.name, "stage": stage, "epoch": progress.epoch, "loss": losses,
-            "gradient_norm": gradient_norm,
+            "gradient_norm": gradient_norm, "gradient_share": gradient_shares(self.model, list(self.model.modalities)),
         }  # fmt: skip
         key = SELECTION_METRIC[self.spec.task]
         if stage in self.model.branch_stages:
@@ -211,6 +212,7 @@ class FoldTrainer:
             score = epoch_score(joint, self.spec.task, self.settings.train.select)
             improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
             record["val"] = joint
+            record["val_branches"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
         progress.waited = 0 if improved else progress.waited + 1
         progress.log.append(record)
 

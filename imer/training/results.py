@@ -14,9 +14,10 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import write_json, write_text
+from imer.core.files import read_json_lines, write_json, write_text
 from imer.masks.sampling import missing_rate
 from imer.models.base import Prediction
+from imer.training.history import mean_shares
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TrainedFold, fold_folder, load_fold
@@ -65,6 +66,7 @@ def write_results(
         "selected": _selected(folds),
         "optimistic": settings.train.select == TEST_BEST,
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
+        "gradient_share": mean_shares(read_json_lines(log) if (log := out / "log.jsonl").is_file() else []),
         "predictions": {key: results[0][key] for key in ("protocol", "missing_rate", "pattern", "mask_seed")},
         "test": results,
     }

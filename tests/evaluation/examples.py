@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from imer.evaluation.diagnostics import learning_balance, pattern_balance
 from imer.evaluation.results import ConditionSummary, Evaluation, MaskResult, MetricSummary, area_under_curve
 from imer.metrics.compute import METRICS
 
@@ -40,7 +41,24 @@ def example(task: str = "classification", name: str = "comp", shift: float = 0.0
         results=results,
         summary=summary,
         aulc_mr=area_under_curve(summary, task),
+        diagnostics=_diagnostics(summary, task),
     )
+
+
+def _diagnostics(summary: list[ConditionSummary], task: str) -> dict:
+    modalities = ["audio", "text", "visual"]
+    log = [
+        {
+            "stage": stage, "epoch": epoch, "gradient_share": dict(zip(modalities, (0.5, 0.3, 0.2), strict=True)),
+            "val_branches": {m: {"ua": 0.5 + 0.01 * epoch} for m in modalities},
+        }
+        for stage in ("branches", "joint") for epoch in range(1, 6)
+    ]  # fmt: skip
+    return {
+        "balance": pattern_balance(summary, modalities, task, _baseline(task)),
+        "branches": {m: dict.fromkeys(METRICS[task], 0.6) for m in modalities},
+        "learning": learning_balance(log),
+    }
 
 
 def _metric(name: str, realised: float, shift: float) -> MetricSummary:

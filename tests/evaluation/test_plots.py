@@ -10,12 +10,14 @@ from PIL import Image
 from imer.evaluation.plots import all_plots, curves_png
 from tests.evaluation.examples import example
 
+COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.png"}
+
 
 @pytest.mark.parametrize(
     ("task", "names"),
     [
-        ("classification", {"curve.png", "patterns.png", "weights.png", "confusion.png"}),
-        ("regression", {"curve.png", "patterns.png", "weights.png"}),
+        ("classification", {*COMMON, "confusion.png"}),
+        ("regression", COMMON),
     ],
 )
 def test_every_plot_is_a_readable_image(task, names):
@@ -37,13 +39,13 @@ def test_the_same_results_give_the_same_bytes():
 
 def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():
     evaluation = example("regression")
-    one_rate = replace(evaluation, summary=evaluation.summary[:1])
+    one_rate = replace(evaluation, summary=evaluation.summary[:1], diagnostics={})
     assert all_plots(one_rate) == {}
     metrics = {
         name: replace(m, mean=None, ci_low=None, ci_high=None) for name, m in evaluation.summary[2].metrics.items()
     }
     gap = [*evaluation.summary[:2], replace(evaluation.summary[2], metrics=metrics), *evaluation.summary[3:]]
-    assert set(all_plots(replace(evaluation, summary=gap))) == {"curve.png", "patterns.png", "weights.png"}
+    assert set(all_plots(replace(evaluation, summary=gap))) == COMMON
 
 
 def test_several_methods_share_one_plot():

@@ -14,6 +14,7 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.metrics.compute import SELECTION_METRIC
 from imer.training.build import class_weight, model_spec
 from imer.training.device import repeatable
+from imer.training.gradients import gradient_shares
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.settings import load_settings
@@ -140,3 +141,16 @@ def test_class_weights_average_to_1_over_the_data() -> None:
         assert weights[0] < weights[1] < weights[2]
     assert np.array(class_weight(count, "balanced"))[:3] * count[:3] == pytest.approx([100 / 3] * 3)
     assert class_weight(count, "none") is None
+
+
+def test_the_log_says_which_modality_the_gradient_went_to() -> None:
+    trainer = _trained(_learnable("classification"), "train.max_epochs_joint=2")
+    for record in trainer.progress.log:
+        shares = record["gradient_share"]
+        assert set(shares) == set(trainer.spec.modalities)
+        assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
+        assert min(shares.values()) > 0
+    assert set(trainer.progress.log[-1]["val_branches"]) == set(trainer.spec.modalities)
+    for parameter in trainer.model.encoder.enter.audio.parameters():
+        parameter.grad *= 0.0
+    assert gradient_shares(trainer.model, list(trainer.spec.modalities))["audio"] == 0.0

@@ -1,0 +1,56 @@
+"""What all plots share: colours that colour-blind readers can tell apart, a quiet style, PNG without a display.
+
+Drawn with matplotlib's Agg canvas directly, so that no display and no global state is needed. Colours are Okabe and
+Ito's; lines also differ in marker and dash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from imer.metrics.definitions import TITLES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "#595959"
+_DPI = 150
+_STYLE = {
+    "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
+    "grid.color": "#e3e3e3", "grid.linewidth": 0.8, "axes.edgecolor": "#777777", "legend.frameon": False,
+}  # fmt: skip
+INTERVAL = "95 % interval over dialogues"
+RATE_AXIS = "realised missing rate (share of hidden modality cells)"
+_UNITS = {"mae": "MAE (label units, lower is better)", "corr": "Corr (Pearson r)", "ccc": "CCC"}
+
+
+def axis_title(metric: str) -> str:
+    """Return a metric's axis label with its unit."""
+    return _UNITS.get(metric, f"{TITLES[metric]} (0–1, higher is better)")
+
+
+def drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> bytes:
+    """Return the PNG that `draw` makes on an empty figure."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure)
+        buffer = BytesIO()
+        # No software field: the same results give the same bytes whatever the version of matplotlib says of itself.
+        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def legend_below(figure: Figure, axes: Axes) -> None:
+    """Put the legend of these axes below the whole figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 4))
