@@ -167,12 +167,21 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a log and flush it to disk. A torn last line after a kill is dropped by the reader."""
+    """Append one line to a log and flush it to disk. A torn last line after a kill is dropped by the reader.
+
+    Raises
+    ------
+    OSError
+        The system refuses, as when the disk is full; the error names `path`.
+    """
     fault_point("append")
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise _system_error(error, path, path) or error from error
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -42,6 +42,14 @@ class Job:
         return self.arguments(self.inputs, folder / self.output)
 
 
+@dataclass(frozen=True)
+class Truth:
+    """What a quiet run gives: the digest of its output and, of a feature store, of its values alone."""
+
+    content: str
+    values: str
+
+
 def jobs(names: list[str], root: Path) -> Iterator[Job]:
     """Yield the jobs by name, with their inputs made."""
     store = write_small_store(root / "in" / "small.h5", n_dialogues=6) if _makes_folder(root / "in") else Path()
@@ -77,7 +85,8 @@ def campaign(job: Job, root: Path, every: int, in_turn: bool, counts: Counts) ->
     quiet.mkdir()
     whole = calls.watched(job.run(quiet), root)
     assert whole.code == job.ends_with, whole.err
-    truth = workbench.content(quiet / job.output)
+    output = quiet / job.output
+    truth = Truth(workbench.content(output), workbench.values(output) if job.name == "extract" else "")
     shutil.rmtree(quiet)
     counts.add(f"{job.name}: file calls of a quiet run", len(whole.calls))
     n, reached = 1, True
@@ -87,7 +96,7 @@ def campaign(job: Job, root: Path, every: int, in_turn: bool, counts: Counts) ->
         n += every
 
 
-def _case(job: Job, root: Path, n: int, code: int, truth: str, counts: Counts) -> bool:
+def _case(job: Job, root: Path, n: int, code: int, truth: Truth, counts: Counts) -> bool:
     """Let call n fail with this error, look, and run again; say whether the run came that far."""
     folder = root / f"{n}-{code}"
     folder.mkdir()
@@ -118,14 +127,14 @@ def _case(job: Job, root: Path, n: int, code: int, truth: str, counts: Counts) -
         said = log.read_text(errors="replace").strip()[-300:]
         counts.promise("next runs that failed", again == job.ends_with, f"{case}: exit {again}: {said}")
         if again == job.ends_with:
-            same = workbench.content(folder / job.output) == truth
+            same = workbench.content(folder / job.output) == truth.content
             counts.promise("next runs with another result", same, case)
     shutil.rmtree(folder)
     return bool(hit)
 
 
 def _judge(
-    job: Job, folder: Path, root: Path, found: calls.Watched, case: str, call: calls.Call, truth: str, counts: Counts
+    job: Job, folder: Path, root: Path, found: calls.Watched, case: str, call: calls.Call, truth: Truth, counts: Counts
 ) -> None:
     """Check how the run ended and what it left."""
     output = folder / job.output
@@ -136,7 +145,11 @@ def _judge(
         clear = re.fullmatch(rf"imer {job.name}: error: .*{re.escape(str(root))}.*\.", last[0])
         counts.promise("errors that are no clear sentence", bool(clear), f"{case}: {found.err.strip()[-300:]}")
     if found.code == EXIT_DONE or (found.code == EXIT_PARTIAL and _names_only_the_broken(folder)):
-        counts.promise("good ends with another result", workbench.content(output) == truth, case)
+        same = workbench.content(output) == truth.content
+        if not same and job.name == "extract" and call.path.startswith(str(job.inputs)):
+            counts.add("ended well, but could not say what a clip's values were made from")
+            same = workbench.values(output) == truth.values
+        counts.promise("good ends with another result", same, case)
     elif output.exists():
         counts.promise("half-published outputs", _whole(output), case)
     parts = [path for path in folder.rglob(".*.part") if call.name not in ("unlink", "unlinkat", "rmdir")]

@@ -18,12 +18,16 @@ import sys
 import time
 import wave
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
+
+from imer.store import guards
+from imer.store.verify import verify_any
 
 SHARD_CELLS = 2
 SHOWN = 12  # cases of each broken promise
@@ -147,18 +151,25 @@ def arrays(folder: Path, n: int = 6) -> Path:
     return folder
 
 
-def content(path: Path, *, without: Sequence[str] = ()) -> str:
-    """Return a digest of what an output holds: a store's or mask's own, otherwise that of all its bytes."""
-    from imer.store.verify import verify_any
+def values(store: Path) -> str:
+    """Return a digest of a store but for what its cells were made from: that is unknown where a file could not be read."""
+    digest = hashlib.sha256()
+    with h5py.File(store) as file:
+        for path, item in guards.walk(file):
+            if isinstance(item, h5py.Dataset) and not path.startswith("/sources/"):
+                digest.update(path.encode() + item[...].tobytes())
+    return digest.hexdigest()
 
+
+def content(path: Path) -> str:
+    """Return a digest of what an output holds: a store's or mask's own, otherwise that of all its bytes."""
     if path.suffix == ".h5":
         return verify_any(path)[1]
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     digest = hashlib.sha256()
     for file in files:
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        if name not in without:
-            digest.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
+        digest.update(f"{name}\0".encode() + hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
 
 

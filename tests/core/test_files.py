@@ -154,6 +154,16 @@ def test_json_lines_drop_a_torn_last_line_only(tmp_path: Path) -> None:
         files.read_json_lines(log)
 
 
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        files.append_line(tmp_path / "log.jsonl", "{}")
+    assert caught.value.filename == str(tmp_path / "log.jsonl")
+
+
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})
