@@ -172,7 +172,7 @@ class ClipReader:
             anchor_s = min(segment.anchor for segment in self.segments) * ANCHOR_S
             try:
                 container.seek(int((origin_s + anchor_s - _PREROLL_S) * av.time_base))
-            except av.FFmpegError:
+            except (av.FFmpegError, OverflowError):  # beyond the end, or beyond what a container can count
                 raise _SeekFailed from None
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
         for kind, frame in self._frames(container, wanted, origin_s):

@@ -266,7 +266,11 @@ def _path(text: str, column: str, name: str, root: Path, allow_outside: bool) ->
     if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
         raise _BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
     path = root / text
-    if not allow_outside and not path.resolve().is_relative_to(root):
+    try:
+        inside = allow_outside or path.resolve().is_relative_to(root)
+    except (OSError, RuntimeError) as error:  # Python tells of a circle of links by a RuntimeError
+        raise _BadRow(f"{name}: {column} {text!r} cannot be followed ({error})") from None
+    if not inside:
         raise _BadRow(f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)")
     return path
 

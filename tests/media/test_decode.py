@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -213,6 +214,56 @@ def test_what_is_no_media_file_is_refused(folder: Path, name: str, content: byte
         read(folder / name)
     assert error.value.code == "E-OPEN"
     assert name in error.value.message
+
+
+def test_a_stream_in_an_unknown_codec_costs_that_stream(tmp_path: Path) -> None:
+    """An encrypted stream has no decoder either."""
+    locked = write_clip(tmp_path / "locked.mp4", sound=voice(1), video_codec="libx264")
+    locked.write_bytes(locked.read_bytes().replace(b"avc1", b"encv"))
+    (wave,), (pictures,), reader = read(locked)
+    assert len(wave)
+    assert not pictures
+    assert reader.problem("audio", Segment()) is None
+    problem = reader.problem("video", Segment())
+    assert problem is not None
+    assert problem.code == "E-DAMAGED"
+    assert probe(locked).has_video
+
+
+def test_a_clip_whose_clock_starts_late_is_whole(tmp_path: Path) -> None:
+    """Matroska counts its duration from zero, wherever the first frame is."""
+    with av.open(str(tmp_path / "late.mkv"), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 320, 240, "yuv420p"
+        for index in range(250, 275):
+            frame = av.VideoFrame.from_ndarray(face(index), format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+    _, (pictures,), reader = read(tmp_path / "late.mkv")
+    assert len(pictures) == 5
+    assert reader.problem("video", Segment()) is None
+
+
+@pytest.mark.parametrize(("name", "codec", "rate"), [("cut.mp3", "libmp3lame", 16_000), ("cut.ogg", "libopus", 48_000)])
+def test_a_cut_that_formats_without_an_index_hide_is_noticed(tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    path = write_clip(tmp_path / name, picture=None, sound=voice(4, rate=rate), rate=rate, audio_codec=codec)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) * 7 // 10])
+    _, _, reader = read(path)
+    problem = reader.problem("audio", Segment())
+    assert problem is not None
+    assert problem.code == "E-TRUNCATED"
+    path.write_bytes(content)
+    _, _, reader = read(path)
+    assert reader.problem("audio", Segment()) is None
+
+
+@pytest.mark.parametrize("start_s", [50.0, 1e13, 1e300])
+def test_a_segment_beyond_all_time_is_empty(folder: Path, start_s: float) -> None:
+    (wave,), (pictures,), reader = read(folder / "talk.mp4", Segment(start_s))
+    assert len(wave) == len(pictures) == 0
+    assert reader.problem("audio", Segment(start_s)) is None
 
 
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:

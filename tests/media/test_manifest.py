@@ -87,6 +87,14 @@ def test_a_link_out_of_the_root_is_refused(tmp_path: Path) -> None:
     assert [p.utterance_id for p in read_manifest(path).problems] == ["u1"]
 
 
+def test_a_circle_of_links_costs_its_row(tmp_path: Path) -> None:
+    (tmp_path / "circle.wav").symlink_to("circle.wav")
+    path = manifest(tmp_path, "utterance_id,media\nu1,circle.wav\nu2,ok.wav\n")
+    read = read_manifest(path)
+    assert [p.utterance_id for p in read.problems] == ["u1"]
+    assert "cannot be followed" in read.problems[0].message
+
+
 def test_positions_follow_start_times_else_the_order_of_rows(tmp_path: Path) -> None:
     text = "utterance_id,dialogue_id,start\nb,d,5\na,d,1\nc,e,\nd,e,0\n"
     positions = {u.utterance_id: u.position for u in read_manifest(manifest(tmp_path, text)).utterances}
