@@ -102,6 +102,17 @@ def _system_error(error: BaseException, path: Path, part: Path) -> OSError | Non
 
 
 @contextmanager
+def naming(path: Path, part: Path | None = None) -> Iterator[None]:
+    """Have what the system refuses within name `path`, and not its temporary file `part` or nothing at all."""
+    try:
+        yield
+    except Exception as error:
+        if refused := _system_error(error, path, part or path):
+            raise refused from error
+        raise
+
+
+@contextmanager
 def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on any error it is removed.
 
@@ -175,13 +186,10 @@ def append_line(path: Path, line: str) -> None:
         The system refuses, as when the disk is full; the error names `path`.
     """
     fault_point("append")
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise _system_error(error, path, path) or error from error
+    with naming(path), open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from imer.core.errors import OutputExists
-from imer.core.files import fault_point, remove_leftovers, temporary_name
+from imer.core.files import fault_point, naming, remove_leftovers, temporary_name
 from imer.core.processes import is_alive, start_ticks
 
 _ATTEMPTS = 3
@@ -38,13 +38,14 @@ def output_lock(path: Path, notice: Callable[[str], None] | None = None) -> Iter
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
     mine = temporary_name(lock)
     try:
-        fault_point("lock")
-        mine.write_text(json.dumps(owner), encoding="utf-8")
-        for _ in range(_ATTEMPTS):
-            if _claimed(mine, lock) or _taken_over(mine, lock, path, notice):
-                break
-        else:
-            raise OutputExists(f"{path} is locked by another process that has just started.")
+        with naming(lock, mine):
+            fault_point("lock")
+            mine.write_text(json.dumps(owner), encoding="utf-8")
+            for _ in range(_ATTEMPTS):
+                if _claimed(mine, lock) or _taken_over(mine, lock, path, notice):
+                    break
+            else:
+                raise OutputExists(f"{path} is locked by another process that has just started.")
     finally:
         with suppress(OSError):
             mine.unlink(missing_ok=True)

@@ -22,7 +22,7 @@ from pathlib import Path
 from imer.core.errors import EXIT_DONE, EXIT_INVALID_INPUT, EXIT_PARTIAL, InvalidInput
 from imer.core.files import read_json_lines, verify_folder
 from tests.campaigns import calls, workbench
-from tests.campaigns.workbench import Counts
+from tests.campaigns.workbench import CANNOT, Counts
 from tests.stores import write_small_store
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES, errno.EMFILE)
@@ -183,7 +183,7 @@ def main() -> int:
     counts = Counts("file calls that fail")
     if not calls.available():
         print("this machine lets no process watch the file calls of another; nothing was tried")
-        return 2
+        return CANNOT
     names = asked.what.split(",")
     workbench.load_product(networks=bool({"train", "export", "onnx"} & set(names)))
     try:

@@ -30,6 +30,7 @@ from imer.store import guards
 from imer.store.verify import verify_any
 
 SHARD_CELLS = 2
+CANNOT = 2  # the exit code of a campaign that this machine does not allow
 SHOWN = 12  # cases of each broken promise
 N_SOUNDS, N_TEXTS = 4, 5
 BROKEN = "broken"  # the utterance that fails, so that an extraction of the corpus ends with exit code 3
