@@ -86,8 +86,8 @@ def remove_leftovers(folder: Path, name: str | None = None) -> None:
                 part.unlink()
 
 
-def _system_error(error: BaseException, path: Path, part: Path) -> OSError | None:
-    """Return what the system refused while `path` was written, as an error that names it; None for any other error.
+def system_error(error: BaseException, path: Path, part: Path) -> OSError | None:
+    """Return what the system refused while `path` was used, as an error that names it; None for any other error.
 
     A full disk comes back in many shapes: as an OSError without a name, or with that of the temporary file, or inside
     a library's own error. An error that names another file is none of these.
@@ -107,7 +107,7 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if refused := _system_error(error, path, part or path):
+        if refused := system_error(error, path, part or path):
             raise refused from error
         raise
 
@@ -139,7 +139,7 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
-        if refused := _system_error(error, path, part):
+        if refused := system_error(error, path, part):
             raise refused from error
         raise
 
@@ -246,7 +246,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         _replace_folder(part, path)
     except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)
-        if refused := _system_error(error, path, part):
+        if refused := system_error(error, path, part):
             raise refused from error
         raise
 

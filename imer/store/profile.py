@@ -7,6 +7,7 @@ With these, a flipped bit or a cut file is either refused or changes nothing (me
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,13 +21,14 @@ import numpy as np
 
 from imer._version import __version__
 from imer.core.errors import InvalidInput
-from imer.core.files import published_file, remove_leftovers
+from imer.core.files import published_file, remove_leftovers, system_error
 from imer.store import guards
 from imer.store.sink import new_hdf5
 
 DIGEST = "content_sha256"
 CHUNK_BYTES = 1 << 18  # 256 KiB: one chunk is what a single read costs
 SLICE_BYTES = 8 << 20  # read at a time when hashing
+_NOT_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 @dataclass(frozen=True)
@@ -200,7 +202,7 @@ def reading(path: Path) -> Iterator[None]:
     """Turn whatever the HDF5 library says of a broken file into one sentence.
 
     The library reports damage as OSError, RuntimeError, KeyError, ValueError, TypeError or UnicodeDecodeError,
-    depending on which byte is wrong.
+    depending on which byte is wrong. What the system refuses (too many open files) is no damage, and stays an OSError.
     """
     try:
         yield
@@ -217,6 +219,9 @@ def reading(path: Path) -> Iterator[None]:
         OverflowError,
         MemoryError,
     ) as error:
+        refused = system_error(error, path, path)
+        if refused is not None and refused.errno in _NOT_DAMAGE:
+            raise refused from error
         raise InvalidInput(
             f"{path} is not a readable HDF5 file of imer: it is damaged or cut short ({error})."
         ) from error

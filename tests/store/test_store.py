@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import resource
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +132,21 @@ def test_newer_format_and_missing_file_say_so(tmp_path: Path) -> None:
     profile.write_small(tmp_path / "new.h5", profile.Format("imer-features", 99), {}, {})
     with pytest.raises(InvalidInput, match="version 99"):
         FeatureStore.open(tmp_path / "new.h5")
+
+
+def test_what_the_system_refuses_is_not_called_damage(tmp_path: Path) -> None:
+    path = write_small_store(tmp_path / "f.h5", n_dialogues=3)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.open(path, os.O_RDONLY)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (held[0] + 1, hard))
+    try:
+        with suppress(OSError):
+            while True:  # take what numbers are free below
+                held.append(os.dup(held[0]))
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            FeatureStore.open(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for descriptor in held:
+            os.close(descriptor)
+    assert caught.value.filename == str(path)
