@@ -18,6 +18,7 @@ import struct
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -96,7 +97,9 @@ def watched(
     """
     outs = [os.memfd_create(name) for name in ("out", "err")]
     mine, theirs = socket.socketpair()
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # a fork of a process with threads: the child starts none
+        child = os.fork()
     if child == 0:
         _be_watched(work, theirs, outs)
     theirs.close()

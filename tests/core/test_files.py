@@ -168,6 +168,10 @@ def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})
     assert not list(tmp_path.iterdir())
-    (tmp_path / "b.json").write_text("{")
-    with pytest.raises(InvalidInput, match=r"b\.json"):
-        files.read_json(tmp_path / "b.json")
+    for text in ("{", "[" * 100_000, '"\\ud8'):
+        (tmp_path / "b.json").write_text(text)
+        with pytest.raises(InvalidInput, match=r"b\.json"):
+            files.read_json(tmp_path / "b.json")
+    (tmp_path / "b.jsonl").write_text("[" * 100_000 + "\n{}\n")
+    with pytest.raises(InvalidInput, match="line 1"):
+        files.read_json_lines(tmp_path / "b.jsonl")
