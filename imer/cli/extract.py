@@ -21,12 +21,16 @@ def extract_command(
     level: Annotated[str, typer.Option(help="utterance: one vector each; frame: a sequence each.")] = "utterance",
     frames_per_s: Annotated[float, typer.Option("--fps", help="Video frames looked at per second.")] = 5.0,
     face_policy: Annotated[str, typer.Option(help="Whose face: largest, central or confident.")] = "largest",
+    face_stride: Annotated[int, typer.Option(help="Search every N-th frame; follow the face in between.")] = 1,
+    face_precision: Annotated[
+        str, typer.Option(help="float32, or bfloat16 (facenet: faster, less exact).")
+    ] = "float32",
     face_weights: Annotated[Path | None, typer.Option(help="InceptionResnetV1 weights for --visual facenet.")] = None,
     sentence_model: Annotated[Path | None, typer.Option(help="Model folder for --text sentence-transformers.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Allow fetching the face weights once.")] = False,
     workers: Annotated[str, typer.Option(help="Worker processes; auto: one a core.")] = "auto",
     device: options.Device = "auto",
-    engine: Annotated[str, typer.Option(help="local, or ray (Ray Data: pip install 'imer[ray]').")] = "local",
+    engine: Annotated[str, typer.Option(help="local, or ray (Ray Data; the optional extra ray).")] = "local",
     address: Annotated[str | None, typer.Option(help="A Ray cluster; RAY_ADDRESS says it too.")] = None,
     shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the clips.")] = None,
     add: Annotated[
@@ -62,7 +66,8 @@ def extract_command(
         summary = extract(
             manifest, out, audio=audio, text=text, visual=visual, device=device, settings=settings, plan_only=dry_run,
             progress=report.progress, notice=report.note, level=level, frames_per_s=frames_per_s,
-            face_policy=face_policy, face_weights=str(face_weights) if face_weights else None,
+            face_policy=face_policy, face_stride=face_stride, face_precision=face_precision,
+            face_weights=str(face_weights) if face_weights else None,
             sentence_model=str(sentence_model) if sentence_model else None, download=download,
         )  # fmt: skip
         report.stop_progress()

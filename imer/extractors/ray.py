@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -29,6 +30,7 @@ from imer.extractors.recipe import Recipe
 from imer.extractors.work import CellResult
 
 OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit goes to disk
+CONNECT_S = 10.0  # within which a cluster must answer
 MAX_FOLDER_LENGTH = 20  # Ray's sockets lie some 80 characters deeper, and a socket's name has 103 at most
 TEXTS_PER_BLOCK = 40  # text tasks that one actor does in a row, so that few actors load the text model
 MAX_BLOCKS = 2000  # of media tasks; Ray spends some milliseconds on each
@@ -36,7 +38,7 @@ _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its statistics; what fails in the work is raised here
 }
 
 
@@ -92,10 +94,16 @@ class RayEngine:
         )
 
     def _join(self, ray: Any, address: str) -> None:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
+            if host and port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            raise MissingDependency(f"No Ray cluster answers at {address} ({str(error).splitlines()[0]}).") from error
+            raise MissingDependency(
+                f"No Ray cluster can be joined at {address} ({str(error).splitlines()[0].rstrip('.')}); one that "
+                "`ray start` began wants its token: set RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token."
+            ) from error
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
