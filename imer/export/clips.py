@@ -18,7 +18,7 @@ from imer.extractors.recipe import Recipe, chosen_device
 from imer.extractors.runner import ExtractSettings, Progress, extract
 
 # Settings of extractors that a feature's description holds under the same name.
-DESCRIBED_OPTIONS = ("frames_per_s", "face_policy")
+DESCRIBED_OPTIONS = ("frames_per_s", "face_policy", "face_stride", "face_precision")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Extractor(Protocol):
 
 
 class AudioSession(Protocol):
-    """One utterance's sound in passes of at most five minutes, in order; the result when they have all come.
+    """One utterance's sound in passes of at most a minute, in order; the result when they have all come.
 
     A pass is float32 [samples], mono, 16 kHz, finite; the whole is at least 60 ms and not silent. Nearly every utterance
     is one pass.

@@ -16,6 +16,7 @@ import numpy as np
 from imer.extractors.networks import NetworkFunction, as_function
 
 CELL, STRIDE = 12, 2  # pixels of the first network's receptive field, and between two of its cells
+SMALLEST_FACE, PYRAMID_FACTOR = 20, 0.709  # the library's pyramid: of the first level, and from level to level
 THRESHOLDS = (0.6, 0.7, 0.7)  # confidence to pass each network, as in the library
 _CROPS_AT_ONCE = 16  # through the second and third network: more leaves the processor's cache and is slower
 
@@ -33,11 +34,13 @@ class Found:
         return Found(self.frame[which], self.box[which], self.score[which], self.landmarks[which])
 
 
+NOTHING = Found(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2)))
+
+
 class Cascade:
     """The three networks on one device."""
 
-    def __init__(self, library: Any, min_face: int, factor: float, device: str) -> None:
-        self._min_face, self._factor = min_face, factor
+    def __init__(self, library: Any, device: str) -> None:
         from imer.extractors.slopes import split_slopes
 
         nets = library.MTCNN(device="cpu").eval()
@@ -46,10 +49,16 @@ class Cascade:
         self._refine = as_function(second, (1, 3, 24, 24), ("shift", "score"), device)
         self._output = as_function(third, (1, 3, 48, 48), ("shift", "points", "score"), device)
 
-    def find(self, frames_BHWC: np.ndarray) -> Found:
-        """Return the faces in uint8 RGB frames [B, H, W, 3], largest first within a frame; boxes in pixels."""
+    def find(self, frames_BHWC: np.ndarray, min_face: float) -> Found:
+        """Return the faces in uint8 RGB frames [B, H, W, 3], largest first within a frame; boxes in pixels.
+
+        The levels of the pyramid are the library's own; those that look for faces of less than `min_face` pixels are
+        left out.
+        """
         table = _summed(frames_BHWC)
-        found = self._proposals(table)
+        found = self._proposals(table, min_face)
+        if found is None:
+            return NOTHING
         found = self._refined(table, found)
         return self._final(table, found)
 
@@ -59,11 +68,14 @@ class Cascade:
         squared = _square(box.astype(np.float32))
         return self._final(_summed(frames_BHWC), Found(frame, squared, np.ones(len(box), np.float32), no_points))
 
-    def _proposals(self, table: np.ndarray) -> Found:
-        height, width = table.shape[1] - 1, table.shape[2] - 1
-        scale = CELL / self._min_face
+    def _proposals(self, table: np.ndarray, min_face: float) -> Found | None:
+        height, width = table.shape[2] - 1, table.shape[3] - 1
+        scale = CELL / SMALLEST_FACE
         parts: list[Found] = []
         while min(height, width) * scale >= CELL:
+            if CELL / scale < min_face:
+                scale *= PYRAMID_FACTOR
+                continue
             level = _level(table, int(height * scale + 1), int(width * scale + 1))
             shift_B4HW, score_B2HW = self._propose(level)
             frame, row, column = np.nonzero(score_B2HW[:, 1] >= THRESHOLDS[0])
@@ -77,7 +89,9 @@ class Cascade:
             points = np.zeros((len(kept), 5, 2), dtype=np.float32)
             points[:, :2] = shift[kept].reshape(-1, 2, 2)
             parts.append(Found(frame[kept], box[kept], score[kept], points))
-            scale *= self._factor
+            scale *= PYRAMID_FACTOR
+        if not parts:
+            return None
         found = _joined(parts)
         found = found.keep(suppressed(found.frame, found.box, found.score, 0.7))
         size = np.tile(found.box[:, 2:] - found.box[:, :2], 2)
@@ -139,11 +153,12 @@ def suppressed(
 
 
 def _summed(frames_BHWC: np.ndarray) -> np.ndarray:
-    """Return the summed table int32 [B, H + 1, W + 1, 3]: at (y, x) the sum of all pixels above and to the left."""
+    """Return the summed table int32 [B, 3, H + 1, W + 1]: at (y, x) the sum of all pixels above and to the left."""
     batch, height, width, channels = frames_BHWC.shape
-    table = np.zeros((batch, height + 1, width + 1, channels), dtype=np.int32)
-    np.cumsum(frames_BHWC, axis=1, dtype=np.int32, out=table[:, 1:, 1:])
-    np.cumsum(table[:, 1:, 1:], axis=2, out=table[:, 1:, 1:])
+    table = np.zeros((batch, channels, height + 1, width + 1), dtype=np.int32)
+    np.cumsum(frames_BHWC.transpose(0, 3, 1, 2), axis=3, dtype=np.int32, out=table[:, :, 1:, 1:])
+    for row in range(1, height + 1):  # whole rows at once: twice as fast as a cumulative sum along this axis
+        table[:, :, row] += table[:, :, row - 1]
     return table
 
 
@@ -158,16 +173,16 @@ def _windows(start: np.ndarray, length: np.ndarray, n: int) -> tuple[np.ndarray,
 def _level(table: np.ndarray, rows: int, columns: int) -> np.ndarray:
     """Return a level of the pyramid, float32 [B, 3, rows, columns], scaled to about −1…1."""
     zero = np.zeros(1, dtype=np.int64)
-    (top,), (bottom,) = _windows(zero, zero + table.shape[1] - 1, rows)
-    (left,), (right,) = _windows(zero, zero + table.shape[2] - 1, columns)
-    strips = table[:, bottom] - table[:, top]
-    sums = strips[:, :, right] - strips[:, :, left]
+    (top,), (bottom,) = _windows(zero, zero + table.shape[2] - 1, rows)
+    (left,), (right,) = _windows(zero, zero + table.shape[3] - 1, columns)
+    strips = table[:, :, bottom] - table[:, :, top]
+    sums = strips[:, :, :, right] - strips[:, :, :, left]
     return _scaled(sums, (bottom - top)[:, None] * (right - left))
 
 
 def _cut(table: np.ndarray, found: Found, side: int) -> tuple[Found, np.ndarray]:
     """Return the boxes that lie in their frames, and these cut out and resized: float32 [n, 3, side, side]."""
-    height, width = table.shape[1] - 1, table.shape[2] - 1
+    height, width = table.shape[2] - 1, table.shape[3] - 1
     corners = np.trunc(found.box).astype(np.int64)
     left, top = np.maximum(corners[:, 0], 1) - 1, np.maximum(corners[:, 1], 1) - 1
     right, bottom = np.minimum(corners[:, 2], width), np.minimum(corners[:, 3], height)
@@ -176,20 +191,21 @@ def _cut(table: np.ndarray, found: Found, side: int) -> tuple[Found, np.ndarray]
     left, top, right, bottom = left[inside], top[inside], right[inside], bottom[inside]
     x0, x1 = _windows(left, right - left, side)
     y0, y1 = _windows(top, bottom - top, side)
-    flat = table.reshape(-1, table.shape[3])
-    y0, y1 = ((found.frame[:, None] * (height + 1) + y) * (width + 1) for y in (y0, y1))
+    flat = table.reshape(-1)
+    plane = (height + 1) * (width + 1)
+    first = (found.frame[:, None] * 3 + np.arange(3)) * plane
 
     def at(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        return flat.take(y[:, :, None] + x[:, None, :], axis=0)
+        inside_plane = y[:, :, None] * (width + 1) + x[:, None, :]
+        return flat.take(first[:, :, None, None] + inside_plane[:, None])
 
     sums = at(y1, x1) - at(y0, x1) - at(y1, x0) + at(y0, x0)
-    pixels = ((y1 - y0) // (width + 1))[:, :, None] * (x1 - x0)[:, None, :]
-    return found, _scaled(sums, pixels)
+    return found, _scaled(sums, ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[:, None])
 
 
 def _scaled(sums: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    mean = sums.astype(np.float32) / pixels[..., None].astype(np.float32)
-    return np.ascontiguousarray(np.moveaxis((mean - 127.5) * np.float32(1 / 128), -1, -3))
+    """Return sums over windows of so many pixels as means, scaled to about −1…1."""
+    return (sums.astype(np.float32) / pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
 
 
 def _in_parts(network: NetworkFunction, crops: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -17,7 +17,7 @@ from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, aligned_face
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import FollowedFaces, checked_policy
+from imer.extractors.following import FollowedFaces, checked_policy, checked_stride
 from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -52,10 +52,17 @@ class GeometryHog:
 
     name = "face/geometry-hog"
 
-    def __init__(self, level: str = "utterance", frames_per_s: float = 5.0, face_policy: str = "largest") -> None:
+    def __init__(
+        self,
+        level: str = "utterance",
+        frames_per_s: float = 5.0,
+        face_policy: str = "largest",
+        face_stride: int = 1,
+    ) -> None:
         self.level = checked_level(level)
         self.frames_per_s = frames_per_s
         self.face_policy = checked_policy(face_policy)
+        self.face_stride = checked_stride(face_stride)
         self._detector: FaceDetector | None = None
 
     @property
@@ -72,6 +79,7 @@ class GeometryHog:
                 **FaceDetector.config,
                 "frames_per_s": self.frames_per_s,
                 "face_policy": self.face_policy,
+                "face_stride": self.face_stride,
                 "face_size": FACE_SIZE,
                 "cell": CELL,
                 "orientations": ORIENTATIONS,
@@ -86,16 +94,16 @@ class GeometryHog:
     def begin(self) -> GeometryHogSession:
         if self._detector is None:
             raise RuntimeError("load() comes before begin()")
-        return GeometryHogSession(self._detector, self.face_policy, self.level)
+        return GeometryHogSession(self, self._detector)
 
 
 class GeometryHogSession(FollowedFaces):
     """One utterance's faces."""
 
-    def __init__(self, detector: FaceDetector, face_policy: str, level: str) -> None:
-        super().__init__(detector, face_policy)
+    def __init__(self, extractor: GeometryHog, detector: FaceDetector) -> None:
+        super().__init__(detector, extractor.face_policy, extractor.face_stride)
         self._moments = Moments()
-        self._rows: list[np.ndarray] | None = [] if level == "frame" else None
+        self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
 
     def take(self, seen: list[tuple[Picture, Face]]) -> None:
         rows_TD = np.stack([described(picture.rgb, face) for picture, face in seen])

@@ -83,11 +83,38 @@ class FaceFollower:
         return face.area * float(np.clip(1.0 - offset, 0.0, 1.0).prod())
 
 
+def checked_stride(stride: int) -> int:
+    """Return the stride, or say what it may be."""
+    if not 1 <= stride <= BATCH_FRAMES:
+        raise UsageError(f"--face-stride takes a number of sampled frames from 1 to {BATCH_FRAMES}; found {stride}.")
+    return stride
+
+
+def faces_in(detector: FaceDetector, frames: Sequence[np.ndarray], stride: int) -> list[list[Face]]:
+    """Return the faces of each frame of a batch: looked for in every `stride`-th, and in between where they were.
+
+    Where nothing is left of what the frame before had, or it had nothing, the whole frame is searched.
+    """
+    found: list[list[Face]] = [[] for _ in frames]
+    for offset in range(stride):
+        places = range(offset, len(frames), stride)
+        if offset:
+            found_near = detector.follow([frames[i] for i in places], [found[i - 1] for i in places])
+            for i, faces in zip(places, found_near, strict=True):
+                found[i] = faces
+        lost = [i for i in places if not found[i]]
+        if lost:
+            for i, faces in zip(lost, detector.detect([frames[i] for i in lost]), strict=True):
+                found[i] = faces
+    return found
+
+
 class FollowedFaces(ABC):
     """Takes an utterance's pictures in batches of 16 through detection and choice of person."""
 
-    def __init__(self, detector: FaceDetector, face_policy: str) -> None:
+    def __init__(self, detector: FaceDetector, face_policy: str, face_stride: int = 1) -> None:
         self._detector = detector
+        self._stride = face_stride
         self._follower = FaceFollower(face_policy)
         self._waiting: list[Picture] = []
         self.n_frames = 0
@@ -106,7 +133,7 @@ class FollowedFaces(ABC):
             return
         pictures, self._waiting = self._waiting, []
         height, width = pictures[0].rgb.shape[:2]
-        found = self._detector.detect([picture.rgb for picture in pictures])
+        found = faces_in(self._detector, [picture.rgb for picture in pictures], self._stride)
         seen = [
             (picture, face)
             for picture, face in zip(pictures, self._follower.choose(found, width, height), strict=True)

@@ -1,7 +1,7 @@
 """Listen to one utterance: check its sound and hand it on in passes, so that an hour needs no more memory than minutes.
 
-An utterance of up to five minutes is one pass. Of a longer one, five minutes are handed on as soon as ten are there, and
-what is left at the end (five to ten minutes) in two equal passes, so that no pass is ever short.
+An utterance of up to a minute is one pass. Of a longer one, a minute is handed on as soon as two are there, and what is
+left at the end (one to two minutes) in two equal passes, so that no pass is ever short.
 """
 
 from __future__ import annotations

@@ -17,14 +17,20 @@ NetworkFunction = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # float32 [N, 
 
 
 def as_function(
-    network: Any, example_NCHW: tuple[int, ...], outputs: tuple[str, ...], device: str, *, any_size: bool = False
+    network: Any,
+    example_NCHW: tuple[int, ...],
+    outputs: tuple[str, ...],
+    device: str,
+    *,
+    any_size: bool = False,
+    precision: str = "float32",
 ) -> NetworkFunction:
     """Return a function that runs an evaluated network on float32 arrays [N, C, H, W].
 
     N may vary from call to call, and with `any_size` H and W too. `outputs` names the network's outputs in order.
     """
-    if device != "cpu":
-        return _torch_function(network, device)
+    if device != "cpu" or precision != "float32":
+        return _torch_function(network, device, precision)
     axes = {0: "N", 2: "H", 3: "W"} if any_size else {0: "N"}
     return onnx_function(onnx_bytes(network, example_NCHW, outputs, {"pictures": axes}))
 
@@ -64,15 +70,17 @@ def onnx_function(model: bytes) -> NetworkFunction:
     return lambda pictures: tuple(session.run(None, {name: pictures}))
 
 
-def _torch_function(network: Any, device: str) -> NetworkFunction:
+def _torch_function(network: Any, device: str, precision: str) -> NetworkFunction:
     import torch
 
-    network = network.eval().to(device=torch.device(device), memory_format=torch.channels_last)
+    kind = getattr(torch, precision)
+    network = network.eval().to(device=torch.device(device), dtype=kind, memory_format=torch.channels_last)
 
     def run(pictures: np.ndarray) -> tuple[np.ndarray, ...]:
+        batch = torch.from_numpy(pictures).to(device, kind, memory_format=torch.channels_last)
         with torch.inference_mode():
-            found = network(torch.from_numpy(pictures).to(device))
-        outputs = found if isinstance(found, tuple) else (found,)
-        return tuple(output.float().cpu().numpy() for output in outputs)
+            found = network(batch)
+        given = found if isinstance(found, tuple) else (found,)
+        return tuple(output.float().cpu().numpy() for output in given)
 
     return run

@@ -22,8 +22,8 @@ _HOP_S = 0.01
 class OpenSmile:
     """A feature set of openSMILE: functionals over the utterance, or low-level descriptors every 10 ms.
 
-    openSMILE needs half a megabyte per second of audio, so an utterance of more than five minutes comes in several
-    passes; its functionals are their mean.
+    openSMILE needs half a megabyte per second of audio, so an utterance of more than a minute comes in several passes;
+    its functionals are their mean.
     """
 
     name = ""

@@ -32,6 +32,7 @@ class Toolbox:
     """The extractors of one process; each is loaded when the first task needs it, and kept."""
 
     recipe: Recipe
+    load_s: float = 0.0  # CPU seconds of loading that no task's report has named yet
     _loaded: dict[str, Any] = field(default_factory=dict)
 
     def ready(self, modality: str) -> bool:
@@ -39,9 +40,11 @@ class Toolbox:
 
     def get(self, modality: str) -> Any:
         if modality not in self._loaded:
+            started = time.process_time()
             extractor = self.recipe.build(modality)
             extractor.load(self.recipe.device)
             self._loaded[modality] = extractor
+            self.load_s += time.process_time() - started
         return self._loaded[modality]
 
 
@@ -54,18 +57,21 @@ def needed(task: Task) -> list[str]:
 
 
 def do_task(task: Task, toolbox: Toolbox) -> tuple[list[CellResult], dict[str, float]]:
-    """Return the task's results, one a cell, and the seconds spent on each stage."""
+    """Return the task's results, one a cell, and the CPU seconds spent on each stage (loading included, once)."""
     clock = _StageClock()
+    extractors = {modality: toolbox.get(modality) for modality in needed(task)}
+    clock.seconds["load"], toolbox.load_s = toolbox.load_s, 0.0
     started = time.perf_counter()
     if isinstance(task, TextTask):
-        extractor = toolbox.get("text")
+        extractor = extractors["text"]
         pairs = zip(task.rows, task.texts, strict=True)
         results = [(row, clock.timed("text", _guarded, extractor.extract, text)) for row, text in pairs]
         each_s = (time.perf_counter() - started) / max(len(results), 1)
         return [CellResult(row, "text", result, elapsed_s=each_s) for row, result in results], clock.seconds
-    cells = _do_media(task, toolbox, clock)
+    began = time.process_time() - sum(clock.seconds.values())
+    cells = _do_media(task, extractors, clock)
+    clock.seconds["decode"] = time.process_time() - began - sum(clock.seconds.values())
     elapsed_s = time.perf_counter() - started
-    clock.seconds["decode"] = elapsed_s - sum(clock.seconds.values())
     share_s = elapsed_s / max(len(task.segments), 1)
     return [
         CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in cells
@@ -77,11 +83,11 @@ class _StageClock:
         self.seconds: dict[str, float] = {}
 
     def timed(self, stage: str, work: Callable[..., Any], *given: Any) -> Any:
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             return work(*given)
         finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - started
 
 
 def _guarded(extract: Callable[..., Extracted], *given: Any) -> Extracted:
@@ -96,17 +102,16 @@ def _guarded(extract: Callable[..., Extracted], *given: Any) -> Extracted:
         return Extracted(Verdict.decode_error, None, text, code)
 
 
-def _do_media(task: MediaTask, toolbox: Toolbox, clock: _StageClock) -> list[tuple[int, str, Extracted]]:
-    wanted = needed(task)
-    visual = toolbox.get("visual") if "visual" in wanted else None
+def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -> list[tuple[int, str, Extracted]]:
+    visual = extractors.get("visual")
     reader = ClipReader(
         task.path,
         task.segments,
-        audio="audio" in wanted,
+        audio="audio" in extractors,
         video=visual is not None,
         frames_per_s=visual.frames_per_s if visual is not None else 1.0,
     )
-    sounds = _Hearings(toolbox.get("audio") if "audio" in wanted else None, clock)
+    sounds = _Hearings(extractors.get("audio"), clock)
     faces = _FaceSessions(task, visual, clock)
     failure: MediaError | None = None
     try:

@@ -11,6 +11,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,7 +34,7 @@ _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """Work until the parent says stop or is gone."""
     _settle()
-    toolbox = Toolbox(recipe)
+    toolbox = Toolbox(recipe, load_s=time.process_time())  # starting and importing are loading too
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while (task := pipe.recv()) is not None:
             try:

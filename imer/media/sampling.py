@@ -36,7 +36,7 @@ def mono(frame: av.AudioFrame) -> np.ndarray:
     return channels.astype(np.float32).mean(axis=0, dtype=np.float32)
 
 
-LONGEST_PASS_S = 300.0  # audio that signal code takes in one go: its memory grows with the length
+LONGEST_PASS_S = 60.0  # audio that signal code takes in one go: openSMILE needs 0.5 MB for each second of it
 
 
 class Waveform:

@@ -15,7 +15,7 @@ from imer.extractors.base import Extracted
 from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import FaceFollower
+from imer.extractors.following import FaceFollower, faces_in
 from imer.extractors.hog import HOG_DIM, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -72,14 +72,14 @@ def test_a_result_does_not_depend_on_batch_mates(detector: FaceDetector) -> None
 
 
 def test_boxes_are_those_of_the_library(detector: FaceDetector) -> None:
-    """facenet-pytorch's own detector, box by box, on the same small frames; two faces, one and none."""
+    """facenet-pytorch's own detector with its defaults, box by box; one face, two and none."""
     import torch
 
     from imer.extractors.facenet_import import facenet_pytorch
 
     two = np.concatenate([portrait()[:, 40:200], portrait()[:, 40:200]], axis=1)
-    frames = np.stack([np.ascontiguousarray(frame[:180]) for frame in (face(3), two, grey(0), face(11))])
-    library = facenet_pytorch().MTCNN(min_face_size=40, factor=0.709, keep_all=True)
+    frames = np.stack([face(3), two, grey(0), face(11)])
+    library = facenet_pytorch().MTCNN(keep_all=True)
     boxes, scores, points = library.detect(torch.from_numpy(frames), landmarks=True)
     assert [0 if found is None else len(found) for found in boxes] == [1, 2, 0, 1]
     for index, found in enumerate(detector.detect(list(frames))):
@@ -88,6 +88,20 @@ def test_boxes_are_those_of_the_library(detector: FaceDetector) -> None:
             assert np.abs(one.box - boxes[index][n].astype(np.float32)).max() < 0.01
             assert np.abs(one.landmarks - points[index][n].astype(np.float32)).max() < 0.01
             assert one.confidence == pytest.approx(scores[index][n], abs=1e-4)
+
+
+def test_a_stride_follows_faces_and_finds_new_ones(detector: FaceDetector) -> None:
+    """In between, the faces are near where a full search finds them; one that is gone, or new, is searched for."""
+    frames = [face(0), face(1), face(2), grey(0), face(4), face(5), grey(1), face(7)]
+    searched = faces_in(detector, frames, 1)
+    followed = faces_in(detector, frames, 4)
+    assert [len(found) for found in searched] == [len(found) for found in followed] == [1, 1, 1, 0, 1, 1, 0, 1]
+    overlaps = [a[0].overlap(b[0]) for a, b in zip(searched, followed, strict=True) if a]
+    assert overlaps[0] == 1.0
+    assert min(overlaps) > 0.7
+    for stride in (0, 17):
+        with pytest.raises(UsageError, match="--face-stride"):
+            GeometryHog(face_stride=stride)
 
 
 def test_one_pass_moments_are_those_of_the_whole() -> None:
@@ -264,6 +278,19 @@ def test_facenet_embeds_with_weights_that_are_named(weights: Path, tmp_path: Pat
     other = FaceNet(face_weights=str(tmp_path / "resnet.safetensors"))
     other.load("cpu")
     assert np.array_equal(rows, other.embed([crop]))
+
+
+def test_half_precision_is_near_and_says_what_it_is(weights: Path) -> None:
+    crops = [boxed_face(portrait(), a_face(80, 50, 90))]
+    exact, half = (FaceNet(face_weights=str(weights), face_precision=name) for name in ("float32", "bfloat16"))
+    rows = []
+    for net in (exact, half):
+        net.load("cpu")
+        rows.append(net.embed(crops)[0])
+    assert float(rows[0] @ rows[1]) > 0.99
+    assert exact.spec.fingerprint != half.spec.fingerprint
+    with pytest.raises(UsageError, match="did you mean 'bfloat16'"):
+        FaceNet(face_weights=str(weights), face_precision="bfloat")
 
 
 def test_facenet_is_never_a_random_network(weights: Path, tmp_path: Path) -> None:
