@@ -58,7 +58,7 @@ def cases() -> list[Case]:
         "opposite.wav": (ints(interleaved(TALK, -TALK), channels=2), "silent"),
         "clipped.wav": (ints(np.clip(TALK * 50, -1, 1)), "ok"),
         "over-full-scale.wav": (floats(TALK * 1000), "ok"),
-        "one-click.wav": (ints(np.eye(1, 2 * RATE, RATE)[0] * 0.9), "ok|E-NONFINITE"),
+        "one-click.wav": (ints(np.eye(1, 2 * RATE, RATE)[0] * 0.9), "ok"),
         "nan.wav": (floats(with_value(np.nan)), "E-NONFINITE"),
         "nan-all.wav": (floats(with_value(np.nan, whole)), "E-NONFINITE"),
         "nan-last.wav": (floats(with_value(np.nan, -1)), "E-NONFINITE"),
@@ -68,8 +68,8 @@ def cases() -> list[Case]:
         "inf-minus.wav": (floats(with_value(-np.inf)), "E-NONFINITE"),
         "inf-both.wav": (floats(interleaved(with_value(np.inf), with_value(-np.inf)), channels=2), "E-NONFINITE"),
         "nan-64.wav": (floats(with_value(np.nan), bits=64), "E-NONFINITE"),
-        "huge.wav": (floats(TALK * 1e30), "ok|E-NONFINITE"),
-        "largest.wav": (floats(with_value(3.4e38, whole)), "silent|E-NONFINITE"),
+        "huge.wav": (floats(TALK * 1e30), "ok"),
+        "largest.wav": (floats(with_value(3.4e38, whole)), "silent"),
         "beyond-float32.wav": (floats(TALK.astype(np.float64) * 1e300, bits=64), "E-NONFINITE"),
         "denormal.wav": (floats(TALK * 1e-40), "silent"),
         "minus-zero.wav": (floats(-0.0 * TALK), "silent"),
@@ -78,7 +78,7 @@ def cases() -> list[Case]:
         "samples-1.wav": (ints(TALK[:1]), "too_short"),
         "ms-1.wav": (ints(TALK[:16]), "too_short"),
         "ms-59.wav": (ints(TALK[: 16 * 59]), "too_short"),
-        "ms-61.wav": (ints(TALK[: 16 * 61]), "ok|E-NONFINITE"),
+        "ms-61.wav": (ints(TALK[: 16 * 61]), "ok"),
         "ms-200.wav": (ints(TALK[: 16 * 200]), "ok"),
         "bits-8.wav": (ints(TALK, bits=8), "ok"),
         "bits-24.wav": (ints(TALK, bits=24), "ok"),
@@ -94,7 +94,7 @@ def cases() -> list[Case]:
     for rate in (1, 7, 100, 1000, 4000, 7999, 8000, 11_025, 22_050, 44_100, 48_000, 96_000, 192_000, 384_000):
         # One sample a second is no sound, yet two hundred of them are more than three minutes.
         slow = TALK[:200] if rate < 10 else sound(rate=max(rate, 1000))[0][: 2 * rate]
-        table[f"rate-{rate}.wav"] = (ints(slow, rate=rate), "ok|silent" if rate < 1000 else "ok")
+        table[f"rate-{rate}.wav"] = (ints(slow, rate=rate), "ok")
     for name, codec in {
         "mu-law.wav": "pcm_mulaw", "a-law.wav": "pcm_alaw", "adpcm-ms.wav": "adpcm_ms", "adpcm-ima.wav": "adpcm_ima_wav",
         "big-endian.aiff": "pcm_s16be", "sun.au": "pcm_s16be", "apple.caf": "pcm_s16le", "sony.w64": "pcm_s16le",
