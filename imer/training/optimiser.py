@@ -106,7 +106,7 @@ def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str
     head_factor = float(getattr(getattr(model, "head", None), "learning_rate_factor", 1.0))
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        plain = name.endswith("bias") or ".norm" in name or parameter.squeeze().ndim <= 1 or name in exempt
+        plain = name.endswith("bias") or "norm" in name or parameter.squeeze().ndim <= 1 or name in exempt
         plain = plain and settings.optimiser == "adamw"
         factor = head_factor if name.startswith("head.") else 1.0
         groups.setdefault((not plain, factor), []).append(parameter)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from imer.core.errors import UsageError, did_you_mean
 from imer.models.base import ModelSpec
+from imer.models.dropout import Dropout
 from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
 
 JOINT = "joint"
@@ -99,8 +100,8 @@ class Entrance(nn.Module):
         super().__init__()
         self.clip_z = settings.clip_z
         self.enter = nn.ModuleDict({name: nn.Linear(d, settings.hidden) for name, d in modalities.items()})
-        self.input_dropout = nn.Dropout(settings.input_dropout)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.input_dropout = Dropout(settings.input_dropout)
+        self.dropout = Dropout(settings.dropout)
         self.missing = nn.Parameter(torch.zeros(len(modalities), settings.hidden))
 
     def forward(self, features: dict[str, Tensor], observed_BUM: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from imer.models.baselines.common import SequenceSettings
+from imer.models.dropout import Dropout
 
 
 class DialogueLayer(nn.Module):
@@ -24,10 +25,8 @@ class DialogueLayer(nn.Module):
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, inner), nn.GELU(), nn.Dropout(settings.dropout), nn.Linear(inner, width)
-        )
-        self.dropout = nn.Dropout(settings.dropout)
+        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), Dropout(settings.dropout), nn.Linear(inner, width))
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, x_BUH: Tensor, valid_BU: Tensor) -> Tensor:
         x_BUH = x_BUH + self.dropout(self._attend(self.norm_attention(x_BUH), valid_BU))

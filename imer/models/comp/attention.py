@@ -11,6 +11,7 @@ from imer.models.comp.missing_prompts import MissingAwarePrompts
 from imer.models.comp.positions import rotate
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP, StackedNorm
+from imer.models.dropout import Dropout
 
 
 class AttentionLayer(nn.Module):
@@ -25,7 +26,7 @@ class AttentionLayer(nn.Module):
         self.out = StackedLinear(n_modalities, width, width)
         self.norm_mlp = StackedNorm(n_modalities, width)
         self.mlp = StackedMLP(n_modalities, width, round(width * settings.feed_forward), width, settings.dropout)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         self.prompts = None
         if settings.missing_prompts != "none":
             self.prompts = MissingAwarePrompts(
@@ -67,7 +68,7 @@ class PublishedAttentionLayer(nn.Module):
         self.heads = settings.heads
         self.query_key_value = StackedLinear(n_modalities, width, 3 * width)
         self.mlp = StackedMLP(n_modalities, width, width, width, settings.dropout)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
         m, b, u, h = x_MBUH.shape

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedMLP
+from imer.models.dropout import Dropout
 
 
 class Encoder(nn.Module):
@@ -24,8 +25,8 @@ class Encoder(nn.Module):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
         self.update = StackedMLP(n, width, width, width, settings.dropout)
-        self.input_dropout = nn.Dropout(settings.input_dropout)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.input_dropout = Dropout(settings.input_dropout)
+        self.dropout = Dropout(settings.dropout)
         self.missing = nn.Parameter(torch.zeros(n, 1, 1, width))
 
     def forward(self, features: dict[str, Tensor], observed_MBU: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,7 @@ from imer.models.comp.prototypes import BatchPrototypes
 from imer.models.comp.regulator import InstanceWeights
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP
+from imer.models.dropout import Dropout
 from imer.models.losses import cross_entropy, masked_mean, regression_loss
 
 BRANCHES, JOINT = "branches", "joint"
@@ -102,10 +103,10 @@ class OfficialComp(nn.Module):
         self.fuse = nn.ModuleList(StackedLinear(n, width + received, width) for _ in range(2))
         self.back = StackedMLP(n, width, width, width + received, drop)
         self.branch_heads = StackedLinear(n, width, spec.n_outputs)
-        self.router = nn.Sequential(nn.Linear(n * width, width), nn.GELU(), nn.Dropout(drop), nn.Linear(width, n))
+        self.router = nn.Sequential(nn.Linear(n * width, width), nn.GELU(), Dropout(drop), nn.Linear(width, n))
         self.mix = nn.Linear(n * width, n * width)
         self.classify = nn.Linear(n * width, spec.n_outputs)
-        self.dropout = nn.Dropout(drop)
+        self.dropout = Dropout(drop)
         weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
         self.register_buffer("class_weights_C", weights, persistent=False)
 

@@ -37,13 +37,13 @@ class _RegulatedProduct(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, bank: Tensor, weights: InstanceWeights) -> Tensor:
         ctx.save_for_backward(rows, bank)
         ctx.weights = weights
-        return rows @ bank
+        return _product(rows, bank)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         rows, bank = ctx.saved_tensors
         weighted = rows if ctx.weights.value is None else rows * ctx.weights.value.unsqueeze(-1)
-        to_rows = gradient @ bank.transpose(-1, -2)
+        to_rows = _product(gradient, bank.transpose(-1, -2))
         if bank.shape[1] == 1:  # one bank for all dialogues
             to_bank = (weighted.flatten(1, 2).transpose(-1, -2) @ gradient.flatten(1, 2)).unsqueeze(1)
         else:
@@ -55,7 +55,14 @@ def regulated_product(rows: Tensor, bank: Tensor, weights: InstanceWeights) -> T
     """Return rows [M, B, U, a] @ bank [M, 1 or B, a, b]; in training its gradient for the bank is weighted per row."""
     if torch.is_grad_enabled() and bank.requires_grad:
         return _RegulatedProduct.apply(rows, bank, weights)
-    return rows @ bank
+    return _product(rows, bank)
+
+
+def _product(rows: Tensor, bank: Tensor) -> Tensor:
+    """Return rows @ bank. One bank for all dialogues is not copied for each, as broadcasting would."""
+    if bank.shape[1] != 1:
+        return rows @ bank
+    return (rows.flatten(1, 2) @ bank.squeeze(1)).unflatten(1, rows.shape[1:3])
 
 
 @torch.no_grad()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from imer.models.dropout import Dropout
+
 
 class StackedLinear(nn.Module):
     """M linear layers: [M, …, n_in] → [M, …, n_out]. Xavier uniform weights, biases 0."""
@@ -57,7 +59,7 @@ class StackedMLP(nn.Module):
         super().__init__()
         self.inner = StackedLinear(n_stacked, n_in, n_inner)
         self.outer = StackedLinear(n_stacked, n_inner, n_out)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.outer(self.dropout(functional.gelu(self.inner(x))))

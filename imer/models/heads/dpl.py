@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
 from imer.models.heads.contrast import prototype_contrast
 from imer.models.heads.decoupled import FUSED, Comparison, DecoupledPrototypes
@@ -25,7 +26,7 @@ class BranchRefiner(nn.Module):
         self.layer = nn.Linear(width, width)
         nn.init.xavier_uniform_(self.layer.weight)
         nn.init.zeros_(self.layer.bias)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, branch: Tensor) -> Tensor:
         refined: Tensor = branch + self.dropout(torch.relu(self.layer(branch)))

