@@ -52,14 +52,16 @@ def _is_evaluation(out: Path) -> bool:
     return isinstance(document, dict) and document.get("schema") == SCHEMA
 
 
-def publish(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus, out: Path) -> None:
+def publish(
+    evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus, out: Path, *, plots: bool = True
+) -> None:
     """Write the folder `out`, replacing what `check_output` allowed to be replaced."""
     with published_folder(out, overwrite=True) as part:
         write_json(part / METRICS_FILE, evaluation.to_json())
         write_text(part / TABLE_FILE, as_tsv(tidy_table(evaluation)))
         with open(part / PREDICTIONS_FILE, "w", encoding="utf-8") as file:
             file.writelines(prediction_lines(evaluation, pooled, drawn, corpus))
-        for name, png in all_plots(evaluation).items():
+        for name, png in all_plots(evaluation).items() if plots else ():
             (part / name).write_bytes(png)
 
 

@@ -69,11 +69,12 @@ class Contestant:
             means.append(np.mean([v for v in values if v is not None]))
         return float(np.std(means, ddof=1)) if len(means) > 1 else None
 
-    def validation(self) -> str:
-        """Return the mean validation score of the selected epochs, over folds and seeds."""
+    @property
+    def validation(self) -> float | None:
+        """The mean validation score of the selected epochs, over folds and seeds; None where one is not known."""
         chosen = [run.evaluation.run.get("selected") or {} for run in self.method.runs]
         values = [one["value"] for one in chosen if one.get("value") is not None and one.get("on") == "val"]
-        return number(float(np.mean(values))) if len(values) == len(chosen) else UNDEFINED
+        return float(np.mean(values)) if len(values) == len(chosen) else None
 
 
 def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> list[Block]:
@@ -132,6 +133,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     }
     rates, patterns = _conditions(contestants, patterns=False), _conditions(contestants, patterns=True)
     marked = f" {MARKED}" if any(one.name.endswith(MARK) for one in contestants) else ""
+    yield from _chosen(contestants)
     for metric in SHOWN[task]:
         differences = {name: one.over_rates.get(metric) for name, one in found.items()}
         better = "lower is better; " if metric in LOWER_IS_BETTER else ""
@@ -155,6 +157,21 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         columns = ["method", *(str(one.pattern) for one in patterns)]
         rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
         yield Grid((columns, rows), f"{TITLES[primary]} by observed modalities.{marked}")
+
+
+def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
+    """Name the variant of each model that validation prefers, so that nobody has to choose by the test figures."""
+    metric = _selection(contestants)
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    for model in dict.fromkeys(one.model for one in contestants):
+        variants = [
+            (sign * one.validation, one) for one in contestants if one.model == model and one.validation is not None
+        ]
+        if len(variants) > 1:
+            score, best = max(variants, key=lambda entry: entry[0])
+            yield Paragraph(
+                f"Of the {len(variants)} variants of {model}, validation prefers {best.name} ({TITLES[metric]} {abs(score):.3f})."
+            )
 
 
 def _selection(contestants: Sequence[Contestant]) -> str:
@@ -195,7 +212,7 @@ def _rate_grid(
         average = number(mean) if spread is None else f"{mean:.3f} ± {spread:.3f}"
         against = "reference" if one is base else _difference(differences.get(one.name))
         cells = _cells(one, rates, metric)
-        rows.append([one.name, str(len(one.method.runs)), one.validation(), *cells, average, against])
+        rows.append([one.name, str(len(one.method.runs)), number(one.validation), *cells, average, against])
     return columns, rows
 
 

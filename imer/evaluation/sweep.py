@@ -44,6 +44,7 @@ def evaluate(
     overwrite: bool = False,
     device: str = "auto",
     replicates: int = REPLICATES,
+    plots: bool = True,
     progress: Progress | None = None,
     notice: Callable[[str], None] | None = None,
 ) -> Evaluation:
@@ -71,6 +72,8 @@ def evaluate(
         Folder for the results; by default `eval` in the run folder, which is replaced.
     replicates
         Bootstrap draws of dialogues for the 95 % intervals.
+    plots
+        Whether to draw the plots, too.
 
     Raises
     ------
@@ -103,7 +106,7 @@ def evaluate(
         drawn, masks_SNM = draw_masks(source.corpus, source.rows, conditions, split=split, mask_seeds=mask_seeds)
         pooled = pooled_predictions(source.corpus, source.folds, masks_SNM, progress)
         evaluation = summarise_all(source, pooled, drawn, split=split, replicates=replicates, progress=progress)
-        publish(evaluation, pooled, drawn, source.corpus, folder)
+        publish(evaluation, pooled, drawn, source.corpus, folder, plots=plots)
     return evaluation
 
 

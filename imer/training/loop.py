@@ -57,7 +57,9 @@ class FoldData:
         scaler = Scaler.fit(corpus, split.train)
         resident = place(corpus, scaler, spec, device)
         judged = split.test if settings.train.select == TEST_BEST else split.val
-        tables = Dialogues.of(corpus, judged).batches(VALIDATION_BATCH, pad_to=settings.train.pad_to)
+        tables = Dialogues.of(corpus, judged).batches(
+            VALIDATION_BATCH, pad_to=settings.train.pad_to, dialogues=settings.train.batch_dialogues
+        )
         train = Dialogues.of(corpus, split.train)
         return cls(corpus, split, scaler, resident, train, tables, masks.validation(split.val))
 
@@ -240,7 +242,8 @@ class FoldTrainer:
         self.model.eval()
         natural = torch.from_numpy(self.masks.natural(split.train).observed_NM).to(self.device)
         branches, observed, target = [], [], []
-        for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=self.settings.train.pad_to):
+        train = self.settings.train
+        for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=train.pad_to, dialogues=train.batch_dialogues):
             batch = self.data.resident.batch(row_BU, natural)
             extras = call_extras(self.model, batch.speaker_BU)
             output = self.model(batch.features, batch.observed_BUM, batch.valid_BU, stage=self.stage, **extras)
