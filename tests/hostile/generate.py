@@ -1,7 +1,7 @@
 """Make the corpus: a root with everything in it, a manifest of all and one of the good clips, and a folder outside.
 
 Everything comes from two seconds of a moving face and a voice that are drawn and encoded here, so the same files come
-out every time. Nothing is fetched. The corpus takes less than 40 MB on the disk.
+out every time. Nothing is fetched. The corpus takes about 80 MB on the disk.
 """
 
 from __future__ import annotations
