@@ -26,7 +26,7 @@ from imer.store import guards
 from imer.store.sink import new_hdf5
 
 DIGEST = "content_sha256"
-CHUNK_BYTES = 1 << 18  # 256 KiB: one chunk is what a single read costs
+CHUNK_BYTES = 1 << 15  # 32 KiB: one chunk is what a single read costs (measured by benchmarks/big_stores.py)
 SLICE_BYTES = 8 << 20  # read at a time when hashing
 _NOT_DAMAGE = (errno.EMFILE, errno.ENFILE, errno.EACCES, errno.EPERM, errno.EIO)
 

@@ -64,7 +64,7 @@ def test_a_second_import_of_new_rows_fits_a_model_of_the_first(imer: Callable, c
         (["audio=short.npy"], 4, "5 rows"),
         (["audio=flat.npy"], 4, "[rows, width]"),
         (["audio=objects.npy"], 4, "not a .npy array"),
-        (["audio"], 2, "MODALITY=FILE.npy"),
+        (["audio"], 2, "MODALITY=NAME"),
         (["audio=audio.npy", "audio=audio.npy"], 2, "twice"),
     ],
 )

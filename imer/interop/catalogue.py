@@ -1,0 +1,91 @@
+"""The kinds of features that can be imported, and what each asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from imer.core.errors import UsageError, did_you_mean, listed
+from imer.interop.arrays import import_arrays
+from imer.interop.csd import import_csd
+from imer.interop.gcnet import import_gcnet
+from imer.interop.mmsa import import_mmsa
+
+KINDS = ("arrays", "gcnet", "mmsa", "csd")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: a kind, and where its parts are. `features` are texts MODALITY=NAME."""
+
+    kind: str
+    source: Path | None = None
+    manifest: Path | None = None
+    features: tuple[str, ...] = ()
+    labels: Path | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The store that was written."""
+
+    path: Path
+    content_sha256: str
+    n_mended: int = 0
+
+
+def import_features(request: Request, out: Path | None, *, overwrite: bool = False) -> Made:
+    """Import features of any kind into a store at `out`.
+
+    Raises
+    ------
+    UsageError
+        The kind is unknown, or something that it needs was not named.
+    InvalidInput
+        A file is missing, unsafe, or not what it should be.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    """
+    kind = request.kind
+    if kind not in KINDS:
+        raise UsageError(
+            f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)} The importers are {listed(KINDS)}."
+        )
+    if out is None:
+        raise UsageError(f"imer data import {kind} needs -o FEATURES.h5, the store to write.")
+    if kind == "arrays":
+        manifest = _needed(request.manifest, kind, "--manifest m.csv")
+        pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.npy").items()}
+        return Made(out, import_arrays(manifest, pairs, out, overwrite=overwrite))
+    if kind == "mmsa":
+        made = import_mmsa(
+            _needed(request.source, kind, "the pickle, such as aligned_50.pkl"), out, overwrite=overwrite
+        )
+    elif kind == "gcnet":
+        folder = _needed(request.source, kind, "the corpus folder, such as dataset/CMUMOSI")
+        made = import_gcnet(folder, _features(request, "audio=wav2vec-large-c-UTT"), out, overwrite=overwrite)
+    else:
+        labels = _needed(request.labels, kind, "--labels labels.csd")
+        pairs = {modality: Path(name) for modality, name in _features(request, "audio=COVAREP.csd").items()}
+        made = import_csd(labels, pairs, out, overwrite=overwrite)
+    return Made(out, made.content_sha256, made.n_mended)
+
+
+def _needed(path: Path | None, kind: str, what: str) -> Path:
+    if path is None:
+        raise UsageError(f"imer data import {kind} needs {what}.")
+    return path
+
+
+def _features(request: Request, example: str) -> Mapping[str, str]:
+    pairs = [text.split("=", 1) for text in request.features]
+    if not pairs:
+        raise UsageError(
+            f"imer data import {request.kind} needs at least one --features, such as --features {example}."
+        )
+    if any(len(pair) != 2 or not all(pair) for pair in pairs):
+        raise UsageError(f"--features takes MODALITY=NAME, such as {example}, not {' '.join(request.features)!r}.")
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise UsageError("--features names a modality twice.")
+    return {modality: name for modality, name in pairs}

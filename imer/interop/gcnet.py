@@ -1,0 +1,99 @@
+"""The folders of GCNet, MoMKE and ComP (CMU-MOSI, CMU-MOSEI, IEMOCAP) → a feature store.
+
+`CORPUS/features/<feature>/<utterance>.npy` (a vector, or frames, or a folder of such files) beside one pickle of labels,
+`CORPUS_features_raw_<k>way.pkl`: a tuple of dicts by video (utterance ids, labels, speakers, sentences) and of the videos
+of each split. What has no file, or nothing but zeros, is not present.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, listed
+from imer.core.types import Utterance
+from imer.interop.parts import Column, Imported, write_import
+from imer.interop.safe_pickle import load_foreign_pickle
+
+_PATTERN = "*_features_raw_*way.pkl"
+
+
+def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwrite: bool = False) -> Imported:
+    """Write a store from a corpus folder; `features` names the folder of each modality below `features/`.
+
+    IEMOCAP's labels become `emotion` (class numbers) with `session`; the others' become `sentiment`. Frame-level files
+    (T > 1) are kept as frames.
+
+    Raises
+    ------
+    InvalidInput
+        The folder has not exactly one pickle of labels, the pickle is not of the kind or names code, a feature's folder
+        is missing, or a file is not an array of numbers.
+    """
+    folder = Path(folder)
+    found = sorted(folder.glob(_PATTERN)) if folder.is_dir() else []
+    if len(found) != 1:
+        raise InvalidInput(f"{folder} must hold exactly one file {_PATTERN}; found {listed(found) or 'none'}.")
+    utterances = _utterances(load_foreign_pickle(found[0]), found[0])
+    columns: dict[str, Column] = {}
+    for modality, name in features.items():
+        where = folder / "features" / name
+        if not where.is_dir():
+            there = sorted(p.name for p in (folder / "features").glob("*")) if (folder / "features").is_dir() else []
+            raise InvalidInput(f"{where} is not a folder; there are {listed(there) or 'none'}.")
+        values = [_load(where, utterance.utterance_id) for utterance in utterances]
+        level = "frame" if any(v is not None and len(v) > 1 for v in values) else "utterance"
+        columns[modality] = Column(f"gcnet/{name}", level, values)
+    return write_import(out, utterances, columns, found, "data import gcnet", overwrite=overwrite)
+
+
+def _utterances(content: Any, path: Path) -> list[Utterance]:
+    if not isinstance(content, list) or len(content) not in (6, 7) or not all(isinstance(d, dict) for d in content[:4]):
+        raise InvalidInput(f"{path} is not a pickle of labels of GCNet: expected a tuple of 4 dicts and the splits.")
+    ids, labels, speakers, sentences = content[:4]
+    with_val = len(content) == 7  # CMU-MOSI and CMU-MOSEI; IEMOCAP has sessions instead of a validation part
+    splits = dict(zip(("train", "val", "test") if with_val else ("train", "test"), content[4:], strict=True))
+    split_of = {str(video): split for split, videos in splits.items() for video in videos}
+    utterances: list[Utterance] = []
+    for video, names in ids.items():
+        parts = [table.get(video) for table in (labels, speakers, sentences)]
+        if any(part is None or len(part) != len(names) for part in parts):
+            raise InvalidInput(f"{path}: video {video} has not as many labels, speakers and sentences as utterances.")
+        for position, (name, label, speaker, text) in enumerate(zip(names, *parts, strict=True)):
+            value = label.item() if isinstance(label, np.ndarray) else label
+            session = video[4] if not with_val and len(video) > 4 else ""
+            utterances.append(
+                Utterance(
+                    str(name), video, position, line=len(utterances) + 2, row=len(utterances), session=session,
+                    speaker=f"{video}_{speaker}" if speaker else "", split=split_of.get(video, ""), text=str(text),
+                    labels={"sentiment" if with_val else "emotion": str(value)},
+                )
+            )  # fmt: skip
+    return utterances
+
+
+def _load(folder: Path, name: str) -> np.ndarray | None:
+    """Return an utterance's feature [T, D]; None where there is none."""
+    if Path(name).name != name:
+        raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
+    path = folder / name
+    files = sorted(path.glob("*.npy")) if path.is_dir() else [folder / f"{name}.npy"]
+    arrays = [_array(file) for file in files if file.is_file()]
+    if not arrays:
+        return None
+    values = np.concatenate(arrays)
+    return values if values.any() else None
+
+
+def _array(path: Path) -> np.ndarray:
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidInput(f"{path} is not a .npy array of numbers ({error}).") from error
+    values = np.squeeze(values)
+    if values.dtype.kind not in "fiub" or values.ndim > 2 or not values.size:
+        raise InvalidInput(f"{path} must be a vector or frames of numbers, but has {values.dtype} {values.shape}.")
+    return np.atleast_2d(values)

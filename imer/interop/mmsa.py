@@ -1,0 +1,90 @@
+"""MMSA's pickles (CMU-MOSI, CMU-MOSEI, CH-SIMS; MMSA-FET writes them too) → a feature store.
+
+A dict of `train`, `valid` and `test`, each with arrays by utterance: `audio`, `vision` and `text` [n, T, D], padded with
+zeros at the end, and `regression_labels`. Rows are found by `id` (`video$_$clip`), never by order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, listed
+from imer.core.types import Utterance
+from imer.interop.parts import Column, Imported, trimmed, write_import
+from imer.interop.safe_pickle import load_foreign_pickle
+
+_SPLITS = {"train": "train", "valid": "val", "test": "test"}
+_FEATURES = {"audio": "audio", "text": "text", "visual": "vision"}
+_LABELS = {
+    "regression_labels": "sentiment", "regression_labels_T": "sentiment_text", "regression_labels_A": "sentiment_audio",
+    "regression_labels_V": "sentiment_visual", "annotations": "annotation",
+}  # fmt: skip
+
+
+def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
+    """Write a frame-level store from one of MMSA's pickles; a modality that is zero throughout is not present.
+
+    Raises
+    ------
+    InvalidInput
+        The file is no such pickle, names code, or its parts do not fit each other.
+    """
+    path = Path(path)
+    content = load_foreign_pickle(path)
+    splits = [name for name in _SPLITS if isinstance(content, dict) and isinstance(content.get(name), dict)]
+    if not splits:
+        raise InvalidInput(f"{path} is not a pickle of MMSA: it has none of {listed(_SPLITS)}.")
+    utterances: list[Utterance] = []
+    columns = {modality: Column(f"mmsa/{key}", "frame", []) for modality, key in _FEATURES.items()}
+    for split in splits:
+        part = content[split]
+        names = _names(part, path, split)
+        for i, name in enumerate(names):
+            utterances.append(_utterance(part, i, name, _SPLITS[split], len(utterances)))
+        for modality, key in _FEATURES.items():
+            columns[modality].values += _sequences(part, key, len(names), path, split)
+    ids = [u.utterance_id for u in utterances]
+    if len(set(ids)) < len(ids):
+        raise InvalidInput(f"{path} names an utterance twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}.")
+    kept = {m: column for m, column in columns.items() if any(v is not None for v in column.values)}
+    return write_import(out, utterances, kept, [path], "data import mmsa", overwrite=overwrite)
+
+
+def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
+    if not isinstance(part.get("id"), list) or not part["id"]:
+        raise InvalidInput(f"{path}: {split} has no list of ids.")
+    return ["$_$".join(map(str, name)) if isinstance(name, list) else str(name) for name in part["id"]]
+
+
+def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int) -> Utterance:
+    dialogue, _, clip = name.partition("$_$")
+    labels = {}
+    for key, label in _LABELS.items():
+        values = part.get(key)
+        if values is not None and i < len(values):
+            labels[label] = str(values[i] if isinstance(values, list) else values[i].item())
+    texts = part.get("raw_text") or []
+    return Utterance(
+        name, dialogue, int(clip) if clip.isdecimal() else row, line=row + 2, row=row, split=split,
+        text=str(texts[i]) if i < len(texts) else None, labels=labels,
+    )  # fmt: skip
+
+
+def _sequences(part: Mapping[str, Any], key: str, n: int, path: Path, split: str) -> list[np.ndarray | None]:
+    values = part.get(key)
+    if values is None:
+        return [None] * n
+    if not isinstance(values, np.ndarray) or values.ndim != 3 or len(values) != n:
+        found = f"of shape {values.shape}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
+        raise InvalidInput(f"{path}: {split}/{key} must be an array [{n}, T, D], but it is {found}.")
+    lengths = part.get(f"{key}_lengths")
+    if lengths is None:
+        return [trimmed(sequence) for sequence in values]
+    if len(lengths) != n:
+        raise InvalidInput(f"{path}: {split}/{key}_lengths has {len(lengths)} entries for {n} utterances.")
+    cut = [sequence[: int(length)] for sequence, length in zip(values, lengths, strict=True)]
+    return [sequence if sequence.any() else None for sequence in cut]

@@ -1,0 +1,84 @@
+"""What importers have in common: from features by utterance to the blocks of a store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput
+from imer.core.files import sha256_file
+from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.store.writer import FeatureBlock, write_store
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import gave: the store's digest, and how many values were not numbers and became 0."""
+
+    content_sha256: str
+    n_utterances: int
+    n_mended: int
+
+
+@dataclass
+class Column:
+    """One modality as it comes in: float arrays [T, D] by utterance, None where it is not present."""
+
+    name: str
+    level: str
+    values: list[np.ndarray | None]
+
+
+def write_import(
+    out: Path,
+    utterances: Sequence[Utterance],
+    columns: Mapping[str, Column],
+    files: Sequence[Path],
+    command: str,
+    *,
+    overwrite: bool,
+) -> Imported:
+    """Write the store of an import. Values that are no finite numbers become 0, as their makers' own readers do it.
+
+    Raises
+    ------
+    InvalidInput
+        There is no utterance, or the widths of a modality differ.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    """
+    blocks: list[FeatureBlock] = []
+    quality: dict[str, np.ndarray] = {}
+    n_mended = 0
+    for modality in ordered_modalities(columns):
+        column = columns[modality]
+        values = [None if v is None or not v.size else v for v in column.values]
+        widths = {v.shape[1] for v in values if v is not None}
+        if len(widths) != 1:
+            found = ", ".join(map(str, sorted(widths))) or "none"
+            raise InvalidInput(f"The {modality} feature {column.name} must have one width; found: {found}.")
+        chunks = [np.asarray(v, dtype=np.float32) for v in values if v is not None]
+        n_mended += sum(int(chunk.size - np.isfinite(chunk).sum()) for chunk in chunks)
+        chunks = [np.where(np.isfinite(chunk), chunk, np.float32(0)) for chunk in chunks]
+        present = np.array([v is not None for v in values])
+        counts = [0 if v is None else len(v) for v in values]
+        spec = FeatureSpec(modality, column.name, "1", column.level, widths.pop())
+        blocks.append(FeatureBlock(spec, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), present, chunks))
+        quality[modality] = np.where(present, Verdict.ok, Verdict.no_stream)
+    provenance: dict[str, Any] = {
+        "command": command,
+        "files": [{"name": path.name, "sha256": sha256_file(path)} for path in files],
+        "non_finite_values_set_to_0": n_mended,
+    }
+    digest = write_store(out, utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    return Imported(digest, len(utterances), n_mended)
+
+
+def trimmed(values_TD: np.ndarray) -> np.ndarray | None:
+    """Return a padded sequence without the zero rows at its end; None where every row is zero."""
+    used = np.flatnonzero(np.any(values_TD != 0, axis=1))
+    return values_TD[: used[-1] + 1] if len(used) else None

@@ -1,0 +1,224 @@
+"""Other people's features: each layout by its documentation, with the traps that it is known for."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from imer.core.errors import InvalidInput
+from imer.interop.csd import import_csd
+from imer.interop.gcnet import import_gcnet
+from imer.interop.mmsa import import_mmsa
+from imer.store.reader import FeatureStore
+from tests.conftest import Finished
+
+RNG = np.random.default_rng(0)
+
+
+def mmsa_split(n: int, first: int) -> dict[str, Any]:
+    audio = RNG.normal(size=(n, 6, 5)).astype(np.float32)
+    lengths = [i % 6 + 1 for i in range(n)]
+    for i, length in enumerate(lengths):
+        audio[i, length:] = 0
+    audio[0, 0, 2] = -np.inf
+    vision = RNG.normal(size=(n, 4, 3)).astype(np.float32)
+    vision[1] = 0
+    text = RNG.normal(size=(n, 3, 7)).astype(np.float32)
+    text[2, 2] = 0
+    return {
+        "raw_text": np.array([f"words {first + i}" for i in range(n)]),
+        "audio": audio, "vision": vision, "text": text, "audio_lengths": lengths,
+        "id": np.array([f"vid{i % 2}$_${first + i}" for i in range(n)], dtype=object),
+        "regression_labels": np.linspace(-3, 3, n, dtype=np.float32), "annotations": ["Negative"] * n,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def mmsa(tmp_path: Path) -> Path:
+    content = {
+        "train": mmsa_split(5, 0),
+        "valid": mmsa_split(3, 5),
+        "test": mmsa_split(4, 8),
+        "config": {"align": None},
+    }
+    (tmp_path / "unaligned_50.pkl").write_bytes(pickle.dumps(content, protocol=4))
+    return tmp_path / "unaligned_50.pkl"
+
+
+def test_mmsa(mmsa: Path, tmp_path: Path) -> None:
+    made = import_mmsa(mmsa, tmp_path / "f.h5")
+    assert (made.n_utterances, made.n_mended) == (12, 3)
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.splits.tolist() == ["train"] * 5 + ["val"] * 3 + ["test"] * 4
+        assert store.dialogue_ids[:2].tolist() == ["vid0", "vid1"]
+        assert store.texts[3] == "words 3"
+        assert store.labels["sentiment"].values[:5] == pytest.approx(np.linspace(-3, 3, 5))
+        assert np.diff(store.feature("audio").offsets).tolist() == [1, 2, 3, 4, 5, 1, 2, 3, 1, 2, 3, 4]
+        assert store.feature("visual").present.tolist() == [i not in (1, 6, 9) for i in range(12)]
+        assert len(store.feature("text").of(2)) == 2
+        assert store.feature("audio").of(0)[0, 2] == 0
+        assert store.specs["audio"]["mmsa/audio"].level == "frame"
+
+
+def test_a_pickle_of_something_else_is_not_mmsa(tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2, 3]))
+    with pytest.raises(InvalidInput, match="none of train, valid, test"):
+        import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+    broken = mmsa_split(3, 0) | {"audio": np.zeros((2, 4, 5))}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": broken}))
+    with pytest.raises(InvalidInput, match=r"train/audio must be an array \[3, T, D\], but it is of shape \(2, 4, 5\)"):
+        import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+
+
+@pytest.fixture
+def gcnet(tmp_path: Path) -> Path:
+    folder = tmp_path / "CMUMOSI"
+    ids = {"v1": ["v1_0", "v1_1"], "v2": ["v2_0"], "v3": ["v3_0", "v3_1"]}
+    labels = {v: [float(i - 1) for i in range(len(names))] for v, names in ids.items()}
+    content = (ids, labels, {v: [""] * len(n) for v, n in ids.items()}, {v: ["said"] * len(n) for v, n in ids.items()},
+               {"v1"}, {"v2"}, {"v3"})  # fmt: skip
+    (folder / "features" / "wav-UTT").mkdir(parents=True)
+    (folder / "features" / "face-UTT").mkdir()
+    (folder / "CMUMOSI_features_raw_2way.pkl").write_bytes(pickle.dumps(content, protocol=2))
+    for name in ("v1_0", "v1_1", "v2_0", "v3_0"):
+        np.save(folder / "features" / "wav-UTT" / f"{name}.npy", RNG.normal(size=(1, 4)))
+    np.save(folder / "features" / "wav-UTT" / "v3_1.npy", np.zeros(4))
+    (folder / "features" / "face-UTT" / "v1_0").mkdir()
+    for i in range(3):
+        np.save(folder / "features" / "face-UTT" / "v1_0" / f"{i}.npy", np.full(2, i + 1.0))
+    return folder
+
+
+def test_gcnet(gcnet: Path, tmp_path: Path) -> None:
+    import_gcnet(gcnet, {"audio": "wav-UTT", "visual": "face-UTT"}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.utterance_ids.tolist() == ["v1_0", "v1_1", "v2_0", "v3_0", "v3_1"]
+        assert store.splits.tolist() == ["train", "train", "val", "test", "test"]
+        assert store.present_NM().tolist() == [
+            [True, True],
+            [True, False],
+            [True, False],
+            [True, False],
+            [False, False],
+        ]
+        assert store.vectors("visual")[0][0].tolist() == [2, 2]  # the mean over the faces
+        assert store.labels["sentiment"].values.tolist() == [-1, 0, -1, -1, 0]
+    with pytest.raises(InvalidInput, match="there are face-UTT, wav-UTT"):
+        import_gcnet(gcnet, {"audio": "wav"}, tmp_path / "g.h5")
+    with pytest.raises(InvalidInput, match="exactly one file"):
+        import_gcnet(tmp_path, {"audio": "wav-UTT"}, tmp_path / "g.h5")
+
+
+def test_iemocap_has_sessions(tmp_path: Path) -> None:
+    ids = {"Ses01F_a": ["Ses01F_a_F0"], "Ses05M_b": ["Ses05M_b_M0"]}
+    content = (ids, {v: [3] for v in ids}, {"Ses01F_a": ["F"], "Ses05M_b": ["M"]}, {v: ["x"] for v in ids},
+               ["Ses01F_a"], ["Ses05M_b"])  # fmt: skip
+    (tmp_path / "features" / "a").mkdir(parents=True)
+    (tmp_path / "IEMOCAP_features_raw_4way.pkl").write_bytes(pickle.dumps(content))
+    for (name,) in ids.values():
+        np.save(tmp_path / "features" / "a" / f"{name}.npy", np.ones((7, 3)))
+    import_gcnet(tmp_path, {"audio": "a"}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.sessions.tolist() == ["1", "5"]
+        assert store.labels["emotion"].classes == ("3",)
+        assert store.specs["audio"]["gcnet/a"].level == "frame"
+
+
+def write_csd(path: Path, entries: dict[str, tuple[Any, Any]]) -> Path:
+    with h5py.File(path, "w") as file:
+        data = file.create_group(f"{path.stem}/data")
+        file.create_group(f"{path.stem}/metadata")
+        for name, (values, intervals) in entries.items():
+            group = data.create_group(name)
+            group.create_dataset("features", data=np.asarray(values), compression="gzip", compression_opts=9)
+            group.create_dataset("intervals", data=np.asarray(intervals, dtype=float), compression="gzip")
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    return write_csd(
+        tmp_path / "Opinion Segment Labels.csd",
+        {"vidA": ([[1.5], [-2.0]], [[0, 2], [2, 4]]), "vidB": ([[0.0]], [[1, 3]]), "vidC[4]": ([[3.0]], [[0, 1]])},
+    )
+
+
+def test_csd(labels: Path, tmp_path: Path) -> None:
+    steps = np.arange(8) / 2
+    audio = write_csd(tmp_path / "COVAREP.csd", {
+        "vidA": (np.column_stack([steps, [-np.inf] * 8]), np.column_stack([steps, steps + 0.5])),
+        "vidC[4]": ([[7.0, 8.0]], [[0, 1]]),
+    })  # fmt: skip
+    words = write_csd(
+        tmp_path / "words.csd", {"vidB": (np.array([[b"sp"], [b"hello"], [b"you"]]), [[0, 1.5], [1.5, 2], [2, 2.5]])}
+    )
+    import_csd(labels, {"audio": audio, "text": words}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.utterance_ids.tolist() == ["vidA[0]", "vidA[1]", "vidB[0]", "vidC[4]"]
+        assert store.dialogue_ids.tolist() == ["vidA", "vidA", "vidB", "vidC"]
+        values, present = store.vectors("audio")
+        assert present.tolist() == [True, True, False, True]
+        assert values[[0, 1, 3]].tolist() == [[0.75, 0], [2.75, 0], [7, 8]]
+        assert store.texts.tolist() == ["", "", "hello you", ""]
+        assert store.labels["sentiment"].values.tolist() == [1.5, -2, 0, 3]
+
+
+def test_hostile_csd_is_refused(labels: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file["x"] = np.arange(4.0)
+    bad = tmp_path / "bad.csd"
+    (tmp_path / "raw").write_bytes(b"\x01" * 64)
+
+    def link(group: h5py.Group) -> None:
+        group["features"] = h5py.ExternalLink(str(secret), "/x")
+
+    def external(group: h5py.Group) -> None:
+        group.create_dataset("features", (2, 1), "f8", external=[(str(tmp_path / "raw"), 0, 16)])
+
+    def virtual(group: h5py.Group) -> None:
+        layout = h5py.VirtualLayout((2, 1), "f8")
+        layout[:, 0] = h5py.VirtualSource(str(secret), "x", (4,))[:2]
+        group.create_virtual_dataset("features", layout)
+
+    def bomb(group: h5py.Group) -> None:
+        group.create_dataset("features", (1 << 36, 8), "f8", chunks=(1024, 8))
+
+    def objects(group: h5py.Group) -> None:
+        group.create_dataset("features", data=["a", "b"], dtype=h5py.string_dtype())
+
+    for make, said in ((link, "is missing, or a link"), (external, "another file"), (virtual, "another file"),
+                       (bomb, "declares"), (objects, "neither numbers nor words")):  # fmt: skip
+        with h5py.File(bad, "w") as file:
+            group = file.create_group("root/data/vidA")
+            make(group)
+            group["intervals"] = np.zeros((2, 2))
+        with pytest.raises(InvalidInput, match=f"bad.csd is refused: .*{said}"):
+            import_csd(labels, {"audio": bad}, tmp_path / "f.h5")
+    bad.write_bytes(b"not HDF5")
+    with pytest.raises(InvalidInput, match=r"bad\.csd is refused"):
+        import_csd(bad, {"audio": bad}, tmp_path / "f.h5")
+
+
+def test_the_command_line(mmsa: Path, gcnet: Path, tmp_path: Path, imer: Callable[..., Finished]) -> None:
+    out = tmp_path / "f.h5"
+    done = imer("data", "import", "mmsa", mmsa, "-o", out, "--json")
+    assert done.code == 0, done.err
+    assert done.json["counts"]["present"] == {"audio": 12, "text": 12, "visual": 9}
+    assert "3 values were no finite numbers" in done.err
+    assert imer("data", "import", "gcnet", gcnet, "--features", "audio=wav-UTT", "-o", tmp_path / "g.h5").code == 0
+    for arguments, said in (
+        (("UNKNOWN",), "The importers are arrays, gcnet, mmsa, csd"),
+        (("arrays", "-o", out), "needs --manifest"),
+        (("mmsa", "-o", out), "needs the pickle"),
+        (("gcnet", gcnet, "-o", out), "needs at least one --features"),
+    ):
+        done = imer("data", "import", *arguments)
+        assert done.code == 2
+        assert said in done.err
