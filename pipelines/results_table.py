@@ -4,7 +4,7 @@
     pipelines/results_table.py DATA OUT                  methods × missing rates
     pipelines/results_table.py DATA OUT --ablation       ComP with one idea changed at a time
 
-DATA has one folder a corpus (see CORPORA below) with manifest.csv and the arrays named there. OUT becomes
+DATA has one folder a corpus (see results_plan.py) with manifest.csv and the arrays named there. OUT becomes
     OUT/stores/<corpus>.h5                                       the features
     OUT/runs/<corpus>/<method>/<protocol>/seed<S>[/rate<R>]/     one run each, evaluated in its eval/
     OUT/table.md, OUT/table.tex, OUT/ablation.md, …              the tables of `imer report --table`
@@ -27,154 +27,17 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from results_plan import ABLATION, CORPORA, METHODS, Cell, Corpus, cells
+
 ROOT = Path(__file__).resolve().parents[1]
 IMER = [sys.executable, "-m", "imer"]
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """arrays: modality → file beside the manifest; extracted: audio features that are made from the clips first."""
-
-    name: str
-    arrays: dict[str, str]
-    label: str
-    folds: str = ""
-    folder: str = ""
-    extracted: str = ""
-
-    @property
-    def modalities(self) -> list[str]:
-        return [*(["audio"] if self.extracted else []), *self.arrays]
-
-    @property
-    def rates(self) -> list[float]:
-        """The reachable ones of 0 … 0.7: every utterance keeps a modality, so (M − 1)/M is the end (0.7 names 2/3)."""
-        return [r / 10 for r in range(8 if len(self.modalities) == 3 else 6)]
-
-
-CORPORA = {
-    one.name: one
-    for one in (
-        Corpus(
-            "mosi_clean",
-            {"audio": "audio.npy", "text": "text_minilm.npy", "visual": "visual.npy"},
-            label="sentiment",
-            folds="fold",
-        ),
-        # Without its visual array, which was learnt with labels of videos in the official test part.
-        Corpus("mosi", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="sentiment"),
-        Corpus("ravdess", {"visual": "visual_au.npy"}, label="emotion", folds="fold", extracted="opensmile/egemaps"),
-        Corpus("meld", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="emotion", folds="fold"),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Method:
-    """How `imer train` is called: run.model and run.head, a preset, and other settings."""
-
-    model: str = "comp"
-    head: str = "linear"
-    preset: str = ""
-    settings: tuple[str, ...] = ()
-
-
-METHODS = {
-    "majority": Method("majority"),
-    "unimodal": Method("unimodal"),  # one for each modality of the corpus
-    "late-fusion": Method("late-fusion"),
-    "linear": Method("linear"),
-    "mlp": Method("mlp"),
-    "transformer": Method("transformer"),
-    "momke": Method("momke"),
-    "comp": Method(),
-    "comp-dpl": Method(head="dpl"),
-    # At a seventh of its public schedule (20 + 20 epochs instead of 150 + 150), with the learning rate that this needs.
-    "comp-official": Method(
-        preset="comp-official",
-        settings=("train.max_epochs_branches=20", "train.max_epochs_joint=20", "train.learning_rate=5e-4"),
-    ),
-}
-MATCHED = ("comp", "linear", "mlp", "transformer")  # methods that are also trained for one missing rate at a time
-ABLATION = {
-    "comp": Method(),
-    "no-propagation": Method(settings=("model.blocks=0",)),
-    "no-prompts": Method(settings=("model.prompts=false",)),
-    "no-regulator": Method(settings=("model.regulator=off",)),
-    "coordinator-mean": Method(settings=("model.coordinator=uniform",)),
-    "coordinator-hard": Method(settings=("model.coordinator_mask=hard",)),
-    "no-stage1": Method(settings=("model.stage1=false",)),
-    "no-positions": Method(settings=("model.positions=none",)),
-    "comp-dpl": Method(head="dpl"),
-}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """What one process trains and evaluates."""
-
-    corpus: str
-    method: str
-    protocol: str
-    seed: int
-    model: str
-    head: str
-    preset: str
-    settings: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.corpus}/{self.method}/{self.protocol}/seed{self.seed}"
-
-    def runs(self, out: Path) -> Iterator[tuple[Path, float | None]]:
-        """Yield the run folders, each with the only missing rate it is for (None: all)."""
-        folder = out / "runs" / self.name
-        if self.protocol == "mixed":
-            yield folder, None
-        else:
-            for rate in CORPORA[self.corpus].rates:
-                yield folder / f"rate{rate:g}", rate
-
-    def options(self, rate: float | None) -> dict[str, Any]:
-        """Return the arguments of `imer.train` besides the store and the folder."""
-        corpus = CORPORA[self.corpus]
-        train = {"protocol": self.protocol, "seed": self.seed, "threads": 1}
-        if rate is not None:
-            train["missing_rate"] = f"{rate:g}"
-        flags = {"run": {}, "data": {"label": corpus.label, "folds": corpus.folds}, "train": train}
-        if not self.preset:
-            flags["run"] = {"model": self.model, "head": self.head}
-        return {"preset": self.preset or None, "flags": flags, "assignments": list(self.settings)}
-
-
-def cells(args: argparse.Namespace) -> list[Cell]:
-    """Return the cells asked for, quick corpora and seed 0 of every method first."""
-    methods = ABLATION if args.ablation else METHODS
-    found = []
-    for seed in range(args.seeds):
-        for corpus in args.corpora:
-            for name in args.methods or methods:
-                method = methods[name]
-                for protocol in args.protocols:
-                    if protocol == "mixed" or (name in MATCHED and not args.ablation):
-                        found += [
-                            Cell(corpus, label, protocol, seed, method.model, method.head, method.preset, settings)
-                            for label, settings in _variants(name, method, CORPORA[corpus])
-                        ]
-    return found
-
-
-def _variants(name: str, method: Method, corpus: Corpus) -> list[tuple[str, tuple[str, ...]]]:
-    if method.model != "unimodal":
-        return [(name, method.settings)]
-    return [(f"{name}-{m}", (*method.settings, f"model.modality={m}")) for m in corpus.modalities]
 
 
 # --- the stores ------------------------------------------------------------------------------------------------------
@@ -384,6 +247,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--mask-seeds", type=int, default=5, help="masks for each missing rate (default: 5)")
     parser.add_argument("--jobs", type=int, default=2, help="processes at a time, one thread each (default: 2)")
     parser.add_argument("--stores", type=Path, help="a folder of stores that exist already (default: OUT/stores)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for every run")
     parser.add_argument("--page", type=Path, help="also write the table with its provenance as this Markdown page")
     parser.add_argument("--dry-run", action="store_true", help="say what is to be done, and stop")
     parser.add_argument("--table-only", action="store_true", help="write the tables of what is finished, train nothing")
