@@ -68,6 +68,7 @@ def measure(name: str, command: list[str], environment: dict[str, str] | None = 
 
 def agreement(plain: dict[str, Any], store_path: Path) -> dict[str, float]:
     """Compare the embeddings frame by frame: the plain loop's faces, the share found too, and the cosines."""
+    from imer.extractors.facenet import WIDTH
     from imer.store.reader import FeatureStore
 
     def unit(rows: Any) -> np.ndarray:
@@ -81,7 +82,7 @@ def agreement(plain: dict[str, Any], store_path: Path) -> dict[str, float]:
         values, offsets, _ = store.ragged("visual")
         for index, name in enumerate(store.utterance_ids):
             theirs = [e for e in plain["embeddings"][name] if e is not None]
-            ours = values[offsets[index] : offsets[index + 1]]
+            ours = values[offsets[index] : offsets[index + 1], :WIDTH]
             n_plain += len(theirs)
             n_both += min(len(ours), len(theirs))
             if theirs and len(ours) == len(theirs):

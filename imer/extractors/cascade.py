@@ -18,7 +18,8 @@ from imer.extractors.networks import NetworkFunction, as_function
 CELL, STRIDE = 12, 2  # pixels of the first network's receptive field, and between two of its cells
 SMALLEST_FACE, PYRAMID_FACTOR = 20, 0.709  # the library's pyramid: of the first level, and from level to level
 THRESHOLDS = (0.6, 0.7, 0.7)  # confidence to pass each network, as in the library
-_CROPS_AT_ONCE = 16  # through the second and third network: more leaves the processor's cache and is slower
+# Crops that go through the second and third network at once: on a CPU more leave its cache and are slower.
+CROPS_ON_CPU, CROPS_ON_CUDA = 16, 512
 
 
 @dataclass
@@ -43,6 +44,7 @@ class Cascade:
     def __init__(self, library: Any, device: str) -> None:
         from imer.extractors.slopes import split_slopes
 
+        self._crops_at_once = CROPS_ON_CPU if device == "cpu" else CROPS_ON_CUDA
         nets = library.MTCNN(device="cpu").eval()
         first, second, third = (split_slopes(stage) for stage in (nets.pnet, nets.rnet, nets.onet))
         self._propose = as_function(first, (1, 3, 24, 24), ("shift", "score"), device, any_size=True)
@@ -102,7 +104,7 @@ class Cascade:
         found, crops = _cut(table, found, 24)
         if not len(found.box):
             return found
-        shift, score = _in_parts(self._refine, crops)
+        shift, score = self._in_parts(self._refine, crops)
         passed = score[:, 1] > THRESHOLDS[1]
         found = Found(found.frame[passed], found.box[passed], score[passed, 1], found.landmarks[passed])
         shift = shift[passed]
@@ -115,7 +117,7 @@ class Cascade:
         found, crops = _cut(table, found, 48)
         if not len(found.box):
             return found
-        shift, points, score = _in_parts(self._output, crops)
+        shift, points, score = self._in_parts(self._output, crops)
         passed = score[:, 1] > THRESHOLDS[2]
         box, points = found.box[passed], points[passed]
         size = box[:, 2:] - box[:, :2] + 1
@@ -124,6 +126,11 @@ class Cascade:
         found = found.keep(suppressed(found.frame, found.box, found.score, 0.7, of_smaller=True))
         area = (found.box[:, 2:] - found.box[:, :2]).prod(axis=1)
         return found.keep(np.lexsort((-area, found.frame)))
+
+    def _in_parts(self, network: NetworkFunction, crops: np.ndarray) -> tuple[np.ndarray, ...]:
+        starts = range(0, len(crops), self._crops_at_once)
+        parts = [network(crops[start : start + self._crops_at_once]) for start in starts]
+        return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 def suppressed(
@@ -206,12 +213,6 @@ def _cut(table: np.ndarray, found: Found, side: int) -> tuple[Found, np.ndarray]
 def _scaled(sums: np.ndarray, pixels: np.ndarray) -> np.ndarray:
     """Return sums over windows of so many pixels as means, scaled to about −1…1."""
     return (sums.astype(np.float32) / pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
-
-
-def _in_parts(network: NetworkFunction, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-    starts = range(0, len(crops), _CROPS_AT_ONCE)
-    parts = [network(crops[start : start + _CROPS_AT_ONCE]) for start in starts]
-    return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
 def _joined(parts: list[Found]) -> Found:

@@ -3,8 +3,8 @@
 Every number is computed on the detected, aligned face of the followed person. It is a description of expression and
 pose, not an identity embedding, and is never passed off as one.
 
-Per frame: 14 geometry values and 360 HOG values. Per utterance 447 (named in `spec.dim_names`): mean, spread and range
-of the geometry, mean of the HOG, and how much each of its 45 cells moves.
+Per frame: 14 geometry values, 360 HOG values, and the time, box and confidence of the face. Per utterance 447 (named in
+`spec.dim_names`): mean, spread and range of the geometry, mean of the HOG, and how much each of its 45 cells moves.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, aligned_face
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import FollowedFaces, checked_policy, checked_stride
+from imer.extractors.following import PLACE, FollowedFaces, checked_policy, checked_stride, place
 from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -67,7 +67,7 @@ class GeometryHog:
 
     @property
     def spec(self) -> FeatureSpec:
-        names = frame_names() if self.level == "frame" else pooled_names()
+        names = [*frame_names(), *PLACE] if self.level == "frame" else pooled_names()
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
@@ -108,7 +108,7 @@ class GeometryHogSession(FollowedFaces):
     def take(self, seen: list[tuple[Picture, Face]]) -> None:
         rows_TD = np.stack([described(picture.rgb, face) for picture, face in seen])
         if self._rows is not None:
-            self._rows.append(rows_TD)
+            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
         else:
             self._moments.add(rows_TD)
 

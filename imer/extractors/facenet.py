@@ -22,7 +22,7 @@ from imer.extractors.alignment import FACE_SIZE, boxed_face
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.facenet_import import facenet_pytorch
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import FollowedFaces, checked_policy, checked_stride
+from imer.extractors.following import PLACE, FollowedFaces, checked_policy, checked_stride, place
 from imer.extractors.moments import Moments
 from imer.extractors.networks import NetworkFunction, as_function
 from imer.media.sampling import Picture
@@ -33,7 +33,7 @@ RELEASE_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.
 
 
 class FaceNet:
-    """512 values a face, pooled over the utterance to mean and spread (or one row per sampled frame)."""
+    """512 values a face, pooled to mean and spread; or one row a sampled frame, with time, box and confidence."""
 
     name = "facenet"
 
@@ -70,12 +70,13 @@ class FaceNet:
     def spec(self) -> FeatureSpec:
         frame = self.level == "frame"
         pools = ("",) if frame else ("_mean", "_sd")
+        names = [f"embedding_{i}{pool}" for pool in pools for i in range(WIDTH)] + [*PLACE] * frame
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
             version=f"2, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
             level=self.level,
-            dim=WIDTH if frame else 2 * WIDTH,
+            dim=len(names),
             hop_s=1.0 / self.frames_per_s if frame else None,
             config={
                 **FaceDetector.config,
@@ -85,7 +86,7 @@ class FaceNet:
                 "face_precision": self.face_precision,
                 "weights_sha256": self._weights_digest(),
             },
-            dim_names=tuple(f"embedding_{i}{pool}" for pool in pools for i in range(WIDTH)),
+            dim_names=tuple(names),
             licence="MIT; weights: terms of their training data",
         )
 
@@ -134,7 +135,7 @@ class FaceNetSession(FollowedFaces):
     def take(self, seen: list[tuple[Picture, Face]]) -> None:
         rows_TD = self._extractor.embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen])
         if self._rows is not None:
-            self._rows.append(rows_TD)
+            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
         else:
             self._moments.add(rows_TD)
 

@@ -13,7 +13,7 @@ from imer.extractors.base import Extracted
 from imer.extractors.faces import Face, FaceDetector
 from imer.media.sampling import Picture
 
-BATCH_FRAMES = 16  # frames over which a person is chosen
+CHOICE_FRAMES = 16  # over which a person is chosen
 POLICIES = ("largest", "central", "confident")
 _SAME_PERSON_OVERLAP = 0.2  # intersection over union with the face's last box
 _LOST_AFTER = 10  # sampled frames without the followed face before another may take its place
@@ -85,8 +85,8 @@ class FaceFollower:
 
 def checked_stride(stride: int) -> int:
     """Return the stride, or say what it may be."""
-    if not 1 <= stride <= BATCH_FRAMES:
-        raise UsageError(f"--face-stride takes a number of sampled frames from 1 to {BATCH_FRAMES}; found {stride}.")
+    if not 1 <= stride <= CHOICE_FRAMES:
+        raise UsageError(f"--face-stride takes a number of sampled frames from 1 to {CHOICE_FRAMES}; found {stride}.")
     return stride
 
 
@@ -109,8 +109,18 @@ def faces_in(detector: FaceDetector, frames: Sequence[np.ndarray], stride: int) 
     return found
 
 
+PLACE = ("time_s", "box_left", "box_top", "box_right", "box_bottom", "face_confidence")
+
+
+def place(picture: Picture, face: Face) -> np.ndarray:
+    """Return when and where a face is, and how sure that is: float32 [6], the box in shares of the frame's sides."""
+    height, width = picture.rgb.shape[:2]
+    box = face.box / np.array([width, height, width, height])
+    return np.array([picture.time_s, *box, face.confidence], dtype=np.float32)
+
+
 class FollowedFaces(ABC):
-    """Takes an utterance's pictures in batches of 16 through detection and choice of person."""
+    """Takes an utterance's pictures batch by batch through detection and choice of person."""
 
     def __init__(self, detector: FaceDetector, face_policy: str, face_stride: int = 1) -> None:
         self._detector = detector
@@ -124,7 +134,7 @@ class FollowedFaces(ABC):
         if self._waiting and self._waiting[0].rgb.shape != picture.rgb.shape:  # a stream may change its frame size
             self.flush()
         self._waiting.append(picture)
-        if len(self._waiting) == BATCH_FRAMES:
+        if len(self._waiting) == self._detector.batch_frames:
             self.flush()
 
     def flush(self) -> None:
@@ -134,11 +144,10 @@ class FollowedFaces(ABC):
         pictures, self._waiting = self._waiting, []
         height, width = pictures[0].rgb.shape[:2]
         found = faces_in(self._detector, [picture.rgb for picture in pictures], self._stride)
-        seen = [
-            (picture, face)
-            for picture, face in zip(pictures, self._follower.choose(found, width, height), strict=True)
-            if face is not None
-        ]
+        chosen: list[Face | None] = []
+        for start in range(0, len(found), CHOICE_FRAMES):
+            chosen += self._follower.choose(found[start : start + CHOICE_FRAMES], width, height)
+        seen = [(picture, face) for picture, face in zip(pictures, chosen, strict=True) if face is not None]
         self.n_frames += len(pictures)
         self.n_faces += len(seen)
         if seen:

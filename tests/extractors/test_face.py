@@ -15,7 +15,7 @@ from imer.extractors.base import Extracted
 from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import FaceFollower, faces_in
+from imer.extractors.following import PLACE, FaceFollower, faces_in
 from imer.extractors.hog import HOG_DIM, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -192,7 +192,14 @@ def test_a_clip_gives_one_named_vector(extractor: GeometryHog) -> None:
     assert len(set(extractor.spec.dim_names)) == 447
     frames = GeometryHog("frame")
     frames._detector = extractor._detector
-    assert told(frames, [face(i) for i in range(20)]).values_TD.shape == (20, 374)
+    rows = told(frames, [face(i) for i in range(18)] + [grey(0), face(18)]).values_TD
+    assert rows.shape == (19, frames.spec.dim) == (19, 380)
+    time_s, *box, confidence = (rows[:, frames.spec.dim_names.index(name)] for name in PLACE)
+    assert np.allclose(time_s * 5, [*range(18), 19], atol=1e-4), "a frame without the face has no row"
+    left, top, right, bottom = (side.mean() * size for side, size in zip(box, (320, 240, 320, 240), strict=True))
+    assert 60 < left < 120 < right < 200
+    assert 40 < top < 80 < bottom < 180
+    assert confidence.min() > 0.7
 
 
 def test_no_face_and_no_frame(extractor: GeometryHog) -> None:
