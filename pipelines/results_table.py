@@ -167,17 +167,21 @@ def _last_line(log: Path) -> str:
 
 def write_tables(every: Sequence[Cell], args: argparse.Namespace) -> list[Path]:
     """Write the table of all finished runs as Markdown and LaTeX, and the page if one is asked for."""
-    from imer.evaluation.report import write_report
+    from imer.core.files import write_text
+    from imer.evaluation.compare import read_run
+    from imer.evaluation.document import as_latex_document, as_markdown_document
+    from imer.evaluation.report import TITLE, report_blocks
 
     runs = [run for cell in every for run, _ in cell.runs(args.out) if (run / "eval" / "metrics.json").is_file()]
     if not runs:
         return []
     name = "ablation" if args.ablation else "table"
     written = [args.out / f"{name}.md", args.out / f"{name}.tex"]
-    for path in written:
-        write_report(runs, path, table=True, overwrite=True)
+    blocks = report_blocks([read_run(run) for run in runs], table=True)
+    for path, render in zip(written, (as_markdown_document, as_latex_document), strict=True):
+        write_text(path, render(TITLE, blocks))
     if args.page:
-        args.page.write_text(page(written[0].read_text(encoding="utf-8"), len(runs), args), encoding="utf-8")
+        write_text(args.page, page(written[0].read_text(encoding="utf-8"), len(runs), args))
         written.append(args.page)
     return written
 
@@ -206,9 +210,17 @@ def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
         "",
         "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
         "method is marked optimistic. All methods meet the same test masks. Intervals are 95 %, by resampling dialogues "
-        "(a corpus of single utterances: utterances).", "",
+        "(a corpus of single utterances: utterances)." + _schedules(args), "",
     ]  # fmt: skip
     return "\n".join(head) + "\n" + table.split("\n", 2)[2]
+
+
+def _schedules(args: argparse.Namespace) -> str:
+    """Say which methods were not trained as their presets say."""
+    chosen = args.methods or (ABLATION if args.ablation else METHODS)
+    table = ABLATION if args.ablation else METHODS
+    changed = {name: table[name].settings for name in chosen if table[name].preset and table[name].settings}
+    return "".join(f" The method {name} runs with {', '.join(settings)}." for name, settings in changed.items())
 
 
 def _commit() -> str:

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from imer.batches.batch import Batch
+from imer.evaluation.report import write_report
 from imer.evaluation.results import Evaluation
+from imer.evaluation.scoreboard import MARK, MARKED
 from imer.evaluation.sweep import evaluate
 from imer.models.base import ModelSpec
 from imer.models.comp.official import BRANCHES, JOINT, OfficialComp, OfficialSettings, distances
@@ -120,6 +122,10 @@ def test_the_preset_chooses_on_the_test_part_and_everything_says_so(run: tuple[P
     assert evaluation.run["optimistic"] is True
     assert Evaluation.read(folder / "eval" / "metrics.json").run["optimistic"] is True
     assert any("optimistic" in warning for warning in evaluation.warnings)
+    write_report([folder], folder.parent / "table.md", table=True)
+    text = (folder.parent / "table.md").read_text()
+    assert f"comp-official{MARK}" in text
+    assert MARKED in text
 
 
 def test_masks_evaluated_together_do_not_mix(run: tuple[Path, list[str]], tmp_path: Path) -> None:
