@@ -37,7 +37,7 @@ def import_command(
 
     arrays --manifest m.csv --features audio=audio.npy: one row of an array a row of the manifest; NaN: not present.
 
-    gcnet CORPUS_FOLDER --features audio=wav2vec-large-c-UTT: folders of GCNet, MoMKE and ComP, with their label pickle.
+    gcnet CORPUS_FOLDER --features audio=wav2vec-large-c-UTT: corpora as GCNet, MoMKE and ComP lay them out.
 
     mmsa FILE.pkl: MMSA's pickles of CMU-MOSI, CMU-MOSEI and CH-SIMS, as sequences.
 

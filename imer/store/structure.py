@@ -44,14 +44,13 @@ def check_structure(file: h5py.File) -> None:
     for features in file["features"].values():
         for feature in features.values():
             _check_feature(feature, n)
+    for digests in file.get("sources", {}).values():
+        _require(digests.shape == (n,) and digests.dtype.kind == "S", digests, f"{n} digests")
+    if "part" in file:
+        _check_part(file["part"], n)
     for verdicts in file["quality"].values():
         known = verdicts.shape == (n,) and verdicts.dtype == np.uint8
         _require(known and int(verdicts[...].max(initial=0)) <= max(Verdict), verdicts, f"{n} verdicts")
-    for digests in file["sources"].values() if "sources" in file else ():
-        _require(digests.shape == (n,) and digests.dtype.kind == "S", digests, f"{n} digests")
-    if "part" in file:
-        rows = file["part/row"]
-        _require(rows.shape == (n,) and rows.dtype == np.int64, rows, f"{n} rows of the whole")
 
 
 def _require(holds: bool, item: h5py.Group | h5py.Dataset, expected: str) -> None:
@@ -59,6 +58,14 @@ def _require(holds: bool, item: h5py.Group | h5py.Dataset, expected: str) -> Non
         raise InvalidInput(
             f"{item.file.filename}: {item.name} is not what it should be: {expected}; make the file again."
         )
+
+
+def _check_part(part: h5py.Group, n: int) -> None:
+    rows = part["row"]
+    _require(rows.shape == (n,) and rows.dtype == np.int64, rows, f"{n} places in the whole")
+    values, n_whole = rows[...], int(attribute(guards.raw_attribute(part, "n_whole")[()]))
+    ascends = bool((np.diff(values) > 0).all()) and values.min(initial=0) >= 0 and values.max(initial=-1) < n_whole
+    _require(ascends, rows, f"ascending places below {n_whole}")
 
 
 def _check_offsets(offsets: h5py.Dataset, n: int, total: int) -> None:

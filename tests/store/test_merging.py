@@ -132,3 +132,15 @@ def test_an_existing_output_is_kept_unless_told(tmp_path: Path) -> None:
     assert out.read_bytes() == b"mine"
     merge_stores(parts, out, overwrite=True)
     assert merge_stores(parts, parts[0], overwrite=True).n_utterances == N  # even onto one of its parts
+
+
+def test_a_part_whose_places_make_no_sense_is_refused(tmp_path: Path) -> None:
+    for rows in ([3, 1], [-1, 2], [0, 0], [4, N]):
+        write_store(
+            tmp_path / "f.h5", WHOLE[:2], [], {}, sources={}, part=Part(np.array(rows), N, ("1/2",)), overwrite=True
+        )
+        with pytest.raises(InvalidInput, match="ascending places below 40"):
+            merge_stores([tmp_path / "f.h5"], tmp_path / "m.h5")
+    write_store(tmp_path / "f.h5", WHOLE[:2], [], {}, sources={"audio": ["only one"]}, overwrite=True)
+    with pytest.raises(InvalidInput, match="2 digests"):
+        FeatureStore.open(tmp_path / "f.h5")
