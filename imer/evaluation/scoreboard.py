@@ -170,7 +170,8 @@ def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
         if len(variants) > 1:
             score, best = max(variants, key=lambda entry: entry[0])
             yield Paragraph(
-                f"Of the {len(variants)} variants of {model}, validation prefers {best.name} ({TITLES[metric]} {abs(score):.3f})."
+                f"Of the {len(variants)} variants of {model}, validation prefers {best.name} "
+                f"({TITLES[metric]} {abs(score):.3f})."
             )
 
 
