@@ -1,0 +1,53 @@
+"""The extraction benchmark: its clips are real clips, and its goals say what they measure."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return import_module("extract_throughput")
+
+
+def test_the_clips_have_a_face_a_voice_and_words(benchmark: Any, tmp_path: Path) -> None:
+    from imer.extractors.faces import FaceDetector
+    from imer.media.decode import ClipReader, Segment, Sight, Sound
+    from imer.media.manifest import read_manifest
+
+    manifest = benchmark.make_clips(tmp_path, 2, 0.6)
+    assert benchmark.media_seconds(manifest) == (2, pytest.approx(1.2, abs=0.3))
+    utterances = read_manifest(manifest).utterances
+    assert all(len((utterance.text or "").split()) > 5 for utterance in utterances)
+    events = list(ClipReader(tmp_path / "1.mp4", [Segment()], frames_per_s=5.0).read())
+    pictures = [event.picture.rgb for event in events if isinstance(event, Sight)]
+    assert [picture.shape for picture in pictures] == [(360, 640, 3)] * 3
+    assert all(len(found) == 1 for found in FaceDetector("cpu").detect(pictures))
+    assert max(abs(event.samples).max() for event in events if isinstance(event, Sound)) > 0.1
+
+
+def test_goals_compare_like_with_like(benchmark: Any) -> None:
+    def run(name: str, wall_s: float, cpu_s: float, peak_mib: float) -> Any:
+        return benchmark.Measured(name, wall_s, cpu_s, peak_mib, {})
+
+    figures = {
+        "runs": [run("plain", 70.0, 75.0, 900), run("1 thread", 76.0, 75.0, 900), run("1", 19.0, 18.5, 1200),
+                 run("2", 10.0, 19.0, 1600)],
+        "in_memory_cpu_s": {"audio": 2.0, "text": 0.5, "visual": 15.0},
+        "agreement": {"share_found": 1.0, "cosine_median": 0.98},
+        "same_store": True,
+    }  # fmt: skip
+    found = {what: (value, reached) for what, value, _, reached in benchmark.goals(figures, 80.0)}
+    assert found["times the plain loop's throughput (wall)"] == (7.0, True)
+    assert found["times the models alone, 2 workers (wall)"] == (pytest.approx(10 / 8.75), True)
+    assert found["two workers, times one (wall)"] == (1.9, True)
+    assert found["times real time, 2 workers (wall)"] == (8.0, True)
+    assert found["median cosine of the embeddings"] == (0.98, False)
+    assert found["peak memory of a process, MiB"] == (1600, False)
