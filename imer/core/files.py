@@ -251,6 +251,16 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         raise
 
 
+def remove_folder(path: Path) -> None:
+    """Delete a published folder: it is gone in one step, and its files afterwards."""
+    part = temporary_name(path)
+    with suppress(OSError):
+        fault_point("remove")
+        os.rename(path, part)
+    for folder in (part, path):  # the second where the first could not be made
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _replace_folder(part: Path, path: Path) -> None:
     """Rename `part` to `path`; where there is a folder already, the two change places in one step."""
     fault_point("replace")

@@ -8,7 +8,6 @@ one costs no more than the epochs since the one before.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from imer.core.errors import InvalidInput
-from imer.core.files import published_folder, read_json, verify_folder, write_json
+from imer.core.files import published_folder, read_json, remove_folder, verify_folder, write_json
 from imer.training.loop import FoldTrainer
 from imer.training.progress import Progress
 
@@ -61,7 +60,7 @@ def save_state(folder: Path, trainer: FoldTrainer) -> Path:
         save_tensors(part / "best.safetensors", best)
         write_json(part / "progress.json", progress.to_json())
     for old in _states(folder)[:-STATES_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
+        remove_folder(old)
     return target
 
 

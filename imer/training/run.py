@@ -14,7 +14,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus, default_label
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json, remove_leftovers, write_json, write_text
+from imer.core.files import read_json, remove_folder, remove_leftovers, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.store.reader import FeatureStore
@@ -246,7 +246,7 @@ class _Run:
         # The log first: a fold with a checkpoint is never trained again.
         self._write_log(split.name, trainer.progress.log)
         publish_fold(fold_folder(self.out, split.name), trainer, self.settings)
-        shutil.rmtree(states, ignore_errors=True)
+        remove_folder(states)
         best = trainer.progress.best
         values = ", ".join(f"{k} {v:.4f}" for k, v in best.metrics.items() if v is not None)
         self.listener.note(f"{_title(split, number)}selected epoch {best.epoch} on validation: {values}.")

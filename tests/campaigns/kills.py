@@ -5,7 +5,7 @@
     python -m tests.campaigns.kills --times 0 --every 1          at every file call of the whole command, one after another
 
 A run is killed, started again, killed again and so on until it ends by itself; then its content is compared. Moments are
-drawn over the whole life of a run, from its first import to its last rename. Mostly the whole process group is killed,
+drawn over the whole life of a run, from reading the manifest to the last rename. Mostly the whole process group is killed,
 sometimes the parent alone (its workers must go too), sometimes one worker (the run must finish without it).
 """
 

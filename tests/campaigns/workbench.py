@@ -20,6 +20,7 @@ import wave
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,22 @@ def load_product(*, networks: bool) -> None:
         command("ls", "extractors")()
 
 
+@cache
+def _command_line() -> Callable[..., Any]:
+    """Return the command `imer`, built once: that takes as long as a small extraction."""
+    from typer.main import get_command
+
+    from imer.cli.app import app
+
+    return get_command(app)
+
+
 def command(*arguments: object) -> Callable[[], int]:
     """Return what runs an `imer` command in this process and returns its exit code."""
 
     def run() -> int:
-        from imer.cli.app import app
-
         try:
-            app([str(a) for a in arguments], prog_name="imer")
+            _command_line()([str(a) for a in arguments], prog_name="imer")
         except SystemExit as end:
             return int(end.code or 0)
         return 0

@@ -128,6 +128,20 @@ def test_where_two_names_cannot_be_swapped_the_old_folder_is_moved_aside(
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_a_folder_is_removed_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with files.published_folder(tmp_path / "x") as part:
+        (part / "a.txt").write_text("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)  # killed before a file is deleted
+        files.remove_folder(tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+    files.remove_folder(tmp_path / "x")  # one that is not there is no matter
+    with files.published_folder(tmp_path / "y") as part:
+        (part / "a.txt").write_text("a")
+    files.remove_folder(tmp_path / "y")
+    assert not (tmp_path / "y").exists()
+
+
 def test_verify_folder_notices_change_and_loss(tmp_path: Path) -> None:
     with files.published_folder(tmp_path / "x") as part:
         (part / "a.txt").write_text("abc")
