@@ -17,6 +17,7 @@ from imer.training.device import repeatable
 from imer.training.gradients import gradient_shares
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
+from imer.training.selection import selection
 from imer.training.settings import load_settings
 from tests.batches.small import small_corpus
 from tests.training.small import QUICK
@@ -48,7 +49,7 @@ def _trained(corpus: Corpus, *more: str) -> FoldTrainer:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_the_selected_weights_are_those_of_the_best_epoch_on_validation(task: str) -> None:
-    trainer = _trained(_learnable(task), "train.max_epochs_joint=8")
+    trainer = _trained(_learnable(task), "train.max_epochs_joint=16")
     log = [record for record in trainer.progress.log if record["stage"] == "joint"]
     key = SELECTION_METRIC[task]
     scores = [record["val"][key] if task == "classification" else -record["val"][key] for record in log]
@@ -154,3 +155,25 @@ def test_the_log_says_which_modality_the_gradient_went_to() -> None:
     for parameter in trainer.model.encoder.enter.audio.parameters():
         parameter.grad *= 0.0
     assert gradient_shares(trainer.model, list(trainer.spec.modalities))["audio"] == 0.0
+
+
+def test_choosing_on_the_test_part_is_possible_and_says_so() -> None:
+    trainer = _trained(_learnable("classification"), "train.select=test_best", "train.max_epochs_joint=5")
+    scores = [record["val"]["wa"] for record in trainer.progress.log if record["stage"] == "joint"]
+    assert trainer.progress.best.score == max(scores)
+    assert trainer.progress.best.epoch == 1 + scores.index(max(scores))
+    tested = set(np.concatenate([t.ravel() for t in trainer.data.val_tables]).tolist()) - {-1}
+    assert tested == set(trainer.data.split.test.tolist())
+    first, second = (trainer.masks.fixed(trainer.data.split.test, "test_best", 1, first_seed=i)[0] for i in (1, 2))
+    assert not np.array_equal(first.observed_NM, second.observed_NM)
+    said = selection(3, {"wa": 0.5, "ua": 0.4}, "classification", "test_best")
+    assert said == {"epoch": 3, "metric": "wa", "value": 0.5, "on": "test"}
+
+
+def test_the_optimiser_is_new_in_each_stage_unless_it_is_carried_over() -> None:
+    corpus = _learnable("classification")
+    one_stage = _trained(corpus).optimiser
+    carried = _trained(corpus, "train.carry_optimiser=true").optimiser
+    assert one_stage is not None
+    assert carried is not None
+    assert carried.steps > one_stage.steps
