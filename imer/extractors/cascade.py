@@ -101,10 +101,10 @@ class Cascade:
         return found
 
     def _refined(self, table: np.ndarray, found: Found) -> Found:
-        found, crops = _cut(table, found, 24)
+        found = found.keep(_inside(table, found.box))
         if not len(found.box):
             return found
-        shift, score = self._in_parts(self._refine, crops)
+        shift, score = self._through(self._refine, table, found, 24)
         passed = score[:, 1] > THRESHOLDS[1]
         found = Found(found.frame[passed], found.box[passed], score[passed, 1], found.landmarks[passed])
         shift = shift[passed]
@@ -114,10 +114,10 @@ class Cascade:
         return found
 
     def _final(self, table: np.ndarray, found: Found) -> Found:
-        found, crops = _cut(table, found, 48)
+        found = found.keep(_inside(table, found.box))
         if not len(found.box):
             return found
-        shift, points, score = self._in_parts(self._output, crops)
+        shift, points, score = self._through(self._output, table, found, 48)
         passed = score[:, 1] > THRESHOLDS[2]
         box, points = found.box[passed], points[passed]
         size = box[:, 2:] - box[:, :2] + 1
@@ -127,9 +127,13 @@ class Cascade:
         area = (found.box[:, 2:] - found.box[:, :2]).prod(axis=1)
         return found.keep(np.lexsort((-area, found.frame)))
 
-    def _in_parts(self, network: NetworkFunction, crops: np.ndarray) -> tuple[np.ndarray, ...]:
-        starts = range(0, len(crops), self._crops_at_once)
-        parts = [network(crops[start : start + self._crops_at_once]) for start in starts]
+    def _through(self, network: NetworkFunction, table: np.ndarray, found: Found, side: int) -> tuple[np.ndarray, ...]:
+        """Return what a network says of boxes (one at least) cut out at side × side."""
+        step = self._crops_at_once
+        parts = [
+            network(_cut(table, found.frame[i : i + step], found.box[i : i + step], side))
+            for i in range(0, len(found.box), step)
+        ]
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
 
 
@@ -187,27 +191,34 @@ def _level(table: np.ndarray, rows: int, columns: int) -> np.ndarray:
     return _scaled(sums, (bottom - top)[:, None] * (right - left))
 
 
-def _cut(table: np.ndarray, found: Found, side: int) -> tuple[Found, np.ndarray]:
-    """Return the boxes that lie in their frames, and these cut out and resized: float32 [n, 3, side, side]."""
+def _corners(table: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the left, top, right and bottom pixel edge of boxes, within the frames."""
     height, width = table.shape[2] - 1, table.shape[3] - 1
-    corners = np.trunc(found.box).astype(np.int64)
-    left, top = np.maximum(corners[:, 0], 1) - 1, np.maximum(corners[:, 1], 1) - 1
-    right, bottom = np.minimum(corners[:, 2], width), np.minimum(corners[:, 3], height)
-    inside = (right > left) & (bottom > top)
-    found = found.keep(inside)
-    left, top, right, bottom = left[inside], top[inside], right[inside], bottom[inside]
+    left, top, right, bottom = np.trunc(box).astype(np.int64).T
+    return np.maximum(left, 1) - 1, np.maximum(top, 1) - 1, np.minimum(right, width), np.minimum(bottom, height)
+
+
+def _inside(table: np.ndarray, box: np.ndarray) -> np.ndarray:
+    left, top, right, bottom = _corners(table, box)
+    return np.asarray((right > left) & (bottom > top))
+
+
+def _cut(table: np.ndarray, frame: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
+    """Return boxes of the frames cut out and resized: float32 [n, 3, side, side]."""
+    left, top, right, bottom = _corners(table, box)
+    height, width = table.shape[2] - 1, table.shape[3] - 1
     x0, x1 = _windows(left, right - left, side)
     y0, y1 = _windows(top, bottom - top, side)
     flat = table.reshape(-1)
     plane = (height + 1) * (width + 1)
-    first = (found.frame[:, None] * 3 + np.arange(3)) * plane
+    first = (frame[:, None] * 3 + np.arange(3)) * plane
 
     def at(y: np.ndarray, x: np.ndarray) -> np.ndarray:
         inside_plane = y[:, :, None] * (width + 1) + x[:, None, :]
         return flat.take(first[:, :, None, None] + inside_plane[:, None])
 
     sums = at(y1, x1) - at(y0, x1) - at(y1, x0) + at(y0, x0)
-    return found, _scaled(sums, ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[:, None])
+    return _scaled(sums, ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[:, None])
 
 
 def _scaled(sums: np.ndarray, pixels: np.ndarray) -> np.ndarray:
