@@ -7,74 +7,20 @@ with the best mean over the missing rates on the very test part, which favours t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
 
 from imer.core.errors import UsageError, listed
-from imer.core.registry import entries
-from imer.evaluation.compare import EvaluatedRun, Method, condition_key, group_methods, over_runs
-from imer.evaluation.differences import Difference, MethodTallies, paired, read_tallies, tally_differences
+from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key
+from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
+from imer.evaluation.differences import Difference, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
-from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, rate_curve
+from imer.evaluation.results import ConditionSummary, MetricSummary, rate_curve
 from imer.evaluation.sections import condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 
 SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
-_BASELINES = "imer.models.baselines."
-MARK = " †"
 MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
-
-
-@dataclass(frozen=True)
-class Contestant:
-    """A method with its mean over runs and, once read, its tallies."""
-
-    method: Method
-    merged: Evaluation
-    tallies: MethodTallies
-
-    @property
-    def name(self) -> str:
-        optimistic = any(run.evaluation.run.get("optimistic") for run in self.method.runs)
-        return self.method.name + (MARK if optimistic else "")
-
-    @property
-    def is_baseline(self) -> bool:
-        entry = entries("models").get(self.model)
-        return entry is not None and entry.target.startswith(_BASELINES)
-
-    @property
-    def model(self) -> str:
-        return str(self.merged.run["settings"]["run.model"])
-
-    @property
-    def protocol(self) -> str:
-        return str(self.merged.run["settings"]["train.protocol"])
-
-    def over_rates(self, metric: str) -> float | None:
-        """Return the plain mean over the missing rates."""
-        values = [one.metrics[metric].mean for one in rate_curve(self.merged.summary)]
-        return None if not values or None in values else float(np.mean([v for v in values if v is not None]))
-
-    def spread_over_rates(self, metric: str) -> float | None:
-        """Return the standard deviation over seeds of the mean over the missing rates."""
-        means = []
-        for run in self.method.runs:
-            values = [one.metrics[metric].mean for one in rate_curve(run.evaluation.summary)]
-            if not values or None in values:
-                return None
-            means.append(np.mean([v for v in values if v is not None]))
-        return float(np.std(means, ddof=1)) if len(means) > 1 else None
-
-    @property
-    def validation(self) -> float | None:
-        """The mean validation score of the selected epochs, over folds and seeds; None where one is not known."""
-        chosen = [run.evaluation.run.get("selected") or {} for run in self.method.runs]
-        values = [one["value"] for one in chosen if one.get("value") is not None and one.get("on") == "val"]
-        return float(np.mean(values)) if len(values) == len(chosen) else None
 
 
 def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> list[Block]:
@@ -87,7 +33,7 @@ def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> li
         first method.
     """
     blocks: list[Block] = []
-    tables = [_contestants(members) for members in _by_protocol(runs).values()]
+    tables = [contestants_of(members) for members in _by_protocol(runs).values()]
     names = [one.method.name for table in tables for one in table]
     if reference is not None and reference not in names:
         raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(names)}.")
@@ -103,19 +49,6 @@ def _by_protocol(runs: Sequence[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
     for run in runs:
         found.setdefault(str(run.evaluation.run["settings"]["train.protocol"]), []).append(run)
     return found
-
-
-def _contestants(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
-    return [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
-
-
-def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:
-    """Return the baseline with the best mean over the missing rates; None where there is no baseline with one."""
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    scores = [
-        (sign * score, one) for one in contestants if one.is_baseline and (score := one.over_rates(metric)) is not None
-    ]
-    return max(scores, key=lambda entry: entry[0])[1] if scores else None
 
 
 def _reference(contestants: Sequence[Contestant], reference: str | None, metric: str) -> Contestant:
@@ -146,6 +79,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         if rates:
             yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)
     primary = SHOWN[task][0]
+    yield from _standing(contestants, rates, primary)
     if rates and found:
         columns = ["method", *map(condition_title, rates)]
         rows = [
@@ -157,6 +91,27 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         columns = ["method", *(str(one.pattern) for one in patterns)]
         rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
         yield Grid((columns, rows), f"{TITLES[primary]} by observed modalities.{marked}")
+
+
+def _standing(contestants: Sequence[Contestant], rates: Sequence[ConditionSummary], metric: str) -> Iterator[Block]:
+    """Say at how many missing rates each other method is at or above every baseline, in the mean over seeds."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+
+    def scores(one: Contestant) -> dict[ConditionKey, float]:
+        values = {condition_key(c): c.metrics[metric].mean for c in one.merged.summary}
+        return {key: sign * value for key, value in values.items() if value is not None}
+
+    baselines = [scores(one) for one in contestants if one.is_baseline]
+    sentences = []
+    for one in contestants:
+        own = scores(one)
+        shared = [key for c in rates if (key := condition_key(c)) in own and any(key in b for b in baselines)]
+        if one.is_baseline or not shared:
+            continue
+        won = sum(own[key] >= max(b[key] for b in baselines if key in b) for key in shared)
+        sentences.append(f"{one.name} at {won} of {len(shared)}")
+    if sentences:
+        yield Paragraph(f"At or above every baseline in mean {TITLES[metric]}: {'; '.join(sentences)} missing rates.")
 
 
 def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:

@@ -143,6 +143,7 @@ def test_the_table_compares_every_method_with_the_best_baseline(runs, contest, t
     assert value == pytest.approx(mean_over_rates(*runs[:2]) - mean_over_rates(contest[0]), abs=6e-4)
     line = next(line for line in text.splitlines() if re.match(r"(\| )?linear [|&] 1 ", line))
     assert "reference" in line
+    assert re.search(r"At or above every baseline in mean UA: comp at [0-2] of 2 missing rates", text)
     assert sum("best ua on val" in line for line in text.splitlines()) == 3
 
 

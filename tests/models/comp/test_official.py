@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from imer.batches.batch import Batch
+from imer.evaluation.contestants import MARK
 from imer.evaluation.report import write_report
 from imer.evaluation.results import Evaluation
-from imer.evaluation.scoreboard import MARK, MARKED
+from imer.evaluation.scoreboard import MARKED
 from imer.evaluation.sweep import evaluate
 from imer.models.base import ModelSpec
 from imer.models.comp.official import BRANCHES, JOINT, OfficialComp, OfficialSettings, distances

@@ -1,0 +1,80 @@
+"""A method as it enters the results table: its means, its tallies, whether it is a baseline, what validation says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imer.core.registry import entries
+from imer.evaluation.compare import EvaluatedRun, Method, group_methods, over_runs
+from imer.evaluation.differences import MethodTallies, read_tallies
+from imer.evaluation.results import Evaluation, rate_curve
+from imer.metrics.compute import LOWER_IS_BETTER
+
+_BASELINES = "imer.models.baselines."
+MARK = " †"  # behind the names of methods whose figures are optimistic
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with its mean over runs and, once read, its tallies."""
+
+    method: Method
+    merged: Evaluation
+    tallies: MethodTallies
+
+    @property
+    def name(self) -> str:
+        optimistic = any(run.evaluation.run.get("optimistic") for run in self.method.runs)
+        return self.method.name + (MARK if optimistic else "")
+
+    @property
+    def is_baseline(self) -> bool:
+        entry = entries("models").get(self.model)
+        return entry is not None and entry.target.startswith(_BASELINES)
+
+    @property
+    def model(self) -> str:
+        return str(self.merged.run["settings"]["run.model"])
+
+    @property
+    def protocol(self) -> str:
+        return str(self.merged.run["settings"]["train.protocol"])
+
+    def over_rates(self, metric: str) -> float | None:
+        """Return the plain mean over the missing rates."""
+        values = [one.metrics[metric].mean for one in rate_curve(self.merged.summary)]
+        return None if not values or None in values else float(np.mean([v for v in values if v is not None]))
+
+    def spread_over_rates(self, metric: str) -> float | None:
+        """Return the standard deviation over seeds of the mean over the missing rates."""
+        means = []
+        for run in self.method.runs:
+            values = [one.metrics[metric].mean for one in rate_curve(run.evaluation.summary)]
+            if not values or None in values:
+                return None
+            means.append(np.mean([v for v in values if v is not None]))
+        return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+    @property
+    def validation(self) -> float | None:
+        """The mean validation score of the selected epochs, over folds and seeds; None where one is not known."""
+        chosen = [run.evaluation.run.get("selected") or {} for run in self.method.runs]
+        values = [one["value"] for one in chosen if one.get("value") is not None and one.get("on") == "val"]
+        return float(np.mean(values)) if len(values) == len(chosen) else None
+
+
+def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
+    """Return the methods among the runs, with their tallies read."""
+    return [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
+
+
+def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:
+    """Return the baseline with the best mean over the missing rates; None where there is no baseline with one."""
+    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    scores = [
+        (sign * score, one) for one in contestants if one.is_baseline and (score := one.over_rates(metric)) is not None
+    ]
+    return max(scores, key=lambda entry: entry[0])[1] if scores else None
