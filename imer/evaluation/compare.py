@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -151,13 +152,24 @@ def _joined(members: Sequence[tuple[float, EvaluatedRun]]) -> EvaluatedRun:
     settings = {**first.run["settings"], "train.missing_rate": ""}
     evaluation = replace(
         first,
-        run={**first.run, "settings": settings},
+        run={**first.run, "settings": settings, **_facts_together([run.evaluation.run for _, run in members])},
         summary=summary,
         results=[],
         aulc_mr=area_under_curve(summary, first.task),
         diagnostics={},
     )
     return EvaluatedRun(tuple(folders), evaluation)
+
+
+def _facts_together(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return what joined runs have in common: the mean of their validation scores, one digest, any optimism."""
+    digest = hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
+    found: dict[str, Any] = {"sha256": digest, "optimistic": any(one.get("optimistic") for one in facts)}
+    selected = [one.get("selected") or {} for one in facts]
+    values = [one["value"] for one in selected if one.get("value") is not None]
+    if values:
+        found["selected"] = {**selected[0], "value": float(np.mean(values)) if len(values) == len(facts) else None}
+    return found
 
 
 def _settings(run: EvaluatedRun) -> dict[str, Any]:

@@ -58,6 +58,9 @@ def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):
     assert len(joined) == 3
     curve = joined[2].evaluation.summary
     assert [one.missing_rate for one in curve] == [0.3, 0.6]
+    chosen = [runs[name].evaluation.run["selected"]["value"] for name in ("rate3", "rate6")]
+    assert joined[2].evaluation.run["selected"]["value"] == pytest.approx(sum(chosen) / 2)
+    assert joined[2].evaluation.run["sha256"] not in {run.evaluation.run["sha256"] for run in runs.values()}
     assert curve[0].metrics["ua"].mean == mean(runs["rate3"], 0.3)
     assert curve[1].metrics["ua"].mean == mean(runs["rate6"], 0.6)
     methods = group_methods(joined)
