@@ -13,8 +13,10 @@ import shutil
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from imer.core import errors
 from imer.core.errors import ImerError, MissingDependency
+from imer.core.processes import is_alive, start_ticks
 from imer.core.types import Verdict
 from imer.extractors.base import Extracted
 from imer.extractors.engines import LocalEngine, Outcome
@@ -30,6 +33,7 @@ from imer.extractors.recipe import Recipe
 from imer.extractors.work import CellResult
 
 OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit goes to disk
+FAREWELL_S = 5.0  # for Ray's processes to end by themselves
 CONNECT_S = 10.0  # within which a cluster must answer
 MAX_FOLDER_LENGTH = 20  # Ray's sockets lie some 80 characters deeper, and a socket's name has 103 at most
 TEXTS_PER_BLOCK = 40  # text tasks that one actor does in a row, so that few actors load the text model
@@ -111,7 +115,9 @@ class RayEngine:
         if self._started:
             import ray
 
+            started = _processes_of(self._folder) if self._folder is not None else {}
             ray.shutdown()
+            _see_off(started)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -162,6 +168,41 @@ class _Station:
         else:
             header, values = encoded(outcome)
         return {"task": [number], "header": [header], "values": [values]}
+
+
+def _processes_of(folder: str) -> dict[int, str | None]:
+    """Return the processes of a Ray that lives in a folder, and all that they started, each with its start time."""
+    children: dict[int, list[int]] = {}
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError, ValueError):  # it has just ended
+            pid = int(entry.name)
+            parent = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+            children.setdefault(parent, []).append(pid)
+            if folder in (entry / "cmdline").read_text(errors="replace") and parent == os.getpid():
+                found.append(pid)
+    for pid in found:  # grows while it is walked
+        found += children.get(pid, [])
+    return {pid: start_ticks(pid) for pid in found}
+
+
+def _see_off(processes: Mapping[int, str | None]) -> None:
+    """Wait for processes to end, and end those that do not: Ray's own are on their way, but nobody waits for them."""
+    deadline = time.monotonic() + FAREWELL_S
+    for pid, started in processes.items():
+        while _runs(pid, started) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if _runs(pid, started):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _runs(pid: int, started: str | None) -> bool:
+    """Say whether that very process is there and is more than an entry that waits for its parent."""
+    with suppress(OSError, IndexError):
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+        return state != "Z" and is_alive(pid, started)
+    return False
 
 
 @contextmanager
