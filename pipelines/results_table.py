@@ -43,33 +43,33 @@ IMER = [sys.executable, "-m", "imer"]
 # --- the stores ------------------------------------------------------------------------------------------------------
 
 
-def make_store(corpus: Corpus, data: Path, stores: Path, jobs: int) -> Path:
-    """Make a corpus's feature store, unless it is there."""
+def make_store(corpus: Corpus, data: Path, stores: Path, jobs: int) -> bool:
+    """Make a corpus's feature store, unless it is there; tell whether it is."""
     store = stores / f"{corpus.name}.h5"
     if store.is_file():
-        return store
+        return True
     stores.mkdir(parents=True, exist_ok=True)
     folder = data / (corpus.folder or corpus.name)
     arrays = {modality: folder / file for modality, file in corpus.arrays.items()}
     if corpus.extracted:
-        arrays = {"audio": _extracted(corpus, folder, stores, jobs), **arrays}
+        arrays = {"audio": stores / f"{corpus.name}_audio.npy", **arrays}
+        if not arrays["audio"].is_file() and not _extracted(corpus, folder, arrays["audio"], jobs):
+            return False
     features = [word for modality, path in arrays.items() for word in ("--features", f"{modality}={path}")]
-    manifest = str(folder / "manifest.csv")
-    subprocess.run([*IMER, "data", "import", "arrays", "--manifest", manifest, *features, "-o", str(store)], check=True,
-                   stdout=subprocess.DEVNULL)  # fmt: skip
-    return store
+    return (
+        _imer("data", "import", "arrays", "--manifest", str(folder / "manifest.csv"), *features, "-o", str(store)) == 0
+    )
 
 
-def _extracted(corpus: Corpus, folder: Path, stores: Path, jobs: int) -> Path:
-    """Extract audio features from the clips, as an array beside the store."""
-    array, clips = stores / f"{corpus.name}_audio.npy", stores / f"{corpus.name}_clips.h5"
-    if array.is_file():
-        return array
-    if not clips.is_file():
-        command = [*IMER, "extract", str(folder / "manifest.csv"), "-o", str(clips), "--audio", corpus.extracted]
-        done = subprocess.run([*command, "--text", "none", "--visual", "none", "--workers", str(jobs)], check=False)
-        if done.returncode not in (0, 3):  # 3: some clips failed; their rows are NaN
-            raise SystemExit(done.returncode)
+def _extracted(corpus: Corpus, folder: Path, array: Path, jobs: int) -> bool:
+    """Extract audio features from the clips, as an array beside the store. A clip that fails is a row of NaN."""
+    clips = array.with_name(f"{corpus.name}_clips.h5")
+    audio_alone = ("--audio", corpus.extracted, "--text", "none", "--visual", "none", "--workers", str(jobs))
+    if not clips.is_file() and _imer("extract", str(folder / "manifest.csv"), "-o", str(clips), *audio_alone) not in (
+        0,
+        3,
+    ):
+        return False
     import numpy as np
 
     from imer.store.reader import FeatureStore
@@ -77,7 +77,11 @@ def _extracted(corpus: Corpus, folder: Path, stores: Path, jobs: int) -> Path:
     with FeatureStore.open(clips) as store:
         values_ND, _ = store.vectors("audio")
     np.save(array, values_ND)
-    return array
+    return True
+
+
+def _imer(*words: str) -> int:
+    return subprocess.run([*IMER, *words], check=False, stdout=subprocess.DEVNULL).returncode
 
 
 # --- one cell, in a process of its own -------------------------------------------------------------------------------
@@ -291,9 +295,12 @@ def main() -> int:
         return 0
     failed: list[str] = []
     if todo and not args.table_only:
-        for name in dict.fromkeys(cell.corpus for cell in todo):
-            make_store(CORPORA[name], args.data, args.stores, args.jobs)
-        failed = work(todo, args)
+        there = {
+            name: make_store(CORPORA[name], args.data, args.stores, args.jobs)
+            for name in dict.fromkeys(cell.corpus for cell in todo)
+        }
+        failed = [cell.name for cell in todo if not there[cell.corpus]]
+        failed += work([cell for cell in todo if there[cell.corpus]], args)
     for path in write_tables(every, args):
         print(path)
     if failed:

@@ -60,5 +60,12 @@ def test_made_once_then_kept_and_a_cell_that_fails_costs_itself_alone(data: Path
     assert str(tmp_path) not in text
     config = out / "runs" / "mosi_clean" / "majority" / "mixed" / "seed0" / "config.toml"
     config.write_text(config.read_text().replace("patience = ", "patience = 1"))
-    third = table(data, out, "--dry-run")
+    third = table(data, out, "--dry-run", "--corpora", "mosi_clean")
     assert third.stdout.split() == ["mosi_clean/majority/mixed/seed0"]  # other settings than today's
+
+
+def test_a_corpus_that_is_not_there_is_reported(data: Path, tmp_path: Path) -> None:
+    done = table(data, tmp_path / "out", "--corpora", "meld")
+    assert done.returncode == 3
+    assert "meld" in done.stderr
+    assert "2 cells failed" in done.stderr
