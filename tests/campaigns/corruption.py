@@ -275,8 +275,9 @@ def main() -> int:
     rng = random.Random(asked.seed)
     try:
         made = kinds(root)
-        for kind in made:
-            campaign(kind, damages(kind, asked.times // len(made), rng), root / "scratch", counts)
+        with counts.tried_until_interrupted():
+            for kind in made:
+                campaign(kind, damages(kind, asked.times // len(made), rng), root / "scratch", counts)
     finally:
         if asked.folder is None:
             shutil.rmtree(root, ignore_errors=True)

@@ -187,8 +187,9 @@ def main() -> int:
     names = asked.what.split(",")
     workbench.load_product(networks=bool({"train", "export", "onnx"} & set(names)))
     try:
-        for job in jobs(names, root):
-            campaign(job, root, asked.every, asked.errors == "in-turn", counts)
+        with counts.tried_until_interrupted():
+            for job in jobs(names, root):
+                campaign(job, root, asked.every, asked.errors == "in-turn", counts)
     finally:
         if asked.folder is None:
             shutil.rmtree(root, ignore_errors=True)

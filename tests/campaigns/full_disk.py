@@ -95,8 +95,9 @@ def main() -> int:
     workbench.load_product(networks=bool({"train", "export"} & set(names)))
     (root / "disk").mkdir()
     try:
-        for job in jobs(names, root):
-            campaign(job, root, counts)
+        with counts.tried_until_interrupted():
+            for job in jobs(names, root):
+                campaign(job, root, counts)
     finally:
         shutil.rmtree(root, ignore_errors=True)
     return counts.finish(asked.json)

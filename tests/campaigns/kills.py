@@ -331,10 +331,11 @@ def main() -> int:
     counts = Counts(f"SIGKILL during imer {asked.what}")
     try:
         make = maker(asked.what, folder)
-        if asked.times:
-            at_random_moments(make, asked.times, asked.seed, counts)
-        if asked.every:
-            at_every_call(make, asked.every, counts)
+        with counts.tried_until_interrupted():
+            if asked.times:
+                at_random_moments(make, asked.times, asked.seed, counts)
+            if asked.every:
+                at_every_call(make, asked.every, counts)
     finally:
         if asked.folder is None:
             shutil.rmtree(folder, ignore_errors=True)

@@ -14,11 +14,12 @@ import io
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import wave
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -69,6 +70,7 @@ def load_product(*, networks: bool) -> None:
     heard(np.sin(np.arange(4800) / 20).astype(np.float32), audio)
     with contextlib.redirect_stdout(io.StringIO()):
         command("ls", "extractors")()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the command had its own way with it
 
 
 @cache
@@ -200,6 +202,14 @@ class Counts:
         self.counts[name] += not holds
         if not holds:
             self.broken.append(f"{name}: {case}")
+
+    @contextlib.contextmanager
+    def tried_until_interrupted(self) -> Iterator[None]:
+        """Let a campaign be ended early by Ctrl-C or SIGTERM; what it counted so far is told."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.add("interrupted: not every case was tried")
 
     def finish(self, json_file: Path | None) -> int:
         """Print the table, write it as JSON, and return the exit code: 0 where every promise held."""
