@@ -39,13 +39,14 @@ def test_goals_compare_like_with_like(benchmark: Any) -> None:
 
     figures = {
         "runs": [run("plain", 70.0, 75.0, 900), run("1 thread", 76.0, 75.0, 900), run("1", 19.0, 18.5, 1200),
-                 run("2", 10.0, 19.0, 1600)],
+                 run("2", 10.0, 19.0, 1600), run("half", 8.0, 15.0, 1600)],
         "in_memory_cpu_s": {"audio": 2.0, "text": 0.5, "visual": 15.0},
         "agreement": {"share_found": 1.0, "cosine_median": 0.98},
         "same_store": True,
     }  # fmt: skip
     found = {what: (value, reached) for what, value, _, reached in benchmark.goals(figures, 80.0)}
     assert found["times the plain loop's throughput (wall)"] == (7.0, True)
+    assert found["the same with bfloat16 faces (wall)"] == (8.75, True)
     assert found["times the models alone, 2 workers (wall)"] == (pytest.approx(10 / 8.75), True)
     assert found["two workers, times one (wall)"] == (1.9, True)
     assert found["times real time, 2 workers (wall)"] == (8.0, True)
