@@ -96,7 +96,7 @@ def faces_in(detector: FaceDetector, frames: Sequence[np.ndarray], stride: int) 
     Where nothing is left of what the frame before had, or it had nothing, the whole frame is searched.
     """
     found: list[list[Face]] = [[] for _ in frames]
-    for offset in range(stride):
+    for offset in range(min(stride, len(frames))):
         places = range(offset, len(frames), stride)
         if offset:
             found_near = detector.follow([frames[i] for i in places], [found[i - 1] for i in places])

@@ -99,6 +99,7 @@ def test_a_stride_follows_faces_and_finds_new_ones(detector: FaceDetector) -> No
     overlaps = [a[0].overlap(b[0]) for a, b in zip(searched, followed, strict=True) if a]
     assert overlaps[0] == 1.0
     assert min(overlaps) > 0.7
+    assert [len(found) for found in faces_in(detector, frames[:2], 16)] == [1, 1]  # the end of a clip
     for stride in (0, 17):
         with pytest.raises(UsageError, match="--face-stride"):
             GeometryHog(face_stride=stride)
