@@ -2,7 +2,10 @@
 """The results table and the ablation, made again with one command from a folder of corpora.
 
     pipelines/results_table.py DATA OUT                  methods × missing rates
+    pipelines/results_table.py DATA OUT --protocols mixed,matched   also one model for each rate
     pipelines/results_table.py DATA OUT --ablation       ComP with one idea changed at a time
+
+`--page docs/results.md` also writes the table as a page with the command, the commit, the date and the machine.
 
 DATA has one folder a corpus (see results_plan.py) with manifest.csv and the arrays named there. OUT becomes
     OUT/stores/<corpus>.h5                                       the features
