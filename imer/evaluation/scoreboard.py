@@ -131,8 +131,10 @@ def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
 
 
 def _selection(contestants: Sequence[Contestant]) -> str:
-    chosen = contestants[0].merged.run.get("selected") or {}
-    return str(chosen.get("metric") or SHOWN[contestants[0].merged.task][0])
+    """Return the metric of the validation scores."""
+    honest = [one for one in contestants if one.validation is not None] or list(contestants)
+    chosen = honest[0].merged.run.get("selected") or {}
+    return str(chosen.get("metric") or SHOWN[honest[0].merged.task][0])
 
 
 def _conditions(contestants: Sequence[Contestant], *, patterns: bool) -> list[ConditionSummary]:
