@@ -1,14 +1,15 @@
 """How fast `imer extract` is, beside the same work in a plain loop with each library's documented defaults.
 
     python benchmarks/extract_throughput.py [--clips 8] [--seconds 10] [--fps 5] [--manifest grid/manifest.csv]
-                                            [--face-weights PATH] [--json FILE]
+                                            [--face-weights PATH] [--json FILE] [--plain-clips 12] [--whole-only]
 
 The clips are made here (`extract_clips.py`), or taken from a manifest with media and text. Every figure is of a fresh
 process, imports and model loading included, except those of the models alone (`in_memory.py`). The plain loop is
 `plain_loop.py`. All use the same face weights: a file that you name, or random ones made here, whose seconds are real.
 
 Wall-clock figures need a quiet machine; CPU seconds hardly do. With 8 clips it takes about five minutes, with 100 about
-half an hour.
+an hour, most of it in the plain loop. `--plain-clips` lets that do the first so many clips only, and its seconds beside
+loading are multiplied up to all clips; `--whole-only` leaves out the runs of one modality.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,28 +109,52 @@ def media_seconds(manifest: Path) -> tuple[int, float]:
     return len(durations), sum(durations)
 
 
-def run_all(manifest: Path, weights: Path, fps: float, folder: Path) -> dict[str, Any]:
-    """Make every run; return all figures."""
+def first_clips(manifest: Path, n: int) -> Path:
+    """Write the first n rows of a manifest as another one beside it."""
+    lines = manifest.read_text(encoding="utf-8").splitlines(keepends=True)
+    part = manifest.with_name(f"first_{n}.csv")
+    part.write_text("".join(lines[: n + 1]), encoding="utf-8")
+    return part
+
+
+def multiplied(run: Measured, load_s: float, factor: float) -> Measured:
+    """Return what the run would have taken for `factor` times the clips: loading once, the rest so many times."""
+    wall_s, cpu_s = (load_s + (spent - load_s) * factor for spent in (run.wall_s, run.cpu_s))
+    return replace(run, name=f"{run.name} (from 1/{factor:.1f} of the clips)", wall_s=wall_s, cpu_s=cpu_s)
+
+
+def run_all(
+    manifest: Path, weights: Path, fps: float, folder: Path, *, plain_share: tuple[int, int], whole_only: bool
+) -> dict[str, Any]:
+    """Make every run; return all figures. `plain_share`: how many of how many clips the plain loop does."""
+    some, n_clips = plain_share
+    factor = n_clips / some
+    looped = manifest if factor == 1 else first_clips(manifest, some)
     plain_file = folder / "plain.json"
-    loop = [sys.executable, str(HERE / "plain_loop.py"), str(manifest), str(weights), str(fps), str(plain_file)]
+    loop = [sys.executable, str(HERE / "plain_loop.py"), str(looped), str(weights), str(fps), str(plain_file)]
     base = [sys.executable, "-m", "imer", "extract", str(manifest), "--json", "-q", "--fps", str(fps)]
     facenet = [*base, "--visual", "facenet", "--face-weights", str(weights)]
     runs = [measure("plain loop", loop)]
     plain = json.loads(plain_file.read_text())
     runs.append(measure("plain loop, one thread", loop, ONE_THREAD))
+    if factor > 1:
+        runs = [multiplied(run, plain["load_s"], factor) for run in runs]
+        plain = {**plain, **{key: {k: v * factor for k, v in plain[key].items()} for key in ("wall_s", "cpu_s")}}
     for workers in (1, 2):
         command = [*facenet, "--workers", str(workers), "-o", str(folder / f"{workers}.h5")]
         runs.append(measure(f"imer extract, {workers} worker{'s' * (workers > 1)}", command))
     half = [*facenet, "--workers", "2", "--face-precision", "bfloat16", "-o", str(folder / "half.h5")]
     runs.append(measure("imer extract, 2 workers, bfloat16 faces", half))
-    for modality in MODALITIES:
+    for modality in () if whole_only else MODALITIES:
         off = [part for other in MODALITIES if other != modality for part in (f"--{other}", "none")]
         command = [*(facenet if modality == "visual" else base), *off, "--workers", "2"]
         runs.append(measure(f"imer extract, {modality} only", [*command, "-o", str(folder / f"{modality}.h5")]))
-    command = [*base, "--audio", "none", "--text", "none", "--workers", "2", "-o", str(folder / "hog.h5")]
-    runs.append(measure("imer extract, face/geometry-hog only", command))
-    alone = measure("in memory", [sys.executable, str(HERE / "in_memory.py"), *loop[2:5]], ONE_THREAD)
-    frames = [*facenet, "--level", "frame", "--audio", "none", "--text", "none", "--limit", str(COMPARED_CLIPS)]
+    if not whole_only:
+        command = [*base, "--audio", "none", "--text", "none", "--workers", "2", "-o", str(folder / "hog.h5")]
+        runs.append(measure("imer extract, face/geometry-hog only", command))
+    alone = measure("in memory", [sys.executable, str(HERE / "in_memory.py"), str(manifest), *loop[3:5]], ONE_THREAD)
+    compared = str(min(COMPARED_CLIPS, some))
+    frames = [*facenet, "--level", "frame", "--audio", "none", "--text", "none", "--limit", compared]
     measure("frames", [*frames, "-o", str(folder / "frames.h5")])
     return {
         "runs": runs,
@@ -205,6 +230,8 @@ def main() -> None:
     parser.add_argument("--manifest", type=Path)
     parser.add_argument("--face-weights", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--plain-clips", type=int, help="the plain loop does only so many clips")
+    parser.add_argument("--whole-only", action="store_true", help="no runs of one modality")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -213,7 +240,8 @@ def main() -> None:
             make_weights(weights)
         manifest = given.manifest or make_clips(folder, given.clips, given.seconds)
         n_clips, seconds = media_seconds(manifest)
-        figures = run_all(manifest, weights, given.fps, folder)
+        share = (min(given.plain_clips or n_clips, n_clips), n_clips)
+        figures = run_all(manifest, weights, given.fps, folder, plain_share=share, whole_only=given.whole_only)
         report(figures, n_clips, seconds, given.fps)
         if given.json is not None:
             found = {what: value for what, value, _, _ in goals(figures, seconds)}
