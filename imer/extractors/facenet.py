@@ -28,7 +28,8 @@ from imer.extractors.networks import NetworkFunction, as_function
 from imer.media.sampling import Picture
 
 WIDTH = 512
-FACES_ON_CPU, FACES_ON_CUDA = 4, 128  # through the network at once; on a CPU more only need more memory
+# Through the network at once: on a CPU more only need more memory, but half precision is a fifth slower with 4.
+FACES_ON_CPU, FACES_IN_HALF, FACES_ON_CUDA = 4, 16, 128
 PRECISIONS = ("float32", "bfloat16")  # the second in two thirds of the time, where the processor has it
 RELEASE_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
 
@@ -111,7 +112,8 @@ class FaceNet:
             network.eval(), (1, 3, FACE_SIZE, FACE_SIZE), ("embedding",), device, precision=self.face_precision
         )
         self._detector = FaceDetector(device)
-        self._at_once = FACES_ON_CPU if device == "cpu" else FACES_ON_CUDA
+        on_cpu = FACES_ON_CPU if self.face_precision == "float32" else FACES_IN_HALF
+        self._at_once = on_cpu if device == "cpu" else FACES_ON_CUDA
 
     def embed(self, faces: list[np.ndarray]) -> np.ndarray:
         """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""

@@ -29,6 +29,9 @@ MEMORY_BYTES = 2 << 30  # what a process may hold, models included …
 LEAST_BYTES = 512 << 20  # … but a clip may always take so much, however large the models are
 _LATE_BYTES = 128 << 20  # code that is loaded, and reserved memory that is first touched, with the first clip
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+# Of mallopt(3): arrays up to 256 MiB come from freed memory that is kept, 512 MiB at most. Otherwise every large array is
+# fetched from the kernel and given back, and page faults cost a tenth of all seconds.
+_ALLOCATOR = {-3: 256 << 20, -1: 512 << 20, -2: 32 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, bytes
 
 
 def serve(pipe: Connection, recipe: Recipe) -> None:
@@ -59,6 +62,8 @@ def _settle() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
+            for what, size in _ALLOCATOR.items():
+                ctypes.CDLL(None).mallopt(what, size)
     nowhere = os.open(os.devnull, os.O_WRONLY)  # libraries chatter; what matters comes back through the pipe
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
