@@ -50,14 +50,14 @@ def torchvision_state() -> tuple[str, str]:
         return "broken", f"{type(error).__name__}: {error}"
     finally:
         if hidden:
-            sys.modules[_NAME] = None  # type: ignore[assignment]
+            sys.modules[_NAME] = None  # type: ignore[assignment]  # None: "not to be imported"
     return "works", ""
 
 
 def hide_torchvision() -> None:
     """Make torchvision invisible to what is imported from now on, unless this process uses it already."""
     if sys.modules.get(_NAME) is None:
-        sys.modules[_NAME] = None  # type: ignore[assignment]
+        sys.modules[_NAME] = None  # type: ignore[assignment]  # None: "not to be imported"
 
 
 def non_maximum_suppression(boxes_N4: Tensor, scores_N: Tensor, threshold: float) -> Tensor:

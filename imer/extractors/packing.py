@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,7 @@ from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.extractors.staging import StagedCell, Staging
 from imer.store.columns import Column
 from imer.store.reader import FeatureStore
-from imer.store.writer import FeatureBlock, Part, write_store
-
-_CHUNK_ROWS = 4096
+from imer.store.writer import FeatureBlock, Part, in_chunks, write_store
 
 
 def pack(
@@ -64,19 +62,4 @@ def pack(
 def _block(spec: FeatureSpec, cells: Sequence[StagedCell], staging: Staging) -> FeatureBlock:
     present = np.array([cell.verdict is Verdict.ok for cell in cells], dtype=bool)
     offsets = np.concatenate([[0], np.cumsum([cell.n_rows for cell in cells])]).astype(np.int64)
-    return FeatureBlock(spec, offsets, present, _chunks(cells, staging))
-
-
-def _chunks(cells: Sequence[StagedCell], staging: Staging) -> Iterator[np.ndarray]:
-    """Yield the values in order, some thousand rows at a time."""
-    parts: list[np.ndarray] = []
-    n_rows = 0
-    for cell in cells:
-        if cell.n_rows:
-            parts.append(staging.values(cell))
-            n_rows += cell.n_rows
-        if n_rows >= _CHUNK_ROWS:
-            yield np.concatenate(parts)
-            parts, n_rows = [], 0
-    if parts:
-        yield np.concatenate(parts)
+    return FeatureBlock(spec, offsets, present, in_chunks(staging.values(cell) for cell in cells if cell.n_rows))

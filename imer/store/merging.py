@@ -19,9 +19,7 @@ from imer.core.types import FeatureSpec, Utterance
 from imer.store.columns import Column
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
-from imer.store.writer import FeatureBlock, Part, write_store
-
-_CHUNK_BYTES = 4 << 20  # of values held at a time, of every part
+from imer.store.writer import CHUNK_BYTES, FeatureBlock, Part, in_chunks, write_store
 
 
 @dataclass(frozen=True)
@@ -231,18 +229,7 @@ def _block(spec: FeatureSpec, features: Sequence[Feature], order: Sequence[_Plac
 def _chunks(features: Sequence[Feature], order: Sequence[_Place]) -> Iterator[np.ndarray]:
     """Yield the values in the whole's order, a few megabytes at a time. Each part is read from front to back."""
     windows = [_Window(feature) for feature in features]
-    held: list[np.ndarray] = []
-    n_bytes = 0
-    for place in order:
-        values = windows[place.store].of(place.index)
-        if len(values):
-            held.append(values)
-            n_bytes += values.nbytes
-        if n_bytes >= _CHUNK_BYTES:
-            yield np.concatenate(held)
-            held, n_bytes = [], 0
-    if held:
-        yield np.concatenate(held)
+    return in_chunks(windows[place.store].of(place.index) for place in order)
 
 
 class _Window:
@@ -250,7 +237,7 @@ class _Window:
 
     def __init__(self, feature: Feature) -> None:
         self._feature = feature
-        self._ahead = max(_CHUNK_BYTES // (4 * max(feature.dim, 1)), 1)
+        self._ahead = max(CHUNK_BYTES // (4 * max(feature.dim, 1)), 1)
         self._first = 0
         self._rows = np.zeros((0, feature.dim), dtype=np.float32)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,23 @@ from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec, Utterance
 from imer.store import profile
 from imer.store.columns import Column, column_kinds, dataset_name, write_columns
+
+CHUNK_BYTES = 4 << 20  # of values handed on at a time
+
+
+def in_chunks(arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Join float32 arrays [t, D] to a few megabytes at a time, in order; empty ones are left out."""
+    held: list[np.ndarray] = []
+    n_bytes = 0
+    for values in arrays:
+        if len(values):
+            held.append(values)
+            n_bytes += values.nbytes
+        if n_bytes >= CHUNK_BYTES:
+            yield np.concatenate(held)
+            held, n_bytes = [], 0
+    if held:
+        yield np.concatenate(held)
 
 
 @dataclass(frozen=True)
