@@ -32,7 +32,7 @@ class NetworkSettings:
 
     hidden: int = 128
     dropout: float = 0.5
-    input_dropout: float = 0.0
+    input_dropout: float = 0.3
     label_smoothing: float = 0.1
     regression_loss: str = "mse"
     clip_z: float = 10.0

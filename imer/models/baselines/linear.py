@@ -83,12 +83,26 @@ class LinearModel(nn.Module):
             start = (self.answer.weight.double(), self.answer.bias.double())
             class_weights = self.spec.class_weights or (1.0,) * self.spec.n_outputs
             share_N = torch.tensor(class_weights, dtype=torch.float64, device=x_NP.device)[target_N]
+            row_N = torch.cat([b.row_BU[b.labelled_BU] for b in batches])
+            one_K, share_K = merged(row_N, x_NP[:, -len(self.modalities) :], share_N / share_N.sum())
             weight_CP, bias_C, figures = logistic(
-                x_NP, target_N, share_N / share_N.sum(), l2, start, self.settings.iterations
+                x_NP[one_K], target_N[one_K], share_K, l2, start, self.settings.iterations
             )
         self.answer.weight.copy_(weight_CP)
         self.answer.bias.copy_(bias_C)
         return {"l2": l2, **figures}
+
+
+def merged(row_N: Tensor, observed_NM: Tensor, share_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the index [K] of one example of each utterance and set of observed modalities, and their joint shares [K].
+
+    Draws of the masks repeat each other (two modalities: three sets at most): the objective is the same, in less time.
+    """
+    bit_M = 2 ** torch.arange(observed_NM.shape[1], device=row_N.device)
+    kind_N = row_N * 2 ** len(bit_M) + (observed_NM.long() * bit_M).sum(dim=1)
+    kind_K, inverse_N = kind_N.unique(return_inverse=True)
+    one_K = torch.empty_like(kind_K).scatter_(0, inverse_N, torch.arange(len(row_N), device=row_N.device))
+    return one_K, share_N.new_zeros(len(kind_K)).index_add_(0, inverse_N, share_N)
 
 
 def ridge(x_NP: Tensor, y_N: Tensor, l2: float) -> tuple[Tensor, Tensor, dict[str, float]]:

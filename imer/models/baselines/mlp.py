@@ -28,7 +28,6 @@ class MlpSettings(NetworkSettings):
     """
 
     hidden: int = 256
-    input_dropout: float = 0.3
     branch_weight: float = 0.5
     modality_dropout: float = 0.0
 

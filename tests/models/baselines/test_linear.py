@@ -11,7 +11,7 @@ import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from imer.core.errors import UsageError
-from imer.models.baselines.linear import LinearModelSettings, logistic, ridge
+from imer.models.baselines.linear import LinearModelSettings, logistic, merged, ridge
 from imer.training.loop import FoldTrainer
 from imer.training.run import train
 from tests.stores import write_small_store
@@ -49,6 +49,22 @@ def test_logistic_regression_is_scikit_learns(weighted: bool) -> None:
     ours = torch.softmax(x_NP @ weight_CP.T + bias_C, dim=-1)
     assert np.allclose(ours, theirs.predict_proba(x_NP.numpy()), atol=1e-4)
     assert figures["steepest_gradient"] < 1e-5
+
+
+def test_repeated_draws_are_merged_without_changing_the_solution() -> None:
+    x_NP, y_N = data()
+    row_N = torch.arange(80).repeat(6)
+    observed_NM = torch.rand(480, 2, generator=torch.Generator().manual_seed(1)) < 0.5
+    x_NP = torch.cat([x_NP.repeat(6, 1) * observed_NM[:, :1], observed_NM], dim=1)
+    target_N = (y_N > y_N.mean()).long().repeat(6)
+    share_N = torch.full((480,), 1 / 480, dtype=torch.float64)
+    one_K, share_K = merged(row_N, observed_NM, share_N)
+    assert len(one_K) <= 80 * 4 < 480
+    assert share_K.sum().item() == pytest.approx(1.0)
+    start = (torch.zeros(2, 8, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
+    whole, _, _ = logistic(x_NP, target_N, share_N, 0.05, start, 500)
+    fewer, _, _ = logistic(x_NP[one_K], target_N[one_K], share_K, 0.05, start, 500)
+    assert torch.allclose(whole, fewer, atol=1e-4)
 
 
 def _run(store: Path, out: Path, **options: bool) -> None:
