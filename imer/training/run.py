@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from imer._version import __version__
-from imer.batches.corpus import Corpus, default_label
-from imer.batches.splits import Split, fold_splits, official_split
+from imer.batches.corpus import Corpus
+from imer.batches.splits import Split
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, remove_folder, remove_leftovers, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
-from imer.store.reader import FeatureStore
-from imer.training.build import check_modalities
 from imer.training.checkpoint import load_newest_state, save_state
+from imer.training.data import divide, read_corpus
 from imer.training.device import repeatable, resolve_device
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
@@ -116,8 +115,8 @@ class _Run:
                 f"{self.out} exists already; choose another name, add --resume to leave a finished run as it is, or "
                 "--overwrite to start anew."
             )
-        corpus = self._read()
-        splits = self._splits(corpus)
+        corpus = read_corpus(self.settings.data, self.listener.warn)
+        splits = divide(corpus, self.settings, self.listener.warn)
         masks = Masks(corpus, self.settings.train)
         if occupied and overwrite and not resume:
             self._clear()
@@ -149,31 +148,6 @@ class _Run:
 
     def _is_trained(self, fold: str) -> bool:
         return (fold_folder(self.out, fold) / "manifest.json").is_file()
-
-    def _read(self) -> Corpus:
-        data = self.settings.data
-        sets = {}
-        for text in data.feature_sets:
-            modality, equals, name = text.partition("=")
-            if not equals:
-                raise UsageError(f"data.feature_sets holds modality=name, but {text!r} was given.")
-            sets[modality.strip()] = name.strip()
-        with FeatureStore.open(Path(data.features)) as store:
-            label = data.label or default_label(store)
-            corpus = Corpus.from_store(store, data.modalities or None, label, sets, task=data.task)
-        check_modalities(corpus)
-        for name, count in corpus.non_finite.items():
-            self.listener.warn(f"{count} {name} features hold NaN or infinities; they count as not present.")
-        return corpus
-
-    def _splits(self, corpus: Corpus) -> list[Split]:
-        data, seed = self.settings.data, self.settings.train.seed
-        options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by}
-        splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
-        for split in splits:
-            for warning in split.warnings:
-                self.listener.warn(warning)
-        return splits
 
     def _clear(self) -> None:
         """Delete the old run; refuse a folder that is no run, so that a slip of the finger costs nothing."""
