@@ -11,7 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from multiprocessing import connection, get_context
@@ -20,6 +20,7 @@ from typing import Any, Protocol, Self
 
 from imer.core import errors
 from imer.core.errors import MissingDependency, UsageError, did_you_mean
+from imer.core.processes import ONE_THREAD, environment, usable_cores
 from imer.extractors.plan import Task, TextTask
 from imer.extractors.recipe import Recipe
 from imer.extractors.work import CellResult
@@ -31,9 +32,8 @@ _MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
 _TEXT_TASKS_PER_OWNER = 40  # another worker loads the text model only for more than this many tasks
-_ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 _CHILD_ENVIRONMENT = {
-    **dict.fromkeys(_ONE_THREAD, "1"),
+    **ONE_THREAD,
     "HF_HUB_OFFLINE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     # A worker that had to be killed leaves a semaphore of some library; multiprocessing clears it up, and says so.
@@ -92,28 +92,13 @@ def check_engine(name: str, address: str | None = None) -> None:
         raise MissingDependency("--engine ray needs Ray: pip install 'imer[ray]', or use --engine local.")
 
 
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for the processes started within."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 class _Worker:
     """One child process and the task that it has."""
 
     def __init__(self, recipe: Recipe) -> None:
         context: Any = get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        with _environment(_CHILD_ENVIRONMENT):
+        with environment(_CHILD_ENVIRONMENT):
             self.process = context.Process(target=serve, args=(theirs, recipe), daemon=True)
             self.process.start()
         theirs.close()
@@ -267,6 +252,6 @@ def worker_count(text: str) -> int:
         if not text.isdecimal() or int(text) < 1:
             raise UsageError(f"--workers takes a number of processes or auto; found {text!r}.")
         return int(text)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else cores << 31
     return max(min(cores, memory >> 31), 1)

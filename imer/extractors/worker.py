@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from imer.core.errors import ImerError
+from imer.core.processes import die_with_parent, mute
 from imer.extractors.plan import MediaTask, Task
 from imer.extractors.recipe import Recipe
 from imer.extractors.work import Toolbox, do_task, needed
@@ -28,7 +28,6 @@ TEXT_LIMIT_S = 10.0  # per text
 MEMORY_BYTES = 2 << 30  # what a process may hold, models included …
 LEAST_BYTES = 512 << 20  # … but a clip may always take so much, however large the models are
 _LATE_BYTES = 128 << 20  # code that is loaded, and reserved memory that is first touched, with the first clip
-_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 # Of mallopt(3): arrays up to 256 MiB come from freed memory that is kept, 512 MiB at most. Otherwise every large array is
 # fetched from the kernel and given back, and page faults cost a tenth of all seconds.
 _ALLOCATOR = {-3: 256 << 20, -1: 512 << 20, -2: 32 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, bytes
@@ -59,14 +58,12 @@ def _settle() -> None:
     """Make this process a quiet, single-threaded one that dies with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    die_with_parent()
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
             for what, size in _ALLOCATOR.items():
                 ctypes.CDLL(None).mallopt(what, size)
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # libraries chatter; what matters comes back through the pipe
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    mute()
 
 
 def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
