@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from imer.core.errors import UsageError, listed
 from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key
 from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
-from imer.evaluation.differences import Difference, paired, tally_differences
+from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import ConditionSummary, MetricSummary, rate_curve
 from imer.evaluation.sections import condition_title, difference_cell
@@ -81,16 +81,16 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     primary = SHOWN[task][0]
     yield from _standing(contestants, rates, primary)
     if rates and found:
-        columns = ["method", *map(condition_title, rates)]
-        rows = [
-            [name, *(_at(one.by_condition.get(condition_key(c)), primary) for c in rates)]
-            for name, one in found.items()
-        ]
-        yield Grid((columns, rows), f"{TITLES[primary]}: each method minus {base.name} at each missing rate.{marked}")
+        yield Grid(_difference_grid(found, rates, primary), f"{_against(primary, base)}, at each missing rate.{marked}")
     if patterns:
         columns = ["method", *(str(one.pattern) for one in patterns)]
         rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
         yield Grid((columns, rows), f"{TITLES[primary]} by observed modalities.{marked}")
+        if found:
+            yield Grid(
+                _difference_grid(found, patterns, primary),
+                f"{_against(primary, base)}, by observed modalities.{marked}",
+            )
 
 
 def _standing(contestants: Sequence[Contestant], rates: Sequence[ConditionSummary], metric: str) -> Iterator[Block]:
@@ -172,6 +172,18 @@ def _rate_grid(
         cells = _cells(one, rates, metric)
         rows.append([one.name, str(len(one.method.runs)), number(one.validation), *cells, average, against])
     return columns, rows
+
+
+def _against(metric: str, base: Contestant) -> str:
+    return f"{TITLES[metric]}: each method minus {base.name}, with its 95 % interval"
+
+
+def _difference_grid(
+    found: Mapping[str, MethodDifferences], conditions: Sequence[ConditionSummary], metric: str
+) -> tuple[list[str], list[list[str]]]:
+    columns = ["method", *(str(c.pattern) if c.pattern else condition_title(c) for c in conditions)]
+    keys = [condition_key(c) for c in conditions]
+    return columns, [[name, *(_at(one.by_condition.get(k), metric) for k in keys)] for name, one in found.items()]
 
 
 def _at(differences: Mapping[str, Difference] | None, metric: str) -> str:

@@ -144,6 +144,8 @@ def test_the_table_compares_every_method_with_the_best_baseline(runs, contest, t
     line = next(line for line in text.splitlines() if re.match(r"(\| )?linear [|&] 1 ", line))
     assert "reference" in line
     assert re.search(r"At or above every baseline in mean UA: comp at [0-2] of 2 missing rates", text)
+    for where in ("at each missing rate", "by observed modalities"):
+        assert re.search(rf"UA: each method minus linear, with its 95 .{{1,3}} interval, {where}", text)
     assert sum("best ua on val" in line for line in text.splitlines()) == 3
 
 
