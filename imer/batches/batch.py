@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from imer.batches.layout import Packed
+
 
 @dataclass
 class Batch:
@@ -36,8 +38,25 @@ class Batch:
         known = torch.isfinite(self.target_BU) if self.target_BU.is_floating_point() else self.target_BU >= 0
         return self.valid_BU & known
 
+    def of_real(self, x_BU: Tensor) -> Tensor:
+        """Return the real utterances' part of a tensor [B, U, ...]: [N, ...]."""
+        return x_BU[self.valid_BU]
+
     def to(self, device: torch.device | str) -> Batch:
         return Batch(
             {m: x.to(device) for m, x in self.features.items()},
             *(t.to(device) for t in (self.observed_BUM, self.valid_BU, self.target_BU, self.row_BU, self.speaker_BU)),
         )
+
+
+@dataclass
+class PackedBatch(Batch):
+    """The real utterances of a batch alone: B is 1, U their number, and nothing is padding.
+
+    layout   the way to the dialogues and back
+    """
+
+    layout: Packed
+
+    def of_real(self, x_BU: Tensor) -> Tensor:
+        return x_BU[0]

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from imer.batches.batch import Batch
+from imer.batches.batch import Batch, PackedBatch
 from imer.batches.corpus import Corpus
+from imer.batches.layout import Packed
 
 LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
 
@@ -111,8 +112,26 @@ class Resident:
             torch.from_numpy(speaker_index(corpus)).to(device),
         )
 
+    def packed_batch(self, row_BU: np.ndarray, observed_NM: Tensor) -> PackedBatch:
+        """Gather the real utterances of a batch. Nothing waits for the device: the indices come from the table."""
+        device, valid_BU = self.target_N.device, row_BU >= 0
+        row_N = torch.from_numpy(row_BU[valid_BU]).to(device)
+
+        def gathered(values: Tensor) -> Tensor:
+            return values.index_select(0, row_N).unsqueeze(0)
+
+        return PackedBatch(
+            features={name: gathered(values) for name, values in self.features.items()},
+            observed_BUM=gathered(observed_NM),
+            valid_BU=torch.ones(1, len(row_N), dtype=torch.bool, device=device),
+            target_BU=gathered(self.target_N),
+            row_BU=row_N.unsqueeze(0),
+            speaker_BU=gathered(self.speaker_N),
+            layout=Packed(valid_BU, device),
+        )
+
     def batch(self, row_BU: np.ndarray | Tensor, observed_NM: Tensor) -> Batch:
-        """Gather a batch; padding takes row 0's numbers, which nobody reads."""
+        """Gather a padded batch; padding takes row 0's numbers, which nobody reads."""
         device = self.target_N.device
         row_BU = torch.as_tensor(row_BU, device=device)
         valid_BU = row_BU >= 0

@@ -82,6 +82,7 @@ class EmotionModel(Protocol):
     Optional:
     takes_head    False: the model answers by itself and is built as `Model(spec, settings)`
     batch_dependent   True: an answer depends on the other dialogues of its batch (published designs only)
+    reads_packed  True: also takes packed batches, with `layout` as a further argument (see `batches/layout.py`)
     start_stage   called as a stage that is no branch stage begins, with what all labelled training utterances look like
                   (`branches_MNH`, from the output's extra["branches"]; `observed_NM`; `target_N`)
     candidates    above 0: the model is not trained by descent but fitted. `fit(batches, i)` solves for candidate i on

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from imer.batches.batch import Batch, PackedBatch
 from imer.batches.dialogues import Resident
-from imer.models.base import ModelSpec
+from imer.models.base import ModelOutput, ModelSpec
 
 
 @dataclass(frozen=True)
@@ -57,17 +59,14 @@ def answer(
     rows, joint, weights = [], [], []
     branches: dict[str, list[Tensor]] = {}
     for row_BU in tables:
-        batch = resident.batch(row_BU, observed)
-        output = model(
-            batch.features, batch.observed_BUM, batch.valid_BU, stage=stage, **call_extras(model, batch.speaker_BU)
-        )
-        real = batch.valid_BU
-        rows.append(batch.row_BU[real])
-        joint.append(output.joint_BUC[real])
+        batch = gather(model, resident, row_BU, observed)
+        output = run(model, batch, stage)
+        rows.append(batch.of_real(batch.row_BU))
+        joint.append(batch.of_real(output.joint_BUC))
         weight = batch.observed_BUM.float() if output.weight_BUM is None else output.weight_BUM
-        weights.append(weight[real])
+        weights.append(batch.of_real(weight))
         for name, values in output.branch.items():
-            branches.setdefault(name, []).append(values[real])
+            branches.setdefault(name, []).append(batch.of_real(values))
     model.train(was_training)
     return Answers(
         torch.cat(rows).cpu().numpy(),
@@ -77,9 +76,20 @@ def answer(
     )
 
 
-def call_extras(model: nn.Module, speaker_BU: Tensor) -> dict[str, Tensor]:
-    """Return what a model wants to be told besides: the speakers, where it asks for them."""
-    return {"speaker_BU": speaker_BU} if getattr(model, "uses_speakers", False) else {}
+def gather(model: nn.Module, resident: Resident, row_BU: np.ndarray, observed_NM: Tensor) -> Batch:
+    """Return the batch of a table of rows in the form that the model reads fastest: packed, where it can."""
+    if getattr(model, "reads_packed", False):
+        return resident.packed_batch(row_BU, observed_NM)
+    return resident.batch(row_BU, observed_NM)
+
+
+def run(model: nn.Module, batch: Batch, stage: str | None) -> ModelOutput:
+    """Run a model on a batch, and tell it what it wants to know besides: who speaks, and where dialogues begin."""
+    extras: dict[str, Any] = {"speaker_BU": batch.speaker_BU} if getattr(model, "uses_speakers", False) else {}
+    if isinstance(batch, PackedBatch):
+        extras["layout"] = batch.layout
+    output: ModelOutput = model(batch.features, batch.observed_BUM, batch.valid_BU, stage=stage, **extras)
+    return output
 
 
 def in_units(answers_NC: Tensor, spec: ModelSpec) -> np.ndarray:

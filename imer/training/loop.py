@@ -26,7 +26,7 @@ from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metri
 from imer.models.base import ModelSpec
 from imer.training.build import build_model, model_spec
 from imer.training.gradients import gradient_shares
-from imer.training.inference import answer, call_extras
+from imer.training.inference import answer, gather, run
 from imer.training.masks import Condition, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
@@ -168,14 +168,8 @@ class FoldTrainer:
         sums: dict[str, Tensor] = {}
         tables = self._tables(progress.epoch)
         for row_BU in tables:
-            batch = self.data.resident.batch(row_BU, observed)
-            output = self.model(
-                batch.features,
-                batch.observed_BUM,
-                batch.valid_BU,
-                stage=stage,
-                **call_extras(self.model, batch.speaker_BU),
-            )
+            batch = gather(self.model, self.data.resident, row_BU, observed)
+            output = run(self.model, batch, stage)
             terms = self.model.losses(output, batch, stage)
             loss = torch.stack(list(terms.values())).sum()
             optimiser.step(loss)
@@ -244,9 +238,8 @@ class FoldTrainer:
         branches, observed, target = [], [], []
         train = self.settings.train
         for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=train.pad_to, dialogues=train.batch_dialogues):
-            batch = self.data.resident.batch(row_BU, natural)
-            extras = call_extras(self.model, batch.speaker_BU)
-            output = self.model(batch.features, batch.observed_BUM, batch.valid_BU, stage=self.stage, **extras)
+            batch = gather(self.model, self.data.resident, row_BU, natural)
+            output = run(self.model, batch, self.stage)
             counted = batch.labelled_BU
             branches.append(output.extra["branches"][:, counted])
             observed.append(batch.observed_BUM[counted])

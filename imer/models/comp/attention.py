@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from imer.models.comp.missing_prompts import MissingAwarePrompts
+from imer.batches.layout import Layout
+from imer.models.comp.missing_prompts import MissingAwarePrompts, admit_prompts
 from imer.models.comp.positions import rotate
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP, StackedNorm
 from imer.models.dropout import Dropout
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What each utterance may read, worked out once for all layers.
+
+    layout      where the rows stand, and how they get to their dialogues and back
+    bias_MB1QK  0 where a row may be read, else a large negative number: added to the scores. It is finite, so that a
+                row that may read nothing stays finite, also in its gradient, …
+    silent_MR1  … and such rows (bool) get exactly nothing in the end
+    """
+
+    layout: Layout
+    bias_MB1QK: Tensor
+    silent_MR1: Tensor
+
+
+def readable(observed_MR: Tensor, layout: Layout, settings: CompSettings) -> Reading:
+    """Return who may read whom within a dialogue, and behind it which missing-aware prompts."""
+    observed_MBU = layout.mask_to_dialogues(observed_MR)
+    valid_BU = layout.valid_BU
+    key_MBU = observed_MBU if settings.keys == "available" else valid_BU.expand_as(observed_MBU)
+    allowed_MBQK = key_MBU.unsqueeze(2)
+    if settings.causal:
+        place = torch.arange(valid_BU.shape[1], device=valid_BU.device)
+        allowed_MBQK = allowed_MBQK & (place[None, :] <= place[:, None])
+    if settings.missing_prompts != "none":
+        allowed_MBQK = admit_prompts(
+            allowed_MBQK, observed_MBU, settings.missing_prompts, settings.missing_prompt_length
+        )
+    bias = torch.where(allowed_MBQK, 0.0, torch.finfo(torch.float32).min)
+    silent_MBU = (~allowed_MBQK.any(dim=-1)).expand_as(observed_MBU)
+    return Reading(layout, bias.unsqueeze(2), layout.to_rows(silent_MBU.unsqueeze(-1)))
+
+
 class AttentionLayer(nn.Module):
-    """x + attention(norm x), then x + MLP(norm x), on [M, B, U, H]."""
+    """x + attention(norm x), then x + MLP(norm x), on rows [M, R, H] of any layout."""
 
     def __init__(self, n_modalities: int, settings: CompSettings) -> None:
         super().__init__()
@@ -33,30 +68,22 @@ class AttentionLayer(nn.Module):
                 n_modalities, width, settings.heads, settings.missing_prompts, settings.missing_prompt_length
             )
 
-    def forward(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
-        """allowed_MBQK: which rows, and behind them which missing-aware prompts, each row may read: [M, B, 1 or U, K]."""
-        x_MBUH = x_MBUH + self.dropout(self._attend(self.norm_attention(x_MBUH), allowed_MBQK))
-        return x_MBUH + self.dropout(self.mlp(self.norm_mlp(x_MBUH)))
+    def forward(self, x_MRH: Tensor, reading: Reading) -> Tensor:
+        x_MRH = x_MRH + self.dropout(self._attend(self.norm_attention(x_MRH), reading))
+        return x_MRH + self.dropout(self.mlp(self.norm_mlp(x_MRH)))
 
-    def _attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
-        m, b, u, h = x_MBUH.shape
-        split = self.query_key_value(x_MBUH).view(m, b, u, 3, self.heads, h // self.heads)
-        query, key, value = split.permute(3, 0, 1, 4, 2, 5)  # each [M, B, heads, U, H / heads]
+    def _attend(self, x_MRH: Tensor, reading: Reading) -> Tensor:
+        query, key, value = reading.layout.split_heads(self.query_key_value(x_MRH), 3, self.heads)
         prompted = None if self.prompts is None else self.prompts.scores(query)  # prompts have no place in the sequence
         if self.rotary:
             query, key = rotate(query), rotate(key)
-        allowed = allowed_MBQK.unsqueeze(2)
         score = query @ key.transpose(-1, -2)
-        score = (score if prompted is None else torch.cat((score, prompted), dim=-1)) / math.sqrt(h // self.heads)
-        # A large finite number instead of −∞: a row that may read nothing stays finite, also in its gradient, …
-        share = score.masked_fill(~allowed, torch.finfo(score.dtype).min).softmax(dim=-1)
-        read = share[..., :u] @ value
+        score = score if prompted is None else torch.cat((score, prompted), dim=-1)
+        share = attention_share(score, reading, value.shape[-1])
+        read = share[..., : key.shape[-2]] @ value
         if self.prompts is not None:
-            read = read + self.prompts.read(share[..., u:])
-        read = read.transpose(2, 3).reshape(m, b, u, h)
-        # … and gets exactly nothing here.
-        any_MBQ1 = allowed_MBQK.any(dim=-1).unsqueeze(-1)
-        return torch.where(any_MBQ1, self.out(read), 0.0)
+            read = read + self.prompts.read(share[..., key.shape[-2] :])
+        return self.out(reading.layout.join_heads(read)).masked_fill(reading.silent_MR1, 0.0)
 
 
 class PublishedAttentionLayer(nn.Module):
@@ -70,15 +97,11 @@ class PublishedAttentionLayer(nn.Module):
         self.mlp = StackedMLP(n_modalities, width, width, width, settings.dropout)
         self.dropout = Dropout(settings.dropout)
 
-    def forward(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
-        m, b, u, h = x_MBUH.shape
-        split = self.query_key_value(x_MBUH).view(m, b, u, 3, self.heads, h // self.heads)
-        query, key, value = split.permute(3, 0, 1, 4, 2, 5)
-        score = query @ key.transpose(-1, -2) / math.sqrt(h // self.heads)
-        share = score.masked_fill(~allowed_MBQK.unsqueeze(2), torch.finfo(score.dtype).min).softmax(dim=-1)
-        read = (share @ value).transpose(2, 3).reshape(m, b, u, h)
-        y = torch.where(allowed_MBQK.any(dim=-1).unsqueeze(-1), read, 0.0)
-        return x_MBUH + y + self.dropout(self.mlp(y))
+    def forward(self, x_MRH: Tensor, reading: Reading) -> Tensor:
+        query, key, value = reading.layout.split_heads(self.query_key_value(x_MRH), 3, self.heads)
+        read = attention_share(query @ key.transpose(-1, -2), reading, value.shape[-1]) @ value
+        y = reading.layout.join_heads(read).masked_fill(reading.silent_MR1, 0.0)
+        return x_MRH + y + self.dropout(self.mlp(y))
 
 
 def attention_layer(n_modalities: int, settings: CompSettings) -> nn.Module:
@@ -87,11 +110,6 @@ def attention_layer(n_modalities: int, settings: CompSettings) -> nn.Module:
     return kind(n_modalities, settings)
 
 
-def readable(observed_MBU: Tensor, valid_BU: Tensor, *, keys: str, causal: bool) -> Tensor:
-    """Return which rows may be read: [M, B, 1 or U, U]."""
-    key_MBU = observed_MBU if keys == "available" else valid_BU.expand_as(observed_MBU)
-    allowed = key_MBU.unsqueeze(2)
-    if causal:
-        place = torch.arange(valid_BU.shape[1], device=valid_BU.device)
-        allowed = allowed & (place[None, :] <= place[:, None])
-    return allowed
+def attention_share(score: Tensor, reading: Reading, width: int) -> Tensor:
+    """Return the softmax over what may be read of scores [M, B, heads, Q, K], divided by the root of the heads' width."""
+    return torch.add(reading.bias_MB1QK, score, alpha=1.0 / math.sqrt(width)).softmax(dim=-1)

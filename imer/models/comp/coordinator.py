@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from imer.batches.layout import Layout
 from imer.models.comp.settings import CompSettings
 
 SOFT_START = -2.0  # logit of a modality that is not observed, with `coordinator_mask = soft`
 
 
-def may_speak(observed_MBU: Tensor, valid_BU: Tensor, mask: str) -> Tensor:
+def may_speak(observed_MBU: Tensor, valid_BU: Tensor, layout: Layout, mask: str) -> Tensor:
     """Return bool [M, B, U]: which branches are heard.
 
     hard: observed ones. soft: also those of modalities that the dialogue has in some other utterance, since attention
@@ -19,7 +20,9 @@ def may_speak(observed_MBU: Tensor, valid_BU: Tensor, mask: str) -> Tensor:
     if mask == "hard":
         return observed_MBU
     if mask == "soft":
-        return observed_MBU.any(dim=2, keepdim=True) & valid_BU
+        in_dialogue = layout.mask_to_dialogues(observed_MBU)
+        heard = in_dialogue.any(dim=2, keepdim=True).expand_as(in_dialogue)
+        return layout.to_rows(heard.unsqueeze(-1)).squeeze(-1) & valid_BU
     return valid_BU.expand_as(observed_MBU)
 
 
@@ -40,8 +43,8 @@ class Coordinator(nn.Module):
         soft = self.kind == "router" and self.mask == "soft"
         self.unobserved = nn.Parameter(torch.full((n_modalities,), SOFT_START)) if soft else None
 
-    def forward(self, branches_MBUH: Tensor, observed_MBU: Tensor, valid_BU: Tensor) -> Tensor:
-        speaks_MBU = may_speak(observed_MBU, valid_BU, self.mask)
+    def forward(self, branches_MBUH: Tensor, observed_MBU: Tensor, valid_BU: Tensor, layout: Layout) -> Tensor:
+        speaks_MBU = may_speak(observed_MBU, valid_BU, layout, self.mask)
         speaks_BUM = speaks_MBU.permute(1, 2, 0)
         if self.kind == "concat":
             return valid_BU.unsqueeze(-1).to(branches_MBUH.dtype).expand_as(speaks_BUM)

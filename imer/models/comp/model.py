@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from imer.batches.batch import Batch
+from imer.batches.layout import Layout, Padded
 from imer.core.errors import UsageError
 from imer.models.base import ModelOutput, ModelSpec
-from imer.models.comp.attention import readable
+from imer.models.comp.attention import Reading, readable
 from imer.models.comp.coordinator import Coordinator
 from imer.models.comp.encoder import Decoder, Encoder
-from imer.models.comp.missing_prompts import admit_prompts
 from imer.models.comp.positions import Positions
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.propagation import PropagationBlock
@@ -50,6 +50,8 @@ class Comp(nn.Module):
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         self.uses_speakers = settings.speaker_embedding
         self.batch_dependent = settings.prototypes == "batch" and settings.prompts and settings.blocks > 0
+        # Prototypes of a dialogue or a batch look at the padded table itself.
+        self.reads_packed = settings.prototypes == "bank" or not (settings.prompts and settings.blocks > 0)
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)
         self.encoder = Encoder(self.modalities, settings)
         self.decoder = Decoder(self.modalities, settings) if self._reconstructs() else None
@@ -82,22 +84,23 @@ class Comp(nn.Module):
         *,
         stage: str | None = None,
         speaker_BU: Tensor | None = None,
+        layout: Layout | None = None,
     ) -> ModelOutput:
-        """Answer every utterance of the batch; what stands in slots that are not observed is never read."""
+        """Answer every utterance of the batch; what stands in slots that are not observed is never read.
+
+        With the layout of a packed batch B is 1 and U the number of its real utterances.
+        """
+        layout = layout or Padded(valid_BU)
         self.bank_weights.value = None
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
-        allowed = readable(observed_MBU, valid_BU, keys=self.settings.keys, causal=self.settings.causal)
-        if self.settings.missing_prompts != "none":
-            allowed = admit_prompts(
-                allowed, observed_MBU, self.settings.missing_prompts, self.settings.missing_prompt_length
-            )
+        reading = readable(observed_MBU, layout, self.settings)
         branches, encoded = self.encoder(features, observed_MBU)
-        branches = self.positions(branches, valid_BU, speaker_BU)
+        branches = self.positions(branches, layout, speaker_BU)
         if stage == BRANCHES:
             for block in self.blocks:
-                branches = block.attend(branches, allowed)
+                branches = block.attend(branches, reading)
         else:
-            branches = self._propagate(branches, observed_MBU, allowed)
+            branches = self._propagate(branches, observed_MBU, reading)
         answers_MBUC = self.branch_heads(branches)
         output = ModelOutput(
             joint_BUC=answers_MBUC.mean(dim=0),
@@ -107,14 +110,14 @@ class Comp(nn.Module):
         if self.decoder is not None and self.training and self._reconstruction_weight(stage) > 0:
             output.reconstruction = self.decoder(encoded)
         if stage != BRANCHES:
-            weight_BUM = self.coordinator(branches, observed_MBU, valid_BU)
+            weight_BUM = self.coordinator(branches, observed_MBU, valid_BU, layout)
             head_output = self.head(HeadInput(branches, observed_MBU.permute(1, 2, 0), weight_BUM, answers_MBUC))
             output.joint_BUC, output.fused_BUH = head_output.answer_BUC, head_output.fused_BUH
             output.weight_BUM = weight_BUM
             output.extra["head"] = head_output
         return output
 
-    def _propagate(self, branches: Tensor, observed_MBU: Tensor, allowed: Tensor) -> Tensor:
+    def _propagate(self, branches: Tensor, observed_MBU: Tensor, reading: Reading) -> Tensor:
         """Blocks of prompt generation and propagation (ComP eq. 3–9)."""
         received: Tensor | None = None
         prototypes = self.prototypes(branches, observed_MBU) if self.prompts else None
@@ -125,7 +128,7 @@ class Comp(nn.Module):
                 mixed = new if received is None else momentum * received + (1.0 - momentum) * new
                 sends = torch.ones_like(observed_MBU) if self.settings.prompts_from_missing else observed_MBU
                 received = self.exchange.silence_missing(mixed, sends)
-            branches, received = block(branches, received, allowed)
+            branches, received = block(branches, received, reading)
         return branches
 
     def _reconstruction_weight(self, stage: str | None) -> float:

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imer.batches.batch import Batch
+from imer.batches.layout import Padded
 from imer.core.errors import UsageError
 from imer.models.base import ModelOutput, ModelSpec
-from imer.models.comp.attention import PublishedAttentionLayer, readable
+from imer.models.comp.attention import PublishedAttentionLayer, Reading, readable
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.prototypes import BatchPrototypes
 from imer.models.comp.regulator import InstanceWeights
@@ -115,7 +116,7 @@ class OfficialComp(nn.Module):
     ) -> ModelOutput:
         """Answer every utterance of the batch, depending on the whole batch in the second stage."""
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
-        allowed = readable(observed_MBU, valid_BU, keys="available", causal=False)
+        reading = readable(observed_MBU, Padded(valid_BU), self.settings.shared())
         entered = torch.stack(
             [
                 self.dropout(layer(torch.where(here_BU.unsqueeze(-1), features[name], 0.0)))
@@ -125,14 +126,14 @@ class OfficialComp(nn.Module):
         shared, private = self.dropout(self.to_shared(entered)), self.dropout(self.to_private(entered))
         extra: dict[str, Any] = {"entered": entered, "shared": shared, "private": private}
         if stage == BRANCHES:
-            branches = self._attend(shared, allowed)
+            branches = self._attend(shared, reading)
             if self.training:  # every modality's head is shown audio's private part (the public code's slip)
                 first = private[:1].expand_as(private)
-                extra["private_answers"] = self.branch_heads(self._attend(first, allowed))
+                extra["private_answers"] = self.branch_heads(self._attend(first, reading))
             answers_MBUC = self.branch_heads(branches)
             branches = torch.where(observed_MBU.unsqueeze(-1), branches, 0.0)
         else:
-            branches = self._propagate(shared, observed_MBU, allowed)
+            branches = self._propagate(shared, observed_MBU, reading)
             answers_MBUC = self.branch_heads(branches)
         together = torch.cat(list(branches), dim=-1)
         share_BUM = self.router(together).softmax(dim=-1)
@@ -146,26 +147,26 @@ class OfficialComp(nn.Module):
             extra={**extra, "branches": branches},
         )
 
-    def _attend(self, x_MBUH: Tensor, allowed: Tensor) -> Tensor:
+    def _attend(self, x_MBUH: Tensor, reading: Reading) -> Tensor:
         for layer in (*self.before, *self.after):
-            x_MBUH = layer(x_MBUH, allowed)
+            x_MBUH = layer(x_MBUH, reading)
         return x_MBUH
 
-    def _propagate(self, shared: Tensor, observed_MBU: Tensor, allowed: Tensor) -> Tensor:
+    def _propagate(self, shared: Tensor, observed_MBU: Tensor, reading: Reading) -> Tensor:
         """Two rounds of prompts; the second compares with the prototypes of the first."""
         unregulated = InstanceWeights()
         prototypes = self.prototypes(shared, observed_MBU)
         prompts = self.exchange(self.generators[0](shared, prototypes, unregulated))
         x_MBUH = self.fuse[0](torch.cat((shared, prompts), dim=-1))
         for layer in self.before:
-            x_MBUH = layer(x_MBUH, allowed)
+            x_MBUH = layer(x_MBUH, reading)
         given_back = self.dropout(self.back(x_MBUH))
         x_MBUH, returned = given_back.split([self.settings.hidden, prompts.shape[-1]], dim=-1)
         momentum = self.settings.prompt_momentum
         new = self.exchange(self.generators[1](x_MBUH, prototypes, unregulated))
         x_MBUH = self.fuse[1](torch.cat((x_MBUH, momentum * returned + (1.0 - momentum) * new), dim=-1))
         for layer in self.after:
-            x_MBUH = layer(x_MBUH, allowed)
+            x_MBUH = layer(x_MBUH, reading)
         return x_MBUH
 
     def losses(self, output: ModelOutput, batch: Batch, stage: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from imer.models.comp.attention import attention_layer
+from imer.models.comp.attention import Reading, attention_layer
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedNorm
 
@@ -32,16 +32,16 @@ class PropagationBlock(nn.Module):
         # Every layer adds to the branches and none brings them back to size: without this their heads start far off.
         self.final_norm = StackedNorm(n_modalities, width) if settings.final_norm and last else None
 
-    def attend(self, x_MBUH: Tensor, allowed_MBQK: Tensor) -> Tensor:
+    def attend(self, x_MRH: Tensor, reading: Reading) -> Tensor:
         """The layers alone: what the block is in the first stage."""
         for layer in self.layers:
-            x_MBUH = layer(x_MBUH, allowed_MBQK)
-        return x_MBUH if self.final_norm is None else self.final_norm(x_MBUH)
+            x_MRH = layer(x_MRH, reading)
+        return x_MRH if self.final_norm is None else self.final_norm(x_MRH)
 
-    def forward(self, x_MBUH: Tensor, received: Tensor | None, allowed_MBQK: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(self, x_MRH: Tensor, received: Tensor | None, reading: Reading) -> tuple[Tensor, Tensor | None]:
         """Return the new branches [M, B, U, H] and the updated prompts [M, B, U, (M−1)·p] for the next block."""
-        fused = self.fuse_own(x_MBUH)
+        fused = self.fuse_own(x_MRH)
         if self.fuse_prompts is not None and received is not None:
             fused = fused + self.fuse_prompts(received)
-        read = self.attend(fused, allowed_MBQK)
+        read = self.attend(fused, reading)
         return self.out(read), None if self.back is None else self.back(read)
