@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from imer._version import __version__
-from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, train
+from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, sweep, train
 
 _EPILOG = (
     "Exit codes: 0 done · 1 a bug · 2 usage or config · 3 finished, but some items failed (errors.jsonl) · "
@@ -45,6 +45,7 @@ app.command("extract")(extract.extract_command)
 app.command("mask")(mask.mask)
 app.command("train")(train.train_command)
 app.command("eval")(eval.evaluate_command)
+app.command("sweep")(sweep.sweep_command)
 app.command("predict")(predict.predict)
 app.command("export")(export.export_command)
 app.command("report")(report.report_command)

@@ -1,0 +1,76 @@
+"""One cell of a sweep: how far it is, and what is done to finish it. Its folder is an ordinary run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from imer.core.errors import InvalidInput
+from imer.core.files import read_json
+from imer.evaluation.conditions import make_conditions
+from imer.evaluation.publish import METRICS_FILE
+from imer.evaluation.results import Evaluation
+from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
+from imer.experiments.plan import Cell
+from imer.training.run import Listener, changed_settings, train
+
+NEW, BEGUN, TRAINED, FINISHED, OTHER = "new", "begun", "trained", "finished", "other"
+
+
+@dataclass(frozen=True)
+class State:
+    """How far a cell is; `why` says what differs where it is of another sweep (OTHER)."""
+
+    kind: str
+    why: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is to be done, for a person."""
+        return f"made with {self.why}" if self.kind == OTHER else self.kind
+
+
+def state_of(cell: Cell, folder: Path, content_sha256: str) -> State:
+    """Look at a cell's folder. What cannot be read counts as begun: the training will say what is wrong with it."""
+    if not (folder / "config.toml").is_file() or not (folder / "run.json").is_file():
+        return State(NEW)
+    try:
+        changed = changed_settings(folder, cell.settings)
+        if changed:
+            name, (was, now) = next(iter(changed.items()))
+            return State(OTHER, f"{name} = {was!r}, now {now!r}")
+        if read_json(folder / "run.json").get("content_sha256") != content_sha256:
+            return State(OTHER, "other features")
+    except InvalidInput:
+        return State(BEGUN)
+    if not (folder / "metrics.json").is_file():
+        return State(BEGUN)
+    return State(FINISHED if _is_judged(cell, folder / DEFAULT_FOLDER / METRICS_FILE) else TRAINED)
+
+
+def _is_judged(cell: Cell, metrics: Path) -> bool:
+    """Tell whether an evaluation is the one that is asked for: the same conditions, under as many masks."""
+    try:
+        found = Evaluation.read(metrics)
+    except InvalidInput:
+        return False
+    wanted = make_conditions(
+        found.modalities, missing_rate=cell.judging["missing_rate"], pattern=cell.judging["pattern"]
+    )
+    have = [(one.protocol, one.missing_rate, one.pattern) for one in found.summary]
+    if found.split != "test" or have != [(one.protocol, one.rate, one.pattern) for one in wanted]:
+        return False
+    masks = [one.n_masks for one in found.summary if one.missing_rate]  # without a rate, or at 0, all masks are equal
+    return not masks or max(masks) == cell.judging["mask_seeds"]
+
+
+def run_cell(cell: Cell, features: Path, folder: Path, *, anew: bool, listener: Listener) -> None:
+    """Train and evaluate a cell from wherever it stands; `anew` deletes first what is there.
+
+    Raises
+    ------
+    ImerError
+        What `train` and `evaluate` raise.
+    """
+    train(features, folder, **cell.training, resume=not anew, overwrite=anew, listener=listener)
+    evaluate(folder, features, **cell.judging, plots=False)

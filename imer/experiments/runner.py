@@ -1,0 +1,252 @@
+"""`sweep`: train and evaluate many runs into one folder, continued from wherever it was interrupted.
+
+sweep.json    what was asked for
+runs/<name>/  one ordinary run folder for each cell, with its evaluation in eval/
+table.md      the results table; results.tsv: the same figures as rows
+errors.jsonl  the cells that failed, if any
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imer._version import __version__
+from imer.batches.corpus import Corpus
+from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.core.files import read_json, write_json, write_text
+from imer.core.locks import output_lock
+from imer.evaluation.compare import read_run
+from imer.evaluation.conditions import make_conditions
+from imer.evaluation.report import write_report
+from imer.evaluation.tables import as_tsv
+from imer.experiments.cells import FINISHED, OTHER, State, state_of
+from imer.experiments.choice import Variant, choose
+from imer.experiments.plan import ONE_RATE, Asked, Cell, plan
+from imer.experiments.tables import all_rows, summary_of, variant_rows
+from imer.experiments.workers import Job, Pool, job_count
+from imer.masks.sampling import RATE_TOLERANCE, check_rate, reachable_rate
+from imer.training.build import model_spec
+from imer.training.data import divide, read_corpus
+from imer.training.device import resolve_device
+from imer.training.masks import GRID
+from imer.training.run import Listener
+
+FORMAT = "imer-sweep/1"
+ERRORS_FILE = "errors.jsonl"
+
+
+@dataclass
+class SweepResult:
+    """What a sweep did; or, after `dry_run`, what there is to do.
+
+    states    name of a cell → how far it was when the sweep began
+    failed    the records of errors.jsonl
+    summary   one entry for every method and condition, over seeds; variants: what validation says of the grid
+    """
+
+    cells: list[Cell]
+    states: dict[str, State]
+    task: str
+    label: str
+    failed: list[dict[str, Any]] = field(default_factory=list)
+    summary: list[dict[str, Any]] = field(default_factory=list)
+    variants: list[Variant] = field(default_factory=list)
+    written: list[Path] = field(default_factory=list)
+
+    @property
+    def finished(self) -> list[str]:
+        """The cells that were finished before."""
+        return [name for name, state in self.states.items() if state.kind == FINISHED]
+
+
+def sweep(
+    features: Path,
+    out: Path,
+    asked: Asked,
+    *,
+    jobs: str = "auto",
+    overwrite: bool = False,
+    dry_run: bool = False,
+    listener: Listener | None = None,
+) -> SweepResult:
+    """Train and evaluate every cell of a sweep, several at a time, and write the table of all that are finished.
+
+    Cells that fail are in the result and in errors.jsonl; they raise nothing, and the others go on.
+
+    Parameters
+    ----------
+    asked
+        Without rates: the reachable ones of 0, 0.1 … 0.7.
+    jobs
+        Processes at a time, or `auto`: one a core.
+    overwrite
+        Make cells again that were made with other settings or features. Finished ones are kept.
+
+    Raises
+    ------
+    UsageError
+        What is asked for cannot be done by any cell: a name, a setting, a rate.
+    InvalidInput
+        The features are missing, damaged, or cannot be learnt from.
+    OutputExists
+        `out` is something else than a sweep, holds cells made with other settings, or another process works on it.
+    """
+    listener, out = _once(listener or Listener()), Path(out)
+    n_jobs = job_count(jobs)
+    _check_folder(out)
+    first = plan(replace(asked, seeds=asked.seeds[:1], rates=asked.rates or (0.0,)), features)[0]
+    resolve_device(first.settings.train.device)
+    corpus = read_corpus(first.settings.data, listener.warn)
+    if not asked.rates:
+        asked = replace(asked, rates=_reachable(corpus))
+    cells = plan(asked, features)
+    _check(cells[0], asked, corpus, listener)
+    states = {cell.name: state_of(cell, _folder(out, cell), corpus.content_sha256) for cell in cells}
+    result = SweepResult(cells, states, corpus.task, corpus.label)
+    if dry_run:
+        return result
+    with output_lock(out, listener.note):
+        _check_folder(out)
+        _refuse_others(out, states, overwrite=overwrite)
+        _begin(out, features, asked, cells)
+        _work(result, features, out, n_jobs, listener)
+        _conclude(result, out)
+    return result
+
+
+def _once(listener: Listener) -> Listener:
+    """Return a listener that passes a warning on once: many runs say the same."""
+    said: set[str] = set()
+
+    def warn(message: str) -> None:
+        if message not in said:
+            said.add(message)
+            listener.warn(message)
+
+    return replace(listener, warn=warn)
+
+
+def _check_folder(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise OutputExists(f"{out} is a file; a sweep is a folder. Choose another name.")
+    if out.is_dir() and any(out.iterdir()) and not _is_sweep(out):
+        raise OutputExists(f"{out} exists and is not the folder of a sweep; choose another name.")
+
+
+def _is_sweep(out: Path) -> bool:
+    try:
+        return bool(read_json(out / "sweep.json").get("format") == FORMAT)
+    except (InvalidInput, AttributeError):
+        return False
+
+
+def _folder(out: Path, cell: Cell) -> Path:
+    return out / "runs" / cell.name
+
+
+def _reachable(corpus: Corpus) -> tuple[float, ...]:
+    """Return the reachable missing rates of 0, 0.1 … 0.7; with three modalities 0.7 names 2/3."""
+    top = reachable_rate(corpus.present_NM) + RATE_TOLERANCE
+    return tuple(rate for rate in GRID if rate <= top or (rate == GRID[-1] and len(corpus.modalities) == 3))
+
+
+def _check(cell: Cell, asked: Asked, corpus: Corpus, listener: Listener) -> None:
+    """Refuse at once what would fail in every cell."""
+    splits = divide(corpus, cell.settings, listener.warn)
+    model_spec(corpus, splits[0].train, cell.settings.train.class_weights)
+    make_conditions(tuple(corpus.modalities), pattern=asked.pattern)
+    judged = [np.unique(np.concatenate([split.test for split in splits]))]
+    if any(protocol in ONE_RATE for protocol in asked.protocols):
+        judged += [rows for split in splits for rows in (split.train, split.val)]
+    for rows in judged:
+        for rate in asked.rates:
+            check_rate(corpus.present_NM[rows], rate)
+    if asked.mask_seeds < 1:
+        raise UsageError(f"--mask-seeds is at least 1, but {asked.mask_seeds} was given.")
+
+
+def _refuse_others(out: Path, states: dict[str, State], *, overwrite: bool) -> None:
+    others = [(name, state) for name, state in states.items() if state.kind == OTHER]
+    if others and not overwrite:
+        name, state = others[0]
+        more = f" ({len(others) - 1} more are of that kind)" if len(others) > 1 else ""
+        raise OutputExists(
+            f"{out / 'runs' / name} was made with {state.why}{more}; sweep with the same settings, choose another folder, or "
+            "add --overwrite to make such runs again."
+        )
+
+
+def _begin(out: Path, features: Path, asked: Asked, cells: Sequence[Cell]) -> None:
+    wishes = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(asked).items()}
+    names = [cell.name for cell in cells]
+    document = {
+        "format": FORMAT,
+        "imer_version": __version__,
+        "features": str(features),
+        "asked": wishes,
+        "runs": names,
+    }
+    write_json(out / "sweep.json", document)
+
+
+def _work(result: SweepResult, features: Path, out: Path, n_jobs: int, listener: Listener) -> None:
+    """Do what is not finished, and keep the list of failures up to date."""
+    todo = [
+        Job(cell, features, _folder(out, cell), anew=result.states[cell.name].kind == OTHER)
+        for cell in result.cells
+        if result.states[cell.name].kind != FINISHED
+    ]
+    done = len(result.cells) - len(todo)
+    _write_errors(out, [])
+    if done:
+        listener.note(f"{done} of {len(result.cells)} runs are finished already.")
+    if not todo:
+        return
+    with Pool(n_jobs) as pool:
+        for outcome in pool.run(todo):
+            done += 1
+            name = outcome.job.cell.name
+            for warning in outcome.warnings:
+                listener.warn(warning)
+            if outcome.failure:
+                result.failed.append({"run": name, "folder": str(outcome.job.folder), **outcome.failure})
+                _write_errors(out, result.failed)
+                listener.note(f"{name} failed: {outcome.failure['message']}")
+            listener.progress("runs", done, len(result.cells))
+
+
+def _write_errors(out: Path, failed: Sequence[dict[str, Any]]) -> None:
+    path = out / ERRORS_FILE
+    if failed:
+        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failed))
+    else:
+        with suppress(FileNotFoundError):
+            path.unlink()
+
+
+def _conclude(result: SweepResult, out: Path) -> None:
+    """Let validation choose among the settings of the grid, and write the table of what it chose."""
+    failed = {one["run"] for one in result.failed}
+    selected = {
+        cell.name: read_json(_folder(out, cell) / "metrics.json")["selected"]
+        for cell in result.cells
+        if cell.name not in failed
+    }
+    if not selected:
+        return
+    result.variants = choose(result.cells, selected)
+    folders = [out / "runs" / name for variant in result.variants if variant.chosen for name in variant.cells]
+    result.summary = summary_of([read_run(folder) for folder in folders])
+    result.written = write_report(folders, out / "table.md", table=True, overwrite=True)
+    write_text(out / "results.tsv", as_tsv(all_rows(result.summary, result.task)))
+    result.written.append(out / "results.tsv")
+    if any(variant.settings for variant in result.variants):
+        write_text(out / "grid.tsv", as_tsv(variant_rows(result.variants)))
+        result.written.append(out / "grid.tsv")

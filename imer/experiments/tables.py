@@ -1,0 +1,85 @@
+"""The result of a sweep as rows: methods × conditions, mean and standard deviation over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from imer.evaluation.compare import EvaluatedRun, group_methods, join_matched, over_runs
+from imer.evaluation.results import HEADLINE
+from imer.evaluation.tables import UNDEFINED, Table, number
+from imer.experiments.choice import Variant
+from imer.metrics.compute import METRICS
+
+
+def summary_of(runs: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
+    """Return one entry for every method and condition, as plain data; `sd` is None where there is one seed."""
+    entries = []
+    for method in group_methods(join_matched(runs)):
+        merged, n_seeds = over_runs(method), len(method.runs)
+        for one in merged.summary:
+            entries.append(
+                {
+                    "method": method.name,
+                    "trained": merged.run["settings"]["train.protocol"],
+                    "protocol": one.protocol,
+                    "missing_rate": one.missing_rate,
+                    "realised_rate": one.realised_rate,
+                    "pattern": one.pattern,
+                    "seeds": n_seeds,
+                    "n": one.n,
+                    "metrics": {
+                        name: {"mean": found.mean, "sd": found.sd if n_seeds > 1 else None}
+                        for name, found in one.metrics.items()
+                    },
+                }
+            )
+    return entries
+
+
+def all_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
+    """Return every entry with every metric, for TSV."""
+    names = METRICS[task]
+    facts = ["method", "trained", "protocol", "missing_rate", "realised_rate", "pattern", "seeds", "n"]
+    columns = [*facts, *(title for name in names for title in (name, f"{name} sd"))]
+    rows = []
+    for one in summary:
+        values = [v for name in names for v in (one["metrics"][name]["mean"], one["metrics"][name]["sd"])]
+        rows.append([*(_fact(one[key]) for key in facts), *(number(value, 4) for value in values)])
+    return columns, rows
+
+
+def headline_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
+    """Return what fits a terminal: the headline metrics as mean ± sd."""
+    columns = ["method", "hidden", "realised", "seeds", *HEADLINE[task]]
+    rows = []
+    for one in summary:
+        rate = one["protocol"] if one["missing_rate"] is None else f"{one['missing_rate']:g}"
+        hidden = rate if one["pattern"] is None else f"all but {one['pattern']}"
+        cells = [_mean_and_spread(one["metrics"][name]) for name in HEADLINE[task]]
+        rows.append([one["method"], hidden, number(one["realised_rate"]), str(one["seeds"]), *cells])
+    return columns, rows
+
+
+def _mean_and_spread(metric: dict[str, float | None]) -> str:
+    mean, sd = metric["mean"], metric["sd"]
+    return number(mean) if mean is None or sd is None else f"{mean:.3f} ± {sd:.3f}"
+
+
+def _fact(value: Any) -> str:
+    if value is None:
+        return UNDEFINED
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def variant_rows(variants: Sequence[Variant]) -> Table:
+    """Return what validation says of the settings of a grid, one row for each combination."""
+    columns = ["method", "settings", "runs", "metric", "validation", "chosen"]
+    rows = [
+        [
+            one.family, " ".join(one.settings) or UNDEFINED, str(len(one.cells)), one.metric, number(one.value, 4),
+            "yes" if one.chosen else "no",
+        ]
+        for one in variants
+    ]  # fmt: skip
+    return columns, rows

@@ -1,0 +1,231 @@
+"""Worker processes that train and evaluate the cells of a sweep, one after the other, and import everything once.
+
+A worker that dies is replaced and its cell is tried once more, from its last saved state. Workers die with their
+parent; what they leave half-done the same command continues.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing import connection, get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from imer.core.errors import EXIT_BUG, EXIT_TERMINATED, ImerError, MissingDependency, UsageError
+from imer.core.processes import ONE_THREAD, die_with_parent, environment, mute, usable_cores
+
+_TRIES = 2  # of a cell whose worker died
+_MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a cell
+_FAREWELL_S = 5.0
+_ENVIRONMENT = {
+    **ONE_THREAD,
+    "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",  # of one that had to be killed
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell to do. `anew` deletes what its folder holds."""
+
+    cell: Any
+    features: Path
+    folder: Path
+    anew: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a job: nothing to say, or the failure as an exit code, a kind and a sentence."""
+
+    job: Job
+    elapsed_s: float
+    warnings: tuple[str, ...] = ()
+    failure: dict[str, Any] = field(default_factory=dict)
+
+
+def job_count(text: str) -> int:
+    """Read `--jobs`: a number of processes, or `auto` for one a core that this process may use.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if text == "auto":
+        return usable_cores()
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"--jobs takes a number of processes or auto; found {text!r}.")
+    return int(text)
+
+
+# --- in the child ------------------------------------------------------------------------------------------------------
+
+
+def serve(pipe: Connection) -> None:
+    """Do jobs until the parent says stop or is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    signal.signal(signal.SIGTERM, _unwind)
+    die_with_parent()
+    mute()
+    with suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while (job := pipe.recv()) is not None:
+            started = time.monotonic()
+            warnings, failure = _do(job)
+            pipe.send(Outcome(job, time.monotonic() - started, warnings, failure))
+
+
+def _unwind(signum: int, frame: FrameType | None) -> None:
+    """Leave in order, so that locks and half-written files are cleared away."""
+    raise SystemExit(EXIT_TERMINATED)
+
+
+class _Collector(logging.Handler):
+    """Keeps what parts of `imer` log as warnings."""
+
+    def __init__(self, kept: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self.kept = kept
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record.getMessage())
+
+
+def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
+    from imer.experiments.cells import run_cell
+    from imer.training.run import Listener
+
+    warnings: list[str] = []
+    logger, handler = logging.getLogger("imer"), _Collector(warnings)
+    logger.addHandler(handler)
+    try:
+        run_cell(job.cell, job.features, job.folder, anew=job.anew, listener=Listener(warn=warnings.append))
+        failure: dict[str, Any] = {}
+    except ImerError as error:
+        failure = {"kind": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
+    except OSError as error:
+        failure = {"kind": "OSError", "exit_code": 4, "message": f"{error.filename or job.folder}: {error.strerror}."}
+    except Exception as error:  # noqa: BLE001 - a bug costs this cell, and its traceback is in errors.jsonl
+        message = f"this is a bug in imer ({type(error).__name__}: {error})."
+        failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}
+    finally:
+        logger.removeHandler(handler)
+    return tuple(dict.fromkeys(warnings)), failure
+
+
+# --- in the parent -----------------------------------------------------------------------------------------------------
+
+
+class _Worker:
+    """One child process and the job that it has."""
+
+    def __init__(self) -> None:
+        context: Any = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        with environment(_ENVIRONMENT):
+            self.process = context.Process(target=serve, args=(theirs,), daemon=True)
+            self.process.start()
+        theirs.close()
+        self.job: Job | None = None
+
+    def give(self, job: Job | None) -> None:
+        self.job = job
+        with suppress(BrokenPipeError, ConnectionResetError):  # its death is noticed by the sentinel
+            self.pipe.send(job)
+
+    def stop(self) -> None:
+        self.process.join(_FAREWELL_S)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        self.process.close()
+
+
+class Pool:
+    """Worker processes on this machine, each with one thread."""
+
+    def __init__(self, jobs: int) -> None:
+        self._wanted = jobs
+        self._workers: list[_Worker] = []
+        self._deaths = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in self._workers:
+            if worker.job is None:
+                worker.give(None)
+            else:
+                worker.process.terminate()
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Yield the outcome of every job, as they come.
+
+        Raises
+        ------
+        MissingDependency
+            Workers die one after the other before any has done anything.
+        """
+        waiting = deque(jobs)
+        tries: dict[Path, int] = {}
+        while len(self._workers) < min(self._wanted, len(jobs)):
+            self._workers.append(_Worker())
+        while True:
+            for worker in self._workers:
+                if worker.job is None and waiting:
+                    worker.give(waiting.popleft())
+            busy = [worker for worker in self._workers if worker.job is not None]
+            if not busy:
+                return
+            ready = connection.wait([end for w in busy for end in (w.pipe, w.process.sentinel)])
+            for worker in busy:
+                if worker.pipe not in ready and worker.process.sentinel not in ready:
+                    continue
+                job = worker.job
+                outcome = self._heard(worker)
+                if outcome is not None:
+                    yield outcome
+                elif job is not None:
+                    how = self._bury(worker)
+                    tries[job.folder] = tries.get(job.folder, 0) + 1
+                    if tries[job.folder] < _TRIES:
+                        waiting.appendleft(job)
+                    else:
+                        message = f"the worker process died ({how}), and once more when it was tried again."
+                        yield Outcome(job, 0.0, (), {"kind": "Crash", "exit_code": EXIT_BUG, "message": message})
+
+    def _heard(self, worker: _Worker) -> Outcome | None:
+        """Return what a worker says; None where it died."""
+        try:
+            outcome: Outcome = worker.pipe.recv()
+        except (EOFError, OSError):  # perhaps in the middle of a message
+            return None
+        worker.job, self._deaths = None, 0
+        return outcome
+
+    def _bury(self, worker: _Worker) -> str:
+        """Replace a worker that died; say how it died."""
+        worker.process.join()
+        code = worker.process.exitcode or 0
+        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        worker.stop()
+        self._deaths += 1
+        if self._deaths > _MAX_DEATHS * self._wanted:
+            self._workers.remove(worker)
+            raise MissingDependency(f"Sweep workers keep dying ({how}); too little memory? Try --jobs 1.")
+        self._workers[self._workers.index(worker)] = _Worker()
+        return how
