@@ -6,6 +6,7 @@ arrays and texts, never paths. What it returns for one utterance never depends o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -60,6 +61,13 @@ class TextExtractor(Extractor, Protocol):
     """Takes a text that is not empty."""
 
     def extract(self, text: str) -> Extracted: ...
+
+
+@runtime_checkable
+class TakesManyTexts(Protocol):
+    """What a text extractor may do besides: take many at once. What it gives for each is what `extract` gives."""
+
+    def extract_all(self, texts: Sequence[str]) -> list[Extracted]: ...
 
 
 class FaceSession(Protocol):

@@ -31,7 +31,7 @@ _TRIES = 2  # of a task whose worker died
 _MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded: the set-up is at fault, not a file
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
-_TEXT_TASKS_PER_OWNER = 40  # another worker loads the text model only for more than this many tasks
+_TEXT_TASKS_PER_OWNER = 10  # of a second each; another worker loads the text model only for more than this many tasks
 _CHILD_ENVIRONMENT = {
     **ONE_THREAD,
     "HF_HUB_OFFLINE": "1",

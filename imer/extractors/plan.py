@@ -5,7 +5,7 @@ What a task yields for an utterance never depends on the other utterances of the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -16,7 +16,9 @@ from imer.media.decode import Segment
 
 MAX_SEGMENTS = 64  # per task
 MAX_OVERLAP = 4  # segments of one task that share a moment: bounds a worker's memory
-TEXTS_PER_TASK = 32
+TEXTS_PER_TASK = 256
+CHARACTERS_PER_TASK = 32_768  # so that long texts or a slow model keep a task within seconds
+TEXTS_PER_WINDOW = 4096  # among which texts are sorted by length; packing finds their shards near each other
 Cell = tuple[int, str]  # (row among the utterances of this run, modality)
 
 
@@ -37,7 +39,7 @@ class MediaTask:
 
 @dataclass(frozen=True)
 class TextTask:
-    """A few texts; each is encoded alone."""
+    """Texts of about one length."""
 
     rows: tuple[int, ...]
     texts: tuple[str, ...]
@@ -69,7 +71,7 @@ def media_path(utterance: Utterance, modality: str) -> Path | None:
 def plan_tasks(
     utterances: Sequence[Utterance], modalities: Iterable[str], wanted: Callable[[int, str], bool]
 ) -> list[Task]:
-    """Return the tasks that make every wanted cell with a source, in manifest order."""
+    """Return the tasks that make every wanted cell with a source: texts first, then the files in manifest order."""
     modalities = tuple(modalities)
     texts: list[tuple[int, str]] = []
     files: dict[Path, dict[Segment, dict[str, list[int]]]] = {}
@@ -85,10 +87,7 @@ def plan_tasks(
                 segment = Segment(utterance.start_s or 0.0, utterance.end_s)
                 rows = files.setdefault(path, {}).setdefault(segment, {"audio": [], "visual": []})
                 rows[modality].append(row)
-    tasks: list[Task] = []
-    for start in range(0, len(texts), TEXTS_PER_TASK):
-        part = texts[start : start + TEXTS_PER_TASK]
-        tasks.append(TextTask(tuple(row for row, _ in part), tuple(text for _, text in part)))
+    tasks: list[Task] = list(_text_tasks(texts))
     for path, by_segment in files.items():
         for group in _grouped(list(by_segment)):
             tasks.append(
@@ -100,6 +99,25 @@ def plan_tasks(
                 )
             )
     return tasks
+
+
+def _text_tasks(texts: Sequence[tuple[int, str]]) -> Iterator[TextTask]:
+    """Yield tasks of texts of about one length, long ones first: a model takes those of equally many tokens together."""
+    for start in range(0, len(texts), TEXTS_PER_WINDOW):
+        window = sorted(texts[start : start + TEXTS_PER_WINDOW], key=lambda row_text: (-len(row_text[1]), row_text[1]))
+        part: list[tuple[int, str]] = []
+        n_characters = 0
+        for row, text in window:
+            if part and (len(part) == TEXTS_PER_TASK or n_characters + len(text) > CHARACTERS_PER_TASK):
+                yield _text_task(part)
+                part, n_characters = [], 0
+            part.append((row, text))
+            n_characters += len(text)
+        yield _text_task(part)
+
+
+def _text_task(part: Sequence[tuple[int, str]]) -> TextTask:
+    return TextTask(tuple(row for row, _ in part), tuple(text for _, text in part))
 
 
 def _grouped(segments: list[Segment]) -> list[list[Segment]]:

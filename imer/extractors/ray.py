@@ -36,7 +36,7 @@ OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit g
 FAREWELL_S = 5.0  # for Ray's processes to end by themselves
 CONNECT_S = 10.0  # within which a cluster must answer
 MAX_FOLDER_LENGTH = 20  # Ray's sockets lie some 80 characters deeper, and a socket's name has 103 at most
-TEXTS_PER_BLOCK = 40  # text tasks that one actor does in a row, so that few actors load the text model
+TEXTS_PER_BLOCK = 10  # text tasks that one actor does in a row, so that few actors load the text model
 MAX_BLOCKS = 2000  # of media tasks; Ray spends some milliseconds on each
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",  # Ray would report to its makers

@@ -1,14 +1,13 @@
 """Sentence embeddings by sentence-transformers, from a local folder; the network is never touched.
 
-Texts are encoded one at a time: an embedding then cannot depend on which texts shared its batch, and costs 13 ms,
-which is 1 % of a clip with a face in it. Equal texts (read sentences) are encoded once.
+Texts of one length are encoded together where that changes no bit (see `text_batches`); equal ones (read sentences) once.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import lru_cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,8 +20,8 @@ from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.facenet_import import hide_torchvision
+from imer.extractors.text_batches import TextBatches
 
-_REMEMBERED_TEXTS = 4096
 _WEIGHTS = "model.safetensors"  # the pickled form is not loaded: it could run code
 
 
@@ -37,7 +36,7 @@ class SentenceModel:
             raise UsageError(f"--text {self.name} needs --sentence-model PATH, the folder of a downloaded model.")
         self.folder = Path(sentence_model)
         self._model: Any = None
-        self._encode = lru_cache(maxsize=_REMEMBERED_TEXTS)(self._encoded)
+        self.batches = TextBatches(self._encoded)
 
     @property
     def spec(self) -> FeatureSpec:
@@ -90,16 +89,26 @@ class SentenceModel:
         )
         self._model.eval()
 
-    def _encoded(self, text: str) -> np.ndarray:
+    def extract(self, text: str) -> Extracted:
+        return self.extract_all([text])[0]
+
+    def extract_all(self, texts: Sequence[str]) -> list[Extracted]:
+        found = self.batches.encoded(texts, self._lengths(texts))
+        return [finite(values_TD, self.name) for values_TD in found]
+
+    def _lengths(self, texts: Sequence[str]) -> list[int]:
+        """Return how many tokens the model makes of each text; 0 where it does not say, or puts a prompt before it."""
+        tokens = getattr(self._model, "preprocess", None) or self._model.tokenize
+        mask = None if self._model.default_prompt_name else tokens(list(texts)).get("attention_mask")
+        return [0] * len(texts) if mask is None else [int(n) for n in mask.sum(dim=1)]
+
+    def _encoded(self, texts: list[str]) -> list[np.ndarray]:
         import torch
 
         wanted = "sentence_embedding" if self.level == "utterance" else "token_embeddings"
         with torch.inference_mode():
-            found = self._model.encode([text], output_value=wanted, show_progress_bar=False, convert_to_numpy=False)[0]
-        return np.atleast_2d(found.float().cpu().numpy())
-
-    def extract(self, text: str) -> Extracted:
-        return finite(self._encode(text), self.name)
+            found = self._model.encode(texts, output_value=wanted, show_progress_bar=False, convert_to_numpy=False)
+        return [np.atleast_2d(values.float().cpu().numpy()) for values in found]
 
 
 class MiniLM(SentenceModel):

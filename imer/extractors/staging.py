@@ -31,7 +31,7 @@ SHARD_CELLS = 64  # finished items (one modality of one utterance) at most
 SHARD_SECONDS = 30.0
 SHARD_BYTES = 64 << 20
 _FORMAT = "imer-shard/1"
-_OPEN_SHARDS = 8  # kept in memory while packing: work is finished nearly in manifest order
+_CACHE_BYTES = 128 << 20  # of shards' values kept while packing: work is finished nearly in manifest order
 JOURNAL = "journal.jsonl"
 
 
@@ -65,7 +65,8 @@ class Staging:
         self._pending: list[tuple[StagedCell, np.ndarray | None]] = []
         self._pending_bytes = 0
         self._since = time.monotonic()
-        self._cache: OrderedDict[str, dict[str, np.ndarray]] = OrderedDict()
+        self._cache: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()  # (shard, modality) → its values
+        self._cached_bytes = 0
 
     def start(self, *, resume: bool, notice: Callable[[str], None]) -> int:
         """Make the folder, or take over what is in it; return the number of cells found.
@@ -165,17 +166,23 @@ class Staging:
         InvalidInput
             Its shard was damaged or removed after it had been checked.
         """
-        if cell.shard not in self._cache:
-            path = self.folder / cell.shard
-            try:
-                with np.load(path, allow_pickle=False) as arrays:
-                    self._cache[cell.shard] = {name: arrays[name] for name in arrays.files if name != "header"}
-            except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise InvalidInput(f"{path} cannot be read any more ({error}); run the same command again.") from error
-            while len(self._cache) > _OPEN_SHARDS:
-                self._cache.popitem(last=False)
-        self._cache.move_to_end(cell.shard)
-        return self._cache[cell.shard][cell.modality][cell.first_row : cell.first_row + cell.n_rows]
+        values = self._cache.get((cell.shard, cell.modality))
+        if values is None:
+            values = self._read_values(cell.shard, cell.modality)
+            self._cached_bytes += values.nbytes
+        self._cache[cell.shard, cell.modality] = values
+        self._cache.move_to_end((cell.shard, cell.modality))
+        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
+            self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+        return values[cell.first_row : cell.first_row + cell.n_rows]
+
+    def _read_values(self, shard: str, modality: str) -> np.ndarray:
+        path = self.folder / shard
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return np.asarray(arrays[modality])
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise InvalidInput(f"{path} cannot be read any more ({error}); run the same command again.") from error
 
     def remove(self) -> None:
         """Delete the folder: the store is published and verified."""

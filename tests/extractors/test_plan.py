@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 
 from imer.core.errors import UsageError
 from imer.core.types import Utterance, Verdict
+from imer.extractors import plan
 from imer.extractors.plan import (
     MAX_OVERLAP,
     MAX_SEGMENTS,
+    TEXTS_PER_TASK,
     MediaTask,
     TextTask,
     in_shard,
@@ -103,8 +105,27 @@ def test_a_hundred_thousand_utterances_are_planned_in_seconds() -> None:
     rows = [utterance(f"u{i}", f"{i // 10}.mp4", i % 10 * 3.0, i % 10 * 3.0 + 3, text="x") for i in range(100_000)]
     started = time.process_time()
     tasks = plan_tasks(rows, ALL, everything)
-    assert len(tasks) == 10_000 + 3_125
+    assert len(tasks) == 10_000 + -(-100_000 // TEXTS_PER_TASK)
     assert time.process_time() - started < 10
+
+
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=60))
+@settings(deadline=None, max_examples=60)
+def test_a_task_has_texts_of_about_one_length_and_not_too_many(lengths: list[int]) -> None:
+    rows = [utterance(f"u{i}", text="x" * length) for i, length in enumerate(lengths)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan, "TEXTS_PER_TASK", 8)
+        patch.setattr(plan, "CHARACTERS_PER_TASK", 500)
+        patch.setattr(plan, "TEXTS_PER_WINDOW", 30)
+        tasks = plan_tasks(rows, ["text"], everything)
+    found = [(row, text) for task in tasks for row, text in zip(task.rows, task.texts, strict=True)]
+    assert sorted(found) == [(row, "x" * length) for row, length in enumerate(lengths)]
+    for task in tasks:
+        assert len(task.texts) <= 8
+        assert len(task.texts) == 1 or sum(map(len, task.texts)) <= 500
+    for start in range(0, len(found), 30):
+        window = [len(text) for row, text in found if start <= row < start + 30]
+        assert window == sorted(window, reverse=True)
 
 
 @given(st.integers(1, 5))

@@ -54,6 +54,16 @@ def test_what_was_staged_comes_back(tmp_path: Path) -> None:
     assert sum(line["cells"] for line in lines) == 20
 
 
+def test_values_come_in_any_order_from_a_small_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = filled(tmp_path / "s")
+    monkeypatch.setattr(module, "_CACHE_BYTES", 100)
+    for i in [0, 9, 1, 8, 2, 7, 3, 6, 4, 5, 0]:
+        values = staging.values(staging.cells[f"u{i}", "audio"])
+        assert np.array_equal(values, np.full((i % 3 + 1, 4), i, dtype=np.float32))
+    assert staging._cached_bytes == sum(values.nbytes for values in staging._cache.values())
+    assert staging._cached_bytes <= 100
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "swap"])
 def test_a_damaged_shard_is_not_believed(tmp_path: Path, damage: str) -> None:
     filled(tmp_path / "s")
