@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -105,9 +106,9 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
                 found.setdefault(_identity(cell.settings), cell)
     _check_used(asked, axes, used)
     cells = list(found.values())
-    twice = [cell.name for number, cell in enumerate(cells) if cell.name in {c.name for c in cells[:number]}]
-    if twice:
-        raise UsageError(f"Two runs of the sweep would have the name {twice[0]}; sweep one of them by itself.")
+    name, count = Counter(cell.name for cell in cells).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"Two runs of the sweep would have the name {name}; sweep one of them by itself.")
     return cells
 
 
@@ -161,7 +162,7 @@ def _cell(
     flags: dict[str, dict[str, Any]],
     assignments: list[str],
 ) -> Cell:
-    flags = {**flags, "train": {**flags["train"], "missing_rate": "" if rate is None else f"{rate:g}"}}
+    flags = {**flags, "train": {**flags["train"], "missing_rate": "" if rate is None else _text(rate)}}
     training: dict[str, Any] = {
         "preset": method.preset,
         "config": asked.config,
@@ -179,17 +180,20 @@ def _cell(
     if asked.grid and settings.train.select != "val":
         raise UsageError("--grid chooses on validation data, but train.select = test_best looks at the test part.")
     family = f"{method.name}_{protocol}"
-    details = [text.rpartition(".")[2] if "." in text.partition("=")[0] else text for text in variant]
-    parts = [family, *details, *([] if rate is None else [f"rate{rate:g}"]), f"seed{seed}"]
-    rates = asked.rates if rate is None else (rate,)
+    details = [re.sub(r"^\w+\.", "", text) for text in variant]  # without the section
+    parts = [family, *details, *([] if rate is None else [f"rate{_text(rate)}"]), f"seed{seed}"]
     judging = {
-        "missing_rate": ",".join(f"{r:g}" for r in rates),
+        "missing_rate": ",".join(_text(r) for r in (asked.rates if rate is None else (rate,))),
         "pattern": asked.pattern if rate is None else None,
         "mask_seeds": asked.mask_seeds,
         "device": settings.train.device,
     }
     name = re.sub(r"[^\w.=+-]", "-", "_".join(parts))
     return Cell(name, family, variant, seed, rate, training, judging, settings)
+
+
+def _text(rate: float) -> str:
+    return f"{rate:.10g}"
 
 
 def _axis(text: str) -> list[str]:

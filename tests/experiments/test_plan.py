@@ -37,12 +37,12 @@ def test_every_head_of_a_model_that_takes_one_and_every_rate_of_a_matched_protoc
 
 
 def test_a_grid_crosses_the_methods_that_know_its_settings() -> None:
-    found = names(models=("comp", "linear"), grid=("model.blocks=1,2", "train.learning_rate=1e-3,1e-2"))
+    found = names(models=("comp", "linear"), grid=("model.blocks=1,2", "train.learning_rate=0.01,1e-3"))
     assert [name for name in found if name.startswith("comp")] == [
-        f"comp_mixed_blocks={blocks}_learning_rate={rate}_seed0" for blocks in (1, 2) for rate in ("1e-3", "1e-2")
+        f"comp_mixed_blocks={blocks}_learning_rate={rate}_seed0" for blocks in (1, 2) for rate in ("0.01", "1e-3")
     ]
     assert [name for name in found if name.startswith("linear")] == [
-        f"linear_mixed_learning_rate={rate}_seed0" for rate in ("1e-3", "1e-2")
+        f"linear_mixed_learning_rate={rate}_seed0" for rate in ("0.01", "1e-3")
     ]
 
 
