@@ -4,10 +4,10 @@
                                      [--set key=value] [--json FILE]
 
 The first four take the same steps of the last stage: batches, masks per model, loss, gradient, clipping, AdamW, running
-mean of the weights; one thread a process. `vmap` cannot take dropout as we draw it, nor the gradient regulator, nor packed
-batches, so these are off for all four; nor autograd functions of our own, so for it alone PyTorch differentiates these.
-Stacked models are also given one order of batches, which separate runs do not have, and none stops early. So what `vmap`
-gains here is about the most that it could gain. The last two lines are the training loop as it is, with packed batches.
+mean of the weights; one thread a process. `vmap` cannot take the gradient regulator nor packed batches, so these are off
+for all four; nor autograd functions and dropout of our own, so for it alone PyTorch's take their place. Stacked models
+are also given one order of batches, which separate runs do not have, and none stops early. So what `vmap` gains here is
+about the most that it could gain. The last two lines are the training loop as it is, with packed batches.
 
 One run measures all in turn, so that a busy machine slows them alike; CPU seconds are those of all processes together,
 without their start and first steps.
@@ -30,9 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
+from torch.nn import functional
 
 from imer.batches.batch import Batch
 from imer.core.processes import ONE_THREAD, environment, usable_cores
+from imer.models.dropout import Dropout
 from imer.training.data import divide, read_corpus
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
@@ -41,7 +43,7 @@ from imer.training.settings import Settings, load_settings
 
 WARM_UP = 3  # steps that are not counted: PyTorch imports more when it is first used
 DEVICE = torch.device("cpu")
-BARE = ("model.regulator=off", "model.dropout=0", "model.input_dropout=0", "head.dropout=0")
+BARE = ("model.regulator=off",)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,8 @@ class Bench:
         every = list(zip(*(self.batches(trainer) for trainer in self.trainers), strict=True))
         for own in every:
             observed_KBUM = torch.stack([batch.observed_BUM for batch in own])
-            loss_K = vmap(lambda p, b, o, batch=own[0]: one(p, b, batch, o))(parameters, buffers, observed_KBUM)
+            loss_of_all = vmap(lambda p, b, o, batch=own[0]: one(p, b, batch, o), randomness="different")
+            loss_K = loss_of_all(parameters, buffers, observed_KBUM)
             optimiser.step(loss_K)
 
 
@@ -214,7 +217,7 @@ def child(choice: argparse.Namespace, seeds: range, stacked: bool, pipe: Any) ->
     """Train some of the models in a process of its own, when told to."""
     torch.set_num_threads(1)
     warm, bench = (Bench(choice, seeds, BARE) for _ in range(2))
-    with plain_backward() if stacked else nullcontext():
+    with fit_for_vmap() if stacked else nullcontext():
         warm.first(WARM_UP).train(stacked=stacked)
         pipe.send(len(bench.tables))
         pipe.recv()
@@ -254,14 +257,17 @@ class _Nothing:
 
 
 @contextmanager
-def plain_backward() -> Iterator[None]:
-    """Within, `imer`'s own autograd functions are differentiated by PyTorch: `vmap` cannot see through others."""
+def fit_for_vmap() -> Iterator[None]:
+    """Within, `imer`'s own autograd functions and its dropout are PyTorch's: `vmap` cannot see through others."""
     own = [kind for kind in torch.autograd.Function.__subclasses__() if kind.__module__.startswith("imer.")]
     for kind in own:
         kind.apply = staticmethod(lambda *given, kind=kind: kind.forward(_Nothing(), *given))
+    before = Dropout.forward
+    Dropout.forward = lambda self, x: functional.dropout(x, self.probability, self.training)
     try:
         yield
     finally:
+        Dropout.forward = before
         for kind in own:
             del kind.apply
 
