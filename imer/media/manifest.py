@@ -79,14 +79,14 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     problems: list[RowProblem] = []
     seen: dict[str, int] = {}
     n_rows = 0
-    root = path.parent.resolve()
+    places = _Places(path.parent.resolve(), allow_outside)
     for line, cells in rows:
         name = ""
         try:
             if isinstance(cells, str):
                 raise _BadRow(cells)
             name = cells.get("utterance_id", "").strip()
-            utterance = _utterance(cells, line, n_rows, root, allow_outside)
+            utterance = _utterance(cells, line, n_rows, places)
             if name in seen:
                 raise _BadRow(f"utterance_id {name!r} is used already on line {seen[name]}")
             seen[name] = line
@@ -181,16 +181,18 @@ def _as_cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_outside: bool) -> Utterance:
+def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> Utterance:
     """Check one row. The values of its own columns are stripped; a text is kept as written."""
+    stripped = {column: value.strip() for column, value in cells.items()}
 
-    def cell(name: str) -> str:
-        return cells.get(name, "").strip()
+    def cell(column: str) -> str:
+        return stripped.get(column, "")
 
     name = cell("utterance_id")
     if not name:
         raise _BadRow("utterance_id is empty")
-    if any("\x00" in value or not _encodable(value) for value in cells.values()):
+    whole = "\n".join(cells.values())
+    if "\x00" in whole or not _encodable(whole):
         raise _BadRow(f"{name!a}: a cell holds a NUL character or half of a surrogate pair")
     for column in ("utterance_id", "dialogue_id", "speaker", "session"):
         if len(cell(column).encode(errors="replace")) > MAX_ID_BYTES:
@@ -198,7 +200,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_out
     start_s, end_s = _seconds(cell("start"), "start", name), _seconds(cell("end"), "end", name)
     if end_s is not None and end_s <= (start_s or 0.0):
         raise _BadRow(f"{name}: end {end_s:g} s is not after start {start_s or 0.0:g} s")
-    media = _path(cell("media"), "media", name, root, allow_outside)
+    media = places.path(cell("media"), "media", name)
     split = _SPLIT_WORDS.get(cell("split").lower(), cell("split").lower())
     if split and split not in SPLITS:
         raise _BadRow(f"{name}: split {cell('split')!r} is not one of {', '.join(SPLITS)}")
@@ -214,12 +216,12 @@ def _utterance(cells: dict[str, str], line: int, row: int, root: Path, allow_out
         speaker=cell("speaker"),
         session=cell("session"),
         split=split,
-        audio=_path(cell("audio"), "audio", name, root, allow_outside) or media,
-        visual=_path(cell("visual"), "visual", name, root, allow_outside) or media,
+        audio=places.path(cell("audio"), "audio", name) or media,
+        visual=places.path(cell("visual"), "visual", name) or media,
         start_s=start_s,
         end_s=end_s,
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
-        labels={key: value.strip() for key, value in cells.items() if key and key not in COLUMNS},
+        labels={column: value for column, value in stripped.items() if column and column not in COLUMNS},
     )
 
 
@@ -259,20 +261,34 @@ def _position(text: str, name: str) -> int:
     return int(value)
 
 
-def _path(text: str, column: str, name: str, root: Path, allow_outside: bool) -> Path | None:
-    """Return a path of the manifest, which may name a local file below the manifest's folder only."""
-    if not text:
-        return None
-    if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
-        raise _BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
-    path = root / text
-    try:
-        inside = allow_outside or path.resolve().is_relative_to(root)
-    except (OSError, RuntimeError) as error:  # Python tells of a circle of links by a RuntimeError
-        raise _BadRow(f"{name}: {column} {text!r} cannot be followed ({error})") from None
-    if not inside:
-        raise _BadRow(f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)")
-    return path
+class _Places:
+    """Paths of the manifest, which may name local files below its folder only; each is followed once."""
+
+    def __init__(self, root: Path, allow_outside: bool) -> None:
+        self._root, self._allow_outside = root, allow_outside
+        self._known: dict[str, Path] = {}
+
+    def path(self, text: str, column: str, name: str) -> Path | None:
+        """Return the path that a cell names, or None for an empty one."""
+        if not text:
+            return None
+        if text not in self._known:
+            self._known[text] = self._checked(text, column, name)
+        return self._known[text]
+
+    def _checked(self, text: str, column: str, name: str) -> Path:
+        if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
+            raise _BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
+        path = self._root / text
+        try:
+            inside = self._allow_outside or path.resolve().is_relative_to(self._root)
+        except (OSError, RuntimeError) as error:  # Python tells of a circle of links by a RuntimeError
+            raise _BadRow(f"{name}: {column} {text!r} cannot be followed ({error})") from None
+        if not inside:
+            raise _BadRow(
+                f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)"
+            )
+        return path
 
 
 def _with_positions(utterances: list[Utterance]) -> tuple[Utterance, ...]:
