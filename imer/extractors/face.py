@@ -15,9 +15,8 @@ import numpy as np
 
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, aligned_face
-from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import PLACE, FollowedFaces, checked_policy, checked_stride, place
+from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -47,23 +46,10 @@ def geometry(landmarks: np.ndarray, matrix: np.ndarray, face: Face, frame_area: 
     ], dtype=np.float32)  # fmt: skip
 
 
-class GeometryHog:
+class GeometryHog(SeesFaces):
     """Geometry and HOG of the aligned face, pooled over the utterance (or per sampled frame)."""
 
     name = "face/geometry-hog"
-
-    def __init__(
-        self,
-        level: str = "utterance",
-        frames_per_s: float = 5.0,
-        face_policy: str = "largest",
-        face_stride: int = 1,
-    ) -> None:
-        self.level = checked_level(level)
-        self.frames_per_s = frames_per_s
-        self.face_policy = checked_policy(face_policy)
-        self.face_stride = checked_stride(face_stride)
-        self._detector: FaceDetector | None = None
 
     @property
     def spec(self) -> FeatureSpec:
@@ -76,10 +62,7 @@ class GeometryHog:
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if self.level == "frame" else None,
             config={
-                **FaceDetector.config,
-                "frames_per_s": self.frames_per_s,
-                "face_policy": self.face_policy,
-                "face_stride": self.face_stride,
+                **self.seeing,
                 "face_size": FACE_SIZE,
                 "cell": CELL,
                 "orientations": ORIENTATIONS,
@@ -92,32 +75,19 @@ class GeometryHog:
         self._detector = FaceDetector(device)
 
     def begin(self) -> GeometryHogSession:
-        if self._detector is None:
-            raise RuntimeError("load() comes before begin()")
-        return GeometryHogSession(self, self._detector)
+        return GeometryHogSession(self)
 
 
 class GeometryHogSession(FollowedFaces):
     """One utterance's faces."""
 
-    def __init__(self, extractor: GeometryHog, detector: FaceDetector) -> None:
-        super().__init__(detector, extractor.face_policy, extractor.face_stride)
-        self._moments = Moments()
-        self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
+    extractor = GeometryHog.name
 
-    def take(self, seen: list[tuple[Picture, Face]]) -> None:
-        rows_TD = np.stack([described(picture.rgb, face) for picture, face in seen])
-        if self._rows is not None:
-            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
-        else:
-            self._moments.add(rows_TD)
+    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
+        return np.stack([described(picture.rgb, face) for picture, face in seen])
 
-    def finish(self) -> Extracted:
-        self.flush()
-        if (verdict := self.nothing()) is not None:
-            return verdict
-        values_TD = pooled(self._moments)[None, :] if self._rows is None else np.concatenate(self._rows)
-        return finite(values_TD, GeometryHog.name)
+    def pooled(self, moments: Moments) -> np.ndarray:
+        return pooled(moments)
 
 
 def described(frame: np.ndarray, face: Face) -> np.ndarray:

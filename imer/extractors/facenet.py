@@ -19,10 +19,9 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError, did_yo
 from imer.core.files import published_file, sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, boxed_face
-from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.facenet_import import facenet_pytorch
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import PLACE, FollowedFaces, checked_policy, checked_stride, place
+from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.moments import Moments
 from imer.extractors.networks import NetworkFunction, as_function
 from imer.media.sampling import Picture
@@ -34,7 +33,7 @@ PRECISIONS = ("float32", "bfloat16")  # the second in two thirds of the time, wh
 RELEASE_URL = "https://github.com/timesler/facenet-pytorch/releases/download/v2.2.9/20180402-114759-vggface2.pt"
 
 
-class FaceNet:
+class FaceNet(SeesFaces):
     """512 values a face, pooled to mean and spread; or one row a sampled frame, with time, box and confidence."""
 
     name = "facenet"
@@ -49,10 +48,7 @@ class FaceNet:
         face_weights: str | None = None,
         download: bool = False,
     ) -> None:
-        self.level = checked_level(level)
-        self.frames_per_s = frames_per_s
-        self.face_policy = checked_policy(face_policy)
-        self.face_stride = checked_stride(face_stride)
+        super().__init__(level, frames_per_s, face_policy, face_stride)
         if face_precision not in PRECISIONS:
             raise UsageError(
                 f"There is no precision {face_precision!r} for faces; {did_you_mean(face_precision, PRECISIONS)}"
@@ -65,7 +61,6 @@ class FaceNet:
             )
         self.weights = Path(face_weights) if face_weights is not None else downloaded_weights()
         self._digest = ""
-        self._detector: FaceDetector | None = None
         self._network: NetworkFunction | None = None
         self._at_once = FACES_ON_CPU
 
@@ -82,10 +77,7 @@ class FaceNet:
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if frame else None,
             config={
-                **FaceDetector.config,
-                "frames_per_s": self.frames_per_s,
-                "face_policy": self.face_policy,
-                "face_stride": self.face_stride,
+                **self.seeing,
                 "face_precision": self.face_precision,
                 "weights_sha256": self._weights_digest(),
             },
@@ -124,34 +116,23 @@ class FaceNet:
         return np.concatenate([self._network((b - np.float32(127.5)) / np.float32(128.0))[0] for b in batches_N3HW])
 
     def begin(self) -> FaceNetSession:
-        if self._detector is None:
-            raise RuntimeError("load() comes before begin()")
-        return FaceNetSession(self, self._detector)
+        return FaceNetSession(self)
 
 
 class FaceNetSession(FollowedFaces):
     """One utterance's embeddings."""
 
-    def __init__(self, extractor: FaceNet, detector: FaceDetector) -> None:
-        super().__init__(detector, extractor.face_policy, extractor.face_stride)
-        self._extractor = extractor
-        self._moments = Moments()
-        self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
+    extractor = FaceNet.name
 
-    def take(self, seen: list[tuple[Picture, Face]]) -> None:
-        rows_TD = self._extractor.embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen])
-        if self._rows is not None:
-            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
-        else:
-            self._moments.add(rows_TD)
+    def __init__(self, extractor: FaceNet) -> None:
+        super().__init__(extractor)
+        self._embed = extractor.embed
 
-    def finish(self) -> Extracted:
-        self.flush()
-        if (verdict := self.nothing()) is not None:
-            return verdict
-        if self._rows is None:
-            return finite(np.concatenate([self._moments.mean, self._moments.sd])[None, :], FaceNet.name)
-        return finite(np.concatenate(self._rows), FaceNet.name)
+    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
+        return self._embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen])
+
+    def pooled(self, moments: Moments) -> np.ndarray:
+        return np.concatenate([moments.mean, moments.sd])
 
 
 def read_state(path: Path) -> dict[str, Any]:

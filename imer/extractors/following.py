@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from imer.core.errors import UsageError, did_you_mean
 from imer.core.types import Verdict
-from imer.extractors.base import Extracted
+from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
 
 CHOICE_FRAMES = 16  # over which a person is chosen
@@ -119,14 +121,54 @@ def place(picture: Picture, face: Face) -> np.ndarray:
     return np.array([picture.time_s, *box, face.confidence], dtype=np.float32)
 
 
-class FollowedFaces(ABC):
-    """Takes an utterance's pictures batch by batch through detection and choice of person."""
+class SeesFaces:
+    """What every extractor of one person's face can be told, and its detector."""
 
-    def __init__(self, detector: FaceDetector, face_policy: str, face_stride: int = 1) -> None:
-        self._detector = detector
-        self._stride = face_stride
-        self._follower = FaceFollower(face_policy)
+    def __init__(
+        self,
+        level: str = "utterance",
+        frames_per_s: float = 5.0,
+        face_policy: str = "largest",
+        face_stride: int = 1,
+    ) -> None:
+        self.level = checked_level(level)
+        self.frames_per_s = frames_per_s
+        self.face_policy = checked_policy(face_policy)
+        self.face_stride = checked_stride(face_stride)
+        self._detector: FaceDetector | None = None
+
+    @property
+    def detector(self) -> FaceDetector:
+        if self._detector is None:
+            raise RuntimeError("load() comes before begin()")
+        return self._detector
+
+    @property
+    def seeing(self) -> dict[str, Any]:
+        """All of it that changes which face is seen where: a part of the fingerprint."""
+        return {
+            **FaceDetector.config,
+            "frames_per_s": self.frames_per_s,
+            "face_policy": self.face_policy,
+            "face_stride": self.face_stride,
+        }
+
+
+class FollowedFaces(ABC):
+    """Takes an utterance's pictures batch by batch through detection, choice of person, and description.
+
+    At frame level it keeps a row a face, with its time, box and confidence; otherwise the moments of all rows.
+    """
+
+    extractor: str  # its name
+
+    def __init__(self, extractor: SeesFaces) -> None:
+        self._detector = extractor.detector
+        self._stride = extractor.face_stride
+        self._follower = FaceFollower(extractor.face_policy)
         self._waiting: list[Picture] = []
+        self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
+        self._moments = Moments()
         self.n_frames = 0
         self.n_faces = 0
 
@@ -138,7 +180,7 @@ class FollowedFaces(ABC):
             self.flush()
 
     def flush(self) -> None:
-        """Send what waits through the detector and give each face to `take`."""
+        """Send what waits through the detector, and keep what is seen of the followed person."""
         if not self._waiting:
             return
         pictures, self._waiting = self._waiting, []
@@ -150,12 +192,28 @@ class FollowedFaces(ABC):
         seen = [(picture, face) for picture, face in zip(pictures, chosen, strict=True) if face is not None]
         self.n_frames += len(pictures)
         self.n_faces += len(seen)
-        if seen:
-            self.take(seen)
+        if not seen:
+            return
+        rows_TD = self.described(seen)
+        if self._rows is None:
+            self._moments.add(rows_TD)
+        else:
+            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
 
     @abstractmethod
-    def take(self, seen: list[tuple[Picture, Face]]) -> None:
-        """Use the followed person's faces of one batch."""
+    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
+        """Return the values [T, D] of the followed person's faces of one batch."""
+
+    @abstractmethod
+    def pooled(self, moments: Moments) -> np.ndarray:
+        """Return an utterance's values [D] from the moments of its faces' values."""
+
+    def finish(self) -> Extracted:
+        self.flush()
+        if (verdict := self.nothing()) is not None:
+            return verdict
+        values_TD = self.pooled(self._moments)[None, :] if self._rows is None else np.concatenate(self._rows)
+        return finite(values_TD, self.extractor)
 
     def nothing(self) -> Extracted | None:
         """Return the verdict of an utterance without a usable face, or None where there is one."""
