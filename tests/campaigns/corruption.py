@@ -18,7 +18,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -268,20 +267,15 @@ def _outcome(kind: Kind, damage: Damage, scratch: Path, truth: str) -> str:
 def main() -> int:
     """Run the campaign; 0 where every case was refused, unchanged or made again."""
     asked = workbench.arguments(__doc__ or "", times=10_000)
-    root = asked.folder or Path(tempfile.mkdtemp(prefix="corruption-"))
-    root.mkdir(parents=True, exist_ok=True)
     workbench.load_product(networks=True)
-    counts = Counts("flipped bits and cut files")
     rng = random.Random(asked.seed)
-    try:
+
+    def cases(root: Path, counts: Counts) -> None:
         made = kinds(root)
-        with counts.tried_until_interrupted():
-            for kind in made:
-                campaign(kind, damages(kind, asked.times // len(made), rng), root / "scratch", counts)
-    finally:
-        if asked.folder is None:
-            shutil.rmtree(root, ignore_errors=True)
-    return counts.finish(asked.json)
+        for kind in made:
+            campaign(kind, damages(kind, asked.times // len(made), rng), root / "scratch", counts)
+
+    return workbench.carry_out("flipped bits and cut files", asked, cases)
 
 
 if __name__ == "__main__":

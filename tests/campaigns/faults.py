@@ -14,7 +14,6 @@ import errno
 import re
 import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,21 +178,17 @@ def _whole(output: Path) -> bool:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", what="extract,mask,import", every=1, errors="all")
-    root = (asked.folder or Path(tempfile.mkdtemp(prefix="faults-"))).resolve()
-    counts = Counts("file calls that fail")
     if not calls.available():
         print("this machine lets no process watch the file calls of another; nothing was tried")
         return CANNOT
     names = asked.what.split(",")
     workbench.load_product(networks=bool({"train", "export", "onnx"} & set(names)))
-    try:
-        with counts.tried_until_interrupted():
-            for job in jobs(names, root):
-                campaign(job, root, asked.every, asked.errors == "in-turn", counts)
-    finally:
-        if asked.folder is None:
-            shutil.rmtree(root, ignore_errors=True)
-    return counts.finish(asked.json)
+
+    def cases(root: Path, counts: Counts) -> None:
+        for job in jobs(names, root):
+            campaign(job, root, asked.every, asked.errors == "in-turn", counts)
+
+    return workbench.carry_out("file calls that fail", asked, cases)
 
 
 if __name__ == "__main__":

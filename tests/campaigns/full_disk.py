@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 from imer.core.errors import EXIT_INVALID_INPUT
@@ -86,21 +84,18 @@ def _unmount(disk: Path) -> None:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", what="extract,mask,import")
-    root = Path(tempfile.mkdtemp(prefix="full-disk-"))
-    counts = Counts("disks that are full")
     if sys.platform != "linux" or not in_own_namespace():
         print("this machine lets no process mount a file system of its own; nothing was tried")
         return CANNOT
     names = asked.what.split(",")
     workbench.load_product(networks=bool({"train", "export"} & set(names)))
-    (root / "disk").mkdir()
-    try:
-        with counts.tried_until_interrupted():
-            for job in jobs(names, root):
-                campaign(job, root, counts)
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
-    return counts.finish(asked.json)
+
+    def cases(root: Path, counts: Counts) -> None:
+        (root / "disk").mkdir()
+        for job in jobs(names, root):
+            campaign(job, root, counts)
+
+    return workbench.carry_out("disks that are full", asked, cases)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import select
 import shutil
 import signal
 import sys
-import tempfile
 import time
 import zlib
 from collections.abc import Callable
@@ -325,21 +324,16 @@ def maker(what: str, folder: Path) -> Callable[[str], Job]:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", times=1200, every=0, what="extract")
-    folder = asked.folder or Path(tempfile.mkdtemp(prefix="kills-"))
-    folder.mkdir(parents=True, exist_ok=True)
     workbench.load_product(networks=asked.what == "train")
-    counts = Counts(f"SIGKILL during imer {asked.what}")
-    try:
+
+    def cases(folder: Path, counts: Counts) -> None:
         make = maker(asked.what, folder)
-        with counts.tried_until_interrupted():
-            if asked.times:
-                at_random_moments(make, asked.times, asked.seed, counts)
-            if asked.every:
-                at_every_call(make, asked.every, counts)
-    finally:
-        if asked.folder is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    return counts.finish(asked.json)
+        if asked.times:
+            at_random_moments(make, asked.times, asked.seed, counts)
+        if asked.every:
+            at_every_call(make, asked.every, counts)
+
+    return workbench.carry_out(f"SIGKILL during imer {asked.what}", asked, cases)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,10 @@ import io
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 import wave
 from collections import Counter
@@ -235,3 +237,20 @@ def arguments(description: str, **defaults: Any) -> argparse.Namespace:
     for name, default in defaults.items():
         parser.add_argument(f"--{name}", type=type(default), default=default)
     return parser.parse_args()
+
+
+def carry_out(title: str, asked: argparse.Namespace, cases: Callable[[Path, Counts], None]) -> int:
+    """Try a campaign's cases in its folder, tell what was counted, and return the exit code: 0 where every promise held.
+
+    A folder that the command line names is kept; otherwise it is a temporary one.
+    """
+    folder = (asked.folder or Path(tempfile.mkdtemp(prefix="campaign-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = Counts(title)
+    try:
+        with counts.tried_until_interrupted():
+            cases(folder, counts)
+    finally:
+        if asked.folder is None:
+            shutil.rmtree(folder, ignore_errors=True)
+    return counts.finish(asked.json)
