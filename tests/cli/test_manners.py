@@ -45,7 +45,7 @@ def test_mask_and_inspect_import_nothing_heavy(tmp_path: Path) -> None:
 
 def test_every_command_has_help(imer: Callable) -> None:
     top = imer("--help").out
-    for command in ("demo", "extract", "mask", "train", "eval", "sweep", "predict", "export", "report", "data", "ls", "doctor"):
+    for command in "demo extract mask train eval sweep predict export report data ls doctor".split():
         assert f" {command} " in top
         done = imer(command, "--help")
         assert done.code == 0
