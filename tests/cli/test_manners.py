@@ -15,6 +15,9 @@ import pytest
 from imer.cli.output import reporting
 from tests.stores import write_small_store
 
+COMMANDS = (
+    "demo", "extract", "mask", "train", "eval", "sweep", "predict", "export", "report", "data", "ls", "doctor",
+)  # fmt: skip
 HEAVY = ("torch", "librosa", "opensmile", "sentence_transformers", "facenet_pytorch", "sklearn", "scipy", "matplotlib")
 
 
@@ -45,7 +48,7 @@ def test_mask_and_inspect_import_nothing_heavy(tmp_path: Path) -> None:
 
 def test_every_command_has_help(imer: Callable) -> None:
     top = imer("--help").out
-    for command in "demo extract mask train eval sweep predict export report data ls doctor".split():
+    for command in COMMANDS:
         assert f" {command} " in top
         done = imer(command, "--help")
         assert done.code == 0
