@@ -24,6 +24,7 @@ from imer.core.errors import UsageError
 from imer.core.seeding import derived_seed, generator
 from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
 from imer.models.base import ModelSpec
+from imer.models.products import reduced_products
 from imer.training.build import build_model, model_spec
 from imer.training.gradients import gradient_shares
 from imer.training.inference import answer, gather, run
@@ -169,7 +170,8 @@ class FoldTrainer:
         tables = self._tables(progress.epoch)
         for row_BU in tables:
             batch = gather(self.model, self.data.resident, row_BU, observed)
-            output = run(self.model, batch, stage)
+            with reduced_products(self.settings.train.precision == "bfloat16"):
+                output = run(self.model, batch, stage)
             terms = self.model.losses(output, batch, stage)
             loss = torch.stack(list(terms.values())).sum()
             optimiser.step(loss)

@@ -17,6 +17,7 @@ from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, remove_folder, remove_leftovers, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
+from imer.models.products import products_are_fast
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide, read_corpus
 from imer.training.device import repeatable, resolve_device
@@ -29,6 +30,11 @@ from imer.training.settings import Settings, load_settings
 
 # May differ between a run and its continuation: they do not change what is computed on the same machine.
 FREE_ON_RESUME = {("data", "features"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every_s")}
+
+SLOW_BFLOAT16 = (
+    "{device} does not multiply bfloat16 faster than float32, so train.precision = bfloat16 makes training slower here; "
+    "leave it at float32."
+)
 
 
 @dataclass
@@ -95,6 +101,8 @@ def train(
     if settings.train.select == TEST_BEST:
         listener.warn(OPTIMISTIC)
     device = resolve_device(settings.train.device)
+    if settings.train.precision == "bfloat16" and not products_are_fast(device):
+        listener.warn(SLOW_BFLOAT16.format(device=device))
     with output_lock(out, listener.note):
         return _Run(settings, out, listener).go(device, resume=resume, overwrite=overwrite)
 

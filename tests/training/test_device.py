@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from imer.core.errors import MissingDependency, UsageError
+from imer.models.products import products_are_fast
 from imer.training.device import repeatable, resolve_device
+from imer.training.run import SLOW_BFLOAT16, Listener
+from tests.training.small import quick
 
 
 def test_names_of_devices() -> None:
@@ -29,3 +34,14 @@ def test_everything_is_as_before_afterwards() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_bfloat16_is_warned_of_where_it_is_slower(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+    for able, fast in (({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able)
+        assert products_are_fast(torch.device("cpu")) == fast
+    for precision in ("bfloat16", "float32"):
+        only = ("train.max_epochs_branches=1", "train.max_epochs_joint=1", f"train.precision={precision}")
+        quick(store, tmp_path / "run", *only, overwrite=True, listener=Listener(warn=heard.append))
+    assert [message for message in heard if "float32" in message] == [SLOW_BFLOAT16.format(device="cpu")]

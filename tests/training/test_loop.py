@@ -177,3 +177,18 @@ def test_the_optimiser_is_new_in_each_stage_unless_it_is_carried_over() -> None:
     assert one_stage is not None
     assert carried is not None
     assert carried.steps > one_stage.steps
+
+
+def test_bfloat16_trains_repeatably_and_validates_in_float32() -> None:
+    corpus = _learnable("classification")
+    exact, reduced, again = (
+        _trained(corpus, f"train.precision={name}", "train.max_epochs_joint=8")
+        for name in ("float32", *["bfloat16"] * 2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(reduced.model.parameters(), again.model.parameters(), strict=True))
+    assert not torch.equal(reduced.model.head.mix.weight, exact.model.head.mix.weight)
+    with repeatable(CPU):
+        # Plain answers, outside of any training: what evaluation will say.
+        assert reduced.validation_metrics("joint")[0] == reduced.progress.best.metrics
+    key = SELECTION_METRIC["classification"]
+    assert abs(reduced.progress.best.metrics[key] - exact.progress.best.metrics[key]) < 0.15

@@ -14,6 +14,7 @@ from imer.models.comp.positions import rotate
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP, StackedNorm
 from imer.models.dropout import Dropout
+from imer.models.products import matmul
 
 
 @dataclass(frozen=True)
@@ -77,10 +78,10 @@ class AttentionLayer(nn.Module):
         prompted = None if self.prompts is None else self.prompts.scores(query)  # prompts have no place in the sequence
         if self.rotary:
             query, key = rotate(query), rotate(key)
-        score = query @ key.transpose(-1, -2)
+        score = matmul(query, key.transpose(-1, -2))
         score = score if prompted is None else torch.cat((score, prompted), dim=-1)
         share = attention_share(score, reading, value.shape[-1])
-        read = share[..., : key.shape[-2]] @ value
+        read = matmul(share[..., : key.shape[-2]], value)
         if self.prompts is not None:
             read = read + self.prompts.read(share[..., key.shape[-2] :])
         return self.out(reading.layout.join_heads(read)).masked_fill(reading.silent_MR1, 0.0)
@@ -99,7 +100,8 @@ class PublishedAttentionLayer(nn.Module):
 
     def forward(self, x_MRH: Tensor, reading: Reading) -> Tensor:
         query, key, value = reading.layout.split_heads(self.query_key_value(x_MRH), 3, self.heads)
-        read = attention_share(query @ key.transpose(-1, -2), reading, value.shape[-1]) @ value
+        share = attention_share(matmul(query, key.transpose(-1, -2)), reading, value.shape[-1])
+        read = matmul(share, value)
         y = reading.layout.join_heads(read).masked_fill(reading.silent_MR1, 0.0)
         return x_MRH + y + self.dropout(self.mlp(y))
 

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from imer.batches.layout import Layout
 from imer.models.comp.settings import CompSettings
+from imer.models.products import Linear
 
 SOFT_START = -2.0  # logit of a modality that is not observed, with `coordinator_mask = soft`
 
@@ -34,9 +35,7 @@ class Coordinator(nn.Module):
         self.kind, self.mask = settings.coordinator, settings.coordinator_mask
         width = settings.hidden
         if self.kind == "router":
-            self.router = nn.Sequential(
-                nn.Linear(n_modalities * width, width), nn.GELU(), nn.Linear(width, n_modalities)
-            )
+            self.router = nn.Sequential(Linear(n_modalities * width, width), nn.GELU(), nn.Linear(width, n_modalities))
             for layer in (self.router[0], self.router[2]):
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedMLP
 from imer.models.dropout import Dropout
+from imer.models.products import Linear
 
 
 class Encoder(nn.Module):
@@ -20,7 +21,7 @@ class Encoder(nn.Module):
         super().__init__()
         n, width = len(modalities), settings.hidden
         self.clip_z = settings.clip_z
-        self.enter = nn.ModuleDict({name: nn.Linear(d, width) for name, d in modalities.items()})
+        self.enter = nn.ModuleDict({name: Linear(d, width) for name, d in modalities.items()})
         for layer in self.enter.values():
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imer.models.dropout import Dropout
+from imer.models.products import linear
 
 
 class StackedLinear(nn.Module):
@@ -34,8 +35,7 @@ class StackedLinear(nn.Module):
         return self
 
     def forward(self, x: Tensor) -> Tensor:
-        flat = x.flatten(1, -2)
-        y = flat @ self.weight if self.bias is None else torch.baddbmm(self.bias, flat, self.weight)
+        y = linear(x.flatten(1, -2), self.weight, self.bias)
         return y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -49,7 +49,7 @@ class StackedNorm(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, (self.width,)) * self.weight + self.bias
+        return torch.addcmul(self.bias, functional.layer_norm(x, (self.width,)), self.weight)
 
 
 class StackedMLP(nn.Module):

@@ -12,6 +12,7 @@ from imer.core.errors import UsageError, did_you_mean
 from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
 from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
+from imer.models.products import Linear
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class LinearHead(nn.Module):
             )
         self.spec, self.settings = spec, settings
         width = len(spec.modalities) * spec.width
-        self.mix = nn.Linear(width, width) if settings.mixing else None
+        self.mix = Linear(width, width) if settings.mixing else None
         self.dropout = Dropout(settings.dropout)
         self.classify = nn.Linear(width, spec.n_outputs)
         for layer in (self.mix, self.classify):
