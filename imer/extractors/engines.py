@@ -2,7 +2,7 @@
 
 An engine is a context manager with `run(tasks) → iterator of Outcome`. The local one keeps a pool of processes (one a
 core, one thread each, models loaded once). A worker that dies is replaced and its task tried once more; one that
-hangs is killed and replaced. Either way exactly that file is lost.
+hangs is killed and replaced. Either way exactly that file is lost, or that text.
 """
 
 from __future__ import annotations
@@ -227,6 +227,9 @@ class LocalEngine:
         if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted or self._deaths > _MAX_DEATHS * self._wanted:
             raise MissingDependency(f"Extraction workers keep dying ({how}); too little memory? Try --workers 1.")
         if task is None:
+            return
+        if isinstance(task, TextTask) and len(task.rows) > 1:
+            self._texts.extendleft(task.halves())  # the text that is at fault is found by halving, and lost alone
             return
         self._tries[id(task)] = self._tries.get(id(task), 1) + 1
         if self._tries[id(task)] > _TRIES:

@@ -48,6 +48,15 @@ class TextTask:
     def cells(self) -> list[Cell]:
         return [(row, "text") for row in self.rows]
 
+    def only(self, rows: Sequence[int]) -> TextTask:
+        """Return the task of some of its rows."""
+        texts = dict(zip(self.rows, self.texts, strict=True))
+        return TextTask(tuple(rows), tuple(texts[row] for row in rows))
+
+    def halves(self) -> list[TextTask]:
+        middle = len(self.rows) // 2
+        return [self.only(self.rows[:middle]), self.only(self.rows[middle:])]
+
 
 Task = MediaTask | TextTask
 

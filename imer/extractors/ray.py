@@ -162,12 +162,11 @@ class _Station:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         number = int(batch["task"][0])
         try:
-            (outcome,) = self._engine.run([self._tasks[number]])
+            found = [encoded(outcome) for outcome in self._engine.run([self._tasks[number]])]
         except ImerError as error:
-            header, values = json.dumps({"fatal": [type(error).__name__, str(error)]}), b""
-        else:
-            header, values = encoded(outcome)
-        return {"task": [number], "header": [header], "values": [values]}
+            found = [(json.dumps({"fatal": [type(error).__name__, str(error)]}), b"")]
+        headers, values = zip(*found, strict=True)
+        return {"task": [number] * len(found), "header": list(headers), "values": list(values)}
 
 
 def _processes_of(folder: str) -> dict[int, str | None]:
@@ -229,7 +228,7 @@ def _blocks(tasks: Sequence[Task]) -> list[list[int]]:
 
 
 def encoded(outcome: Outcome) -> tuple[str, bytes]:
-    """Return an outcome without its task as (JSON, the float32 values of all its cells one after the other)."""
+    """Return an outcome as (JSON, the float32 values of all its cells one after the other); of its task the rows only."""
     cells: list[dict[str, Any]] = []
     values: list[bytes] = []
     for cell in outcome.cells:
@@ -241,12 +240,19 @@ def encoded(outcome: Outcome) -> tuple[str, bytes]:
         })  # fmt: skip
         if array is not None:
             values.append(np.ascontiguousarray(array, dtype="<f4").tobytes())
-    header = {"cells": cells, "stage_s": outcome.stage_s, "code": outcome.code, "message": outcome.message}
+    rows = outcome.task.rows if isinstance(outcome.task, TextTask) else None  # of a part, where a worker was lost
+    header = {
+        "rows": rows,
+        "cells": cells,
+        "stage_s": outcome.stage_s,
+        "code": outcome.code,
+        "message": outcome.message,
+    }
     return json.dumps(header), b"".join(values)
 
 
 def decoded(task: Task, header: str, values: bytes) -> Outcome:
-    """Undo `encoded`.
+    """Undo `encoded`; `task` is the one that was given, of which the outcome may concern a part.
 
     Raises
     ------
@@ -267,4 +273,6 @@ def decoded(task: Task, header: str, values: bytes) -> Outcome:
             first += 4 * count
         result = Extracted(Verdict[cell["verdict"]], array, cell["message"], cell["code"])
         cells.append(CellResult(cell["row"], cell["modality"], result, cell["file"], cell["elapsed_s"]))
+    if isinstance(task, TextTask):
+        task = task.only(facts["rows"])
     return Outcome(task, cells, facts["stage_s"], facts["code"], facts["message"])

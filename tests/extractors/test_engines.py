@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import struct
-from multiprocessing import Pipe
+from multiprocessing import Pipe, get_context
 from pathlib import Path
 
 import pytest
 
+from imer.core import registry
 from imer.core.errors import InvalidInput, MissingDependency, UsageError
 from imer.extractors import engines
 from imer.extractors.engines import LocalEngine, Outcome, make_engine, worker_count
 from imer.extractors.plan import MediaTask, TextTask
+from imer.extractors.ray import decoded, encoded
 from imer.extractors.recipe import Recipe
 from imer.media.decode import Segment
 from tests.clips import voice, write_clip
@@ -82,6 +84,31 @@ def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monke
     assert [(outcome.code, outcome.task.path) for outcome in lost] == [("E-CRASH", clips[1])]
     assert "signal 9" in lost[0].message
     assert sorted(cell.row for outcome in outcomes for cell in outcome.cells) == [0, 2]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is found by halving; what the engine on Ray sends home of such parts comes back as they are."""
+    monkeypatch.setitem(
+        registry.EXTRACTORS, "test/letters", registry.Entry("test/letters", "tests.campaigns.cheap:Letters", "text")
+    )
+    give = engines._Worker.give
+
+    def deadly(worker: engines._Worker, given: TextTask) -> None:
+        give(worker, given)
+        if "bad" in given.texts:
+            os.kill(worker.process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(engines._Worker, "give", deadly)
+    monkeypatch.setattr(engines, "get_context", lambda method: get_context("fork"))
+    monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 20)
+    whole = TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))
+    with LocalEngine(Recipe({"text": "test/letters"}), 1) as engine:
+        outcomes = list(engine.run([whole]))
+    for found in (outcomes, [decoded(whole, *encoded(outcome)) for outcome in outcomes]):
+        assert [(outcome.code, outcome.task.cells) for outcome in found if outcome.code] == [("E-CRASH", [(7, "text")])]
+        assert sorted(cell.row for outcome in found for cell in outcome.cells) == [3, 5, 9]
+        assert sorted(row for outcome in found for row, _ in outcome.task.cells) == [3, 5, 7, 9]
 
 
 def test_a_worker_that_hangs_is_killed(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
