@@ -50,7 +50,7 @@ class Coordinator(nn.Module):
         number = speaks_BUM.to(branches_MBUH.dtype)
         if self.kind == "uniform":
             return number
-        heard = torch.where(speaks_MBU.unsqueeze(-1), branches_MBUH, 0.0)
+        heard = branches_MBUH * speaks_MBU.unsqueeze(-1).to(branches_MBUH.dtype)
         logit_BUM = self.router(torch.cat(list(heard), dim=-1)).float()
         if self.unobserved is not None:
             logit_BUM = logit_BUM + torch.where(observed_MBU.permute(1, 2, 0), 0.0, self.unobserved)

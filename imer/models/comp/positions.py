@@ -52,7 +52,7 @@ class Positions(nn.Module):
         """Sum the neighbours, weighted per modality, distance and channel; padding counts as zeros."""
         reach = len(self.kernel)
         before = reach - 1 if self.causal else (reach - 1) // 2
-        real = torch.where(layout.valid_BU[None, ..., None], layout.to_dialogues(x_MRH), 0.0)
+        real = layout.to_dialogues(x_MRH) * layout.valid_BU[None, ..., None].to(x_MRH.dtype)
         if torch.is_grad_enabled():
             return layout.to_rows(_Neighbours.apply(real, self.kernel, self.bias, before))
         return layout.to_rows(sum_neighbours(real, self.kernel, before) + self.bias)

@@ -106,9 +106,11 @@ class Assignment(nn.Module):
 
     def forward(self, branches_MBUH: Tensor, prototypes: Tensor, weights: InstanceWeights) -> Tensor:
         """Return S K, [M, B, U, H]. The gradient that reaches the prototypes is weighted per instance."""
-        unit = functional.normalize(branches_MBUH.float(), dim=-1, eps=COSINE_EPS)
+        rows = branches_MBUH.float()
         unit_prototypes = functional.normalize(prototypes.float(), dim=-1, eps=COSINE_EPS)
-        cosine = regulated_product(unit, unit_prototypes.transpose(-1, -2), weights)
+        # Divided by the rows' lengths afterwards, when they are a few numbers wide and no longer H.
+        length_MBU1 = rows.norm(dim=-1, keepdim=True).clamp(min=COSINE_EPS)
+        cosine = regulated_product(rows, unit_prototypes.transpose(-1, -2), weights) / length_MBU1
         if self.log_sharpness is not None:
             cosine = cosine * self.log_sharpness.exp().clamp(*SHARPNESS_LIMITS)
         share = cosine.softmax(dim=-1)
