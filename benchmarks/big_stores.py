@@ -14,7 +14,6 @@ import argparse
 import csv
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -34,13 +33,23 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table: what was measured, against which goal."""
+    """One row of the table: what was measured, against which goal; the CPU seconds and peak memory of its process."""
 
     what: str
     value: float
     unit: str
     goal: str
     met: bool | None
+    cpu_s: float | None = None
+    peak_mib: float | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a command took: wall and CPU seconds, peak memory."""
+
+    wall_s: float
+    cpu_s: float | None = None
     peak_mib: float | None = None
 
 
@@ -69,7 +78,7 @@ def stage(manifest: Path, out: Path, shard: str | None = None) -> None:
     """Leave the finished work of every utterance of a shard as a killed extraction would."""
     from imer.core.types import Verdict
     from imer.extractors.base import Extracted
-    from imer.extractors.plan import in_shard, parse_shard
+    from imer.extractors.plan import in_shard, parse_shard, plan_tasks
     from imer.extractors.recipe import Recipe
     from imer.extractors.sources import Sources
     from imer.extractors.staging import Staging
@@ -85,26 +94,26 @@ def stage(manifest: Path, out: Path, shard: str | None = None) -> None:
     sources = Sources(utterances, specs)
     staging = Staging(out.with_name(out.name + ".staging"))
     staging.start(resume=True, notice=print)
-    for row, utterance in enumerate(utterances):
-        values = np.random.default_rng(numbers[row]).normal(size=max(spec.dim for spec in specs.values()))
-        for modality, spec in specs.items():
+    for task in plan_tasks(utterances, specs, lambda row, modality: True):  # in the order of a real extraction
+        for row, modality in task.cells:
+            values = np.random.default_rng(numbers[row]).normal(size=(1, specs[modality].dim))
             absent = modality == "visual" and numbers[row] % 7 == 0
-            vector = values[None, : spec.dim].astype(np.float32)
-            result = Extracted(Verdict.no_face) if absent else Extracted(Verdict.ok, vector)
-            staging.add(utterance.utterance_id, modality, sources.key(row, modality), result, "", 0.0)
+            result = Extracted(Verdict.no_face) if absent else Extracted(Verdict.ok, values.astype(np.float32))
+            staging.add(utterances[row].utterance_id, modality, sources.key(row, modality), result, "", 0.0)
     staging.flush()
 
 
-def timed(command: list[str]) -> tuple[float, float, dict[str, Any]]:
-    """Run a command; return its wall seconds, its peak memory in MiB, and the JSON that it printed."""
-    watcher = "import resource,subprocess,sys\nr=subprocess.run(sys.argv[1:]).returncode\n" \
-              "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)\nsys.exit(r)"  # fmt: skip
+def timed(command: list[str]) -> tuple[Cost, dict[str, Any]]:
+    """Run a command; return what it took and the JSON that it printed."""
+    watcher = "import json,resource,subprocess,sys\nr=subprocess.run(sys.argv[1:]).returncode\n" \
+              "u=resource.getrusage(resource.RUSAGE_CHILDREN)\n" \
+              "print(json.dumps([u.ru_utime+u.ru_stime, u.ru_maxrss/1024]), file=sys.stderr)\nsys.exit(r)"  # fmt: skip
     started = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", watcher, *command], capture_output=True, text=True, check=False)
     wall_s = time.perf_counter() - started
     if done.returncode:
         raise SystemExit(f"{' '.join(command)} failed:\n{done.stderr}")
-    return wall_s, int(done.stderr.split()[-1]) / 1024, json.loads(done.stdout)
+    return Cost(wall_s, *json.loads(done.stderr.splitlines()[-1])), json.loads(done.stdout)
 
 
 def timed_call(work: Callable[[], object]) -> float:
@@ -134,9 +143,11 @@ def read_at_random(store_path: Path) -> dict[str, float]:
                 for feature in features:
                     feature.of(i)
 
+        before_s = time.process_time()
         read_s = timed_call(read)
+        read_cpu_s = time.process_time() - before_s
     return {"open_s": open_s, "verify_s": verify_s, "verify_cpu_s": verify_cpu_s, "read_per_s": N_READ / read_s,
-            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}  # fmt: skip
+            "read_cpu_s": read_cpu_s}  # fmt: skip
 
 
 def measure(folder: Path, n: int) -> list[Figure]:
@@ -147,38 +158,47 @@ def measure(folder: Path, n: int) -> list[Figure]:
     share = n / 100_000
     figures: list[Figure] = []
 
-    def note(what: str, value: float, unit: str, limit: float | None, peak: float | None = None) -> None:
+    def note(what: str, value: float, unit: str, limit: float | None, cost: Cost | None = None) -> None:
         above = unit.endswith("/s")
         met = None if limit is None else (value >= limit if above else value <= limit)
         goal = "" if limit is None else f"{'≥' if above else '≤'} {limit:g} {unit}"
-        figures.append(Figure(what, round(value, 3), unit, goal, met, peak and round(peak)))
+        cpu_s, peak_mib = (cost.cpu_s, cost.peak_mib) if cost else (None, None)
+        figures.append(
+            Figure(what, round(value, 3), unit, goal, met, cpu_s and round(cpu_s, 2), peak_mib and round(peak_mib))
+        )
         print(f"{what}\t{value:.2f} {unit}", file=sys.stderr, flush=True)
 
-    wall_s, peak, document = timed([*imer, "extract", str(manifest), "-o", str(out), "--dry-run", "--json", "-q"])
+    cost, document = timed([*imer, "extract", str(manifest), "-o", str(out), "--dry-run", "--json", "-q"])
     assert document["counts"]["cells"] == 3 * n
-    note("plan (imer extract --dry-run)", wall_s, "s", 30, peak)
+    note("plan (imer extract --dry-run)", cost.wall_s, "s", 30, cost)
     subprocess.run([*own, "--stage", str(manifest), str(out)], check=True)
     extract = [*imer, "extract", str(manifest), "--workers", "1", "--json", "-q"]
-    wall_s, peak, document = timed([*extract, "-o", str(out)])
+    cost, document = timed([*extract, "-o", str(out)])
     assert document["counts"]["reused"] == 3 * n
     digest = document["content_sha256"]
-    note("pack (imer extract, all work done)", wall_s, "s", 600 * share, peak)
+    note("pack (imer extract, all work done)", cost.wall_s, "s", 600 * share, cost)
     note("size of the store", out.stat().st_size / 2**20, "MiB", None)
+    cost, document = timed([*own, "--read", str(out)])
+    note("open, and read all ids", document["open_s"], "s", 1)
+    note(
+        "open with every byte verified",
+        document["verify_s"],
+        "s",
+        1,
+        Cost(document["verify_s"], document["verify_cpu_s"]),
+    )
+    reading = Cost(N_READ / document["read_per_s"], document["read_cpu_s"], cost.peak_mib)
+    note(f"{N_READ} utterances at random, all three modalities", document["read_per_s"], "utterances/s", 2000, reading)
+    cost, document = timed([*imer, "data", "inspect", str(out), "--json", "-q"])
+    note("inspect, verified (imer data inspect)", cost.wall_s, "s", None, cost)
     parts = [folder / f"part{i}.h5" for i in range(1, SHARDS + 1)]
     for i, part in enumerate(parts, 1):
         subprocess.run([*own, "--stage", str(manifest), str(part), f"{i}/{SHARDS}"], check=True)
         timed([*extract, "-o", str(part), "--shard", f"{i}/{SHARDS}"])
     merge = [*imer, "data", "merge", *map(str, parts), "-o", str(folder / "merged.h5"), "--json", "-q"]
-    wall_s, peak, document = timed(merge)
+    cost, document = timed(merge)
     assert document["content_sha256"] == digest, "the merged store is another one"
-    note(f"merge of {SHARDS} shards (imer data merge; same digest)", wall_s, "s", 600 * share, peak)
-    wall_s, peak, document = timed([*imer, "data", "inspect", str(out), "--json", "-q"])
-    note("inspect, verified (imer data inspect)", wall_s, "s", None, peak)
-    wall_s, peak, document = timed([*own, "--read", str(out)])
-    note("open, and read all ids", document["open_s"], "s", 1)
-    note("open with every byte verified", document["verify_s"], "s", None)
-    note("the same, CPU", document["verify_cpu_s"], "s", None)
-    note("random utterances, all three modalities", document["read_per_s"], "utterances/s", 2000, document["peak_mib"])
+    note(f"merge of {SHARDS} shards (imer data merge; same digest)", cost.wall_s, "s", 600 * share, cost)
     return figures
 
 
@@ -199,10 +219,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.folder) as name:
         figures = measure(Path(name), given.utterances)
     print(f"{given.utterances} utterances, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end")
-    print("\t".join(["what", "value", "unit", "goal", "met", "peak MiB"]))
+    print("\t".join(["what", "value", "unit", "goal", "met", "CPU s", "peak MiB"]))
     for figure in figures:
         met = {True: "yes", False: "NO", None: ""}[figure.met]
-        print("\t".join(map(str, [figure.what, figure.value, figure.unit, figure.goal, met, figure.peak_mib or ""])))
+        cells = [figure.what, figure.value, figure.unit, figure.goal, met, figure.cpu_s or "", figure.peak_mib or ""]
+        print("\t".join(map(str, cells)))
     if given.json:
         facts = {"utterances": given.utterances, "cores": os.cpu_count(), "load": os.getloadavg()[0]}
         given.json.write_text(json.dumps(facts | {"figures": [vars(figure) for figure in figures]}, indent=2) + "\n")
