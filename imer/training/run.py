@@ -245,15 +245,17 @@ class _Run:
 def changed_settings(run: Path, settings: Settings) -> dict[str, tuple[Any, Any]]:
     """Return what differs between a run folder's settings and these, as `section.key` → (then, now).
 
-    What does not change the results on the same machine (path of the store, device, threads) is left out.
+    What does not change the results on the same machine (path of the store, device, threads) is left out. A setting
+    that was not known when the run was made had the value which is its default now.
     """
     before = toml_layer(run / "config.toml").values
-    return {
-        f"{section}.{key}": (before.get(section, {}).get(key), value)
-        for section, part in settings.sections().items()
-        for key, value in _plain(asdict(part)).items()
-        if before.get(section, {}).get(key) != value and (section, key) not in FREE_ON_RESUME
-    }
+    changed: dict[str, tuple[Any, Any]] = {}
+    for section, part in settings.sections().items():
+        had = {**_plain(asdict(type(part)())), **before.get(section, {})}
+        for key, value in _plain(asdict(part)).items():
+            if had[key] != value and (section, key) not in FREE_ON_RESUME:
+                changed[f"{section}.{key}"] = (had[key], value)
+    return changed
 
 
 def _title(split: Split, number: str) -> str:

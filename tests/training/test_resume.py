@@ -139,3 +139,13 @@ def test_another_run_cannot_be_continued(store: Path, run: Path, tmp_path: Path)
     with pytest.raises(InvalidInput, match="its content differs"):
         quick(other, run, resume=True)
     assert quick(store, run, resume=True).already_finished
+
+
+def test_a_setting_that_a_run_did_not_know_had_its_default(store: Path, run: Path, tmp_path: Path) -> None:
+    older = shutil.copytree(run, tmp_path / "older")
+    config = (older / "config.toml").read_text()
+    (older / "config.toml").write_text(config.replace('precision = "float32"\n', ""))
+    assert (older / "config.toml").read_text() != config
+    assert quick(store, older, resume=True).already_finished
+    with pytest.raises(UsageError, match=r"started with train\.precision = 'float32', now it is 'bfloat16'"):
+        quick(store, older, "train.precision=bfloat16", resume=True)
