@@ -24,7 +24,7 @@ from imer.media.decode import ANCHOR_S
 
 LOAD_LIMIT_S = 900.0  # imports and models, the first compilation of numba included
 BASE_LIMIT_S, LIMIT_PER_SECOND = 60.0, 5.0  # a file may take 60 s + 5 × its duration
-TEXT_LIMIT_S = 10.0  # per text
+TEXT_LIMIT_S = 2.0  # more per text: a large model takes half a second on one thread
 MEMORY_BYTES = 2 << 30  # what a process may hold, models included …
 LEAST_BYTES = 512 << 20  # … but a clip may always take so much, however large the models are
 _LATE_BYTES = 128 << 20  # code that is loaded, and reserved memory that is first touched, with the first clip
