@@ -82,7 +82,7 @@ class TrainSettings:
                     published code does; everything that comes of it is marked optimistic
     carry_optimiser  the second stage goes on with the first one's optimiser (as published) instead of a new one
     precision       float32; or bfloat16: of the matrix products of ComP's linear layers while it trains, faster at widths
-                    of 128 and more where the processor can do it. Validation and answers are always float32.
+                    of about 256 and more where the processor can do it. Validation and answers are always float32.
     device          auto, cpu, cuda or cuda:<index>
     threads         of PyTorch on the CPU; 0 leaves them as they are
     checkpoint_every_s   least seconds between two saved states
