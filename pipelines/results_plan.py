@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+
+from imer.experiments.plan import Cell
+from imer.training.settings import load_settings
 
 
 @dataclass(frozen=True)
@@ -93,73 +94,46 @@ ABLATION = {
 }
 
 
-@dataclass(frozen=True)
-class Cell:
-    """What one process trains and evaluates."""
-
-    corpus: str
-    method: str
-    protocol: str
-    seed: int
-    model: str
-    head: str
-    preset: str
-    settings: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.corpus}/{self.method}/{self.protocol}/seed{self.seed}"
-
-    def runs(self, out: Path) -> Iterator[tuple[Path, float | None]]:
-        """Yield the run folders, each with the only missing rate it is for (None: all)."""
-        folder = out / "runs" / self.name
-        if self.protocol == "mixed":
-            yield folder, None
-        else:
-            for rate in CORPORA[self.corpus].rates:
-                yield folder / f"rate{rate:g}", rate
-
-    def options(self, rate: float | None) -> dict[str, Any]:
-        """Return the arguments of `imer.train` besides the store and the folder."""
-        corpus = CORPORA[self.corpus]
-        train = {"protocol": self.protocol, "seed": self.seed, "threads": 1}
-        if rate is not None:
-            train["missing_rate"] = f"{rate:g}"
-        flags = {"run": {}, "data": {"label": corpus.label, "folds": corpus.folds}, "train": train}
-        if not self.preset:
-            flags["run"] = {"model": self.model, **({"head": self.head} if self.head else {})}
-        return {"preset": self.preset or None, "flags": flags, "assignments": list(self.settings)}
-
-
-def cells(args: argparse.Namespace) -> list[Cell]:
+def cells(args: argparse.Namespace) -> list[tuple[Corpus, Cell]]:
     """Return the cells asked for, quick corpora and seed 0 of every method first."""
     methods = ABLATION if args.ablation else METHODS
-    found = []
-    for seed in range(args.seeds):
-        for corpus in args.corpora:
-            for name in args.methods or methods:
-                method = methods[name]
-                for protocol in args.protocols:
-                    if protocol == "mixed" or (name in MATCHED and not args.ablation):
-                        found += [
-                            Cell(corpus, label, protocol, seed, method.model, method.head, method.preset, settings)
-                            for label, settings in _variants(name, method, CORPORA[corpus], tuple(args.set))
-                        ]
-    return [
-        cell for cell in found if cell.method == "comp" or not args.ablation or not _is_default(cell, tuple(args.set))
-    ]
+    found: list[tuple[Corpus, Cell]] = []
+    for seed, corpus in itertools.product(range(args.seeds), (CORPORA[name] for name in args.corpora)):
+        default = _cell(corpus, "comp", ABLATION["comp"], "mixed", seed, None, args)
+        for name, protocol in itertools.product(args.methods or methods, args.protocols):
+            if protocol != "mixed" and (name not in MATCHED or args.ablation):
+                continue
+            for label, method in _variants(name, methods[name], corpus):
+                for rate in (None,) if protocol == "mixed" else corpus.rates:
+                    cell = _cell(corpus, label, method, protocol, seed, rate, args)
+                    if not args.ablation or name == "comp" or cell.settings != default.settings:
+                        found.append((corpus, cell))
+    return found
 
 
-def _is_default(cell: Cell, more: tuple[str, ...]) -> bool:
-    from imer.training.settings import load_settings
+def _cell(
+    corpus: Corpus, label: str, method: Method, protocol: str, seed: int, rate: float | None, args: argparse.Namespace
+) -> Cell:
+    """Return one run. A rate is that of a model which is trained and judged for it alone."""
+    train = {"protocol": protocol, "seed": seed, "threads": 1, "missing_rate": "" if rate is None else f"{rate:g}"}
+    run = {} if method.preset else {"model": method.model, **({"head": method.head} if method.head else {})}
+    data = {"features": str(args.stores / f"{corpus.name}.h5"), "label": corpus.label, "folds": corpus.folds}
+    training = {
+        "preset": method.preset or None,
+        "flags": {"run": run, "data": data, "train": train},
+        "assignments": [*method.settings, *args.set],
+    }
+    judging = {
+        "missing_rate": ",".join(f"{r:g}" for r in (corpus.rates if rate is None else (rate,))),
+        "pattern": "all" if rate is None else None,
+        "mask_seeds": args.mask_seeds,
+    }
+    name = f"{corpus.name}/{label}/{protocol}/seed{seed}" + ("" if rate is None else f"/rate{rate:g}")
+    return Cell(name, label, (), seed, rate, training, judging, load_settings(**training))
 
-    own, plain = cell.options(None), replace(cell, head="", settings=more).options(None)
-    both = [load_settings(preset=o["preset"], flags=o["flags"], assignments=o["assignments"]) for o in (own, plain)]
-    return both[0] == both[1]
 
-
-def _variants(name: str, method: Method, corpus: Corpus, more: tuple[str, ...]) -> list[tuple[str, tuple[str, ...]]]:
-    settings = (*method.settings, *more)
+def _variants(name: str, method: Method, corpus: Corpus) -> list[tuple[str, Method]]:
     if method.model != "unimodal":
-        return [(name, settings)]
-    return [(f"{name}-{m}", (*settings, f"model.modality={m}")) for m in corpus.modalities]
+        return [(name, method)]
+    alone = {m: replace(method, settings=(*method.settings, f"model.modality={m}")) for m in corpus.modalities}
+    return [(f"{name}-{modality}", one) for modality, one in alone.items()]

@@ -11,12 +11,11 @@ DATA has one folder a corpus (see results_plan.py) with manifest.csv and the arr
     OUT/stores/<corpus>.h5                                       the features
     OUT/runs/<corpus>/<method>/<protocol>/seed<S>[/rate<R>]/     one run each, evaluated in its eval/
     OUT/table.md, OUT/table.tex, OUT/ablation.md, …              the tables of `imer report --table`
-    OUT/log/<cell>.log                                           what each cell said
 
-A cell is a corpus, a method, a protocol and a seed; it is trained and evaluated in a process of its own, several at a
-time (--jobs), each with one thread. The same command goes on from where it was stopped: finished cells are skipped,
-interrupted ones are continued, and ones that were made with other settings than today's are made again. A cell that
-fails is reported, the others go on, and the exit code is 3.
+A cell is a corpus, a method, a protocol, a seed and, where a model is for one rate alone, that rate. Worker processes
+like those of `imer sweep` train and evaluate them, several at a time (--jobs), each with one thread. The same command
+goes on from where it was stopped: finished cells are skipped, interrupted ones are continued, and ones that were made
+with other settings than today's are made again. A cell that fails is reported, the others go on, and the exit code is 3.
 
 Validation chooses epochs and hyper-parameters; the test part is only looked at in the table.
 """
@@ -24,20 +23,28 @@ Validation chooses epochs and hyper-parameters; the test part is only looked at 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import platform
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from results_plan import ABLATION, CORPORA, METHODS, Cell, Corpus, cells
+import numpy as np
+import torch
+from results_plan import ABLATION, CORPORA, METHODS, Corpus, cells
+
+from imer import __version__
+from imer.core.files import write_text
+from imer.evaluation.compare import read_run
+from imer.evaluation.document import as_latex_document, as_markdown_document
+from imer.evaluation.report import TITLE, report_blocks
+from imer.experiments.cells import FINISHED, NEW, OTHER, State, state_of
+from imer.experiments.plan import Cell
+from imer.experiments.workers import Job, Pool
+from imer.store.reader import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[1]
 IMER = [sys.executable, "-m", "imer"]
@@ -73,10 +80,6 @@ def _extracted(corpus: Corpus, folder: Path, array: Path, jobs: int) -> bool:
         3,
     ):
         return False
-    import numpy as np
-
-    from imer.store.reader import FeatureStore
-
     with FeatureStore.open(clips) as store:
         values_ND, _ = store.vectors("audio")
     np.save(array, values_ND)
@@ -87,99 +90,44 @@ def _imer(*words: str) -> int:
     return subprocess.run([*IMER, *words], check=False, stdout=subprocess.DEVNULL).returncode
 
 
-# --- one cell, in a process of its own -------------------------------------------------------------------------------
-
-
-def run_cell(cell: Cell, store: Path, out: Path, mask_seeds: int) -> None:
-    """Train and evaluate the runs of a cell, leaving finished ones as they are."""
-    from imer import evaluate, train
-
-    corpus = CORPORA[cell.corpus]
-    for folder, rate in cell.runs(out):
-        state = run_state(folder, cell, rate, mask_seeds)
-        if state == "finished":
-            continue
-        print(f"{datetime.now(UTC):%H:%M:%S} {folder.relative_to(out)}: {state or 'new'}", flush=True)
-        train(store, folder, **cell.options(rate), resume=not state.startswith("made with"),
-              overwrite=state.startswith("made with"))  # fmt: skip
-        rates = f"{rate:g}" if rate is not None else ",".join(f"{r:g}" for r in corpus.rates)
-        evaluate(folder, store, missing_rate=rates, pattern="all" if rate is None else None, mask_seeds=mask_seeds,
-                 plots=False)  # fmt: skip
-
-
-def run_state(folder: Path, cell: Cell, rate: float | None, mask_seeds: int) -> str:
-    """Return how far a run is: "" (not begun), "begun", "trained", "finished", or "made with …" other settings."""
-    from imer.core.files import read_json
-    from imer.training.run import changed_settings
-    from imer.training.settings import load_settings
-
-    if not (folder / "config.toml").is_file():
-        return ""
-    options = cell.options(rate)
-    settings = load_settings(preset=options["preset"], flags=options["flags"], assignments=options["assignments"])
-    changed = changed_settings(folder, settings)
-    if changed:
-        name, (was, now) = next(iter(changed.items()))
-        return f"made with {name} = {was!r}, now {now!r}"
-    if not (folder / "metrics.json").is_file():
-        return "begun"
-    evaluation = folder / "eval" / "metrics.json"
-    if not evaluation.is_file():
-        return "trained"
-    masks = max(one["n_masks"] for one in read_json(evaluation)["summary"])
-    return "finished" if masks == mask_seeds or rate == 0 else "trained"
-
-
 # --- all cells ---------------------------------------------------------------------------------------------------------
 
 
-def work(todo: Sequence[Cell], args: argparse.Namespace) -> list[str]:
-    """Run the cells, several at a time; return the names of those that failed."""
-    failed, started = [], time.monotonic()
-    with ThreadPoolExecutor(args.jobs) as pool:
-        waiting = {pool.submit(_in_own_process, cell, args): cell for cell in todo}
-        for number, future in enumerate(as_completed(waiting), start=1):
-            cell, (code, seconds, log) = waiting[future], future.result()
-            elapsed = time.monotonic() - started
-            left_min = elapsed / number * (len(todo) - number) / 60
-            how = (
-                f"{seconds:.0f} s"
-                if code == 0
-                else f"FAILED with exit code {code}: {_last_line(log)} (all of it: {log})"
-            )
-            say(f"[{number}/{len(todo)}, about {left_min:.0f} min left] {cell.name}: {how}")
-            if code:
-                failed.append(cell.name)
+def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[tuple[Corpus, Job]]:
+    """Return what is to be done for the cells that are not finished."""
+    todo, contents = [], {}
+    for corpus, cell in every:
+        store, folder = args.stores / f"{corpus.name}.h5", args.out / "runs" / cell.name
+        if store.is_file() and store not in contents:
+            with FeatureStore.open(store) as features:
+                contents[store] = features.content_sha256
+        state = state_of(cell, folder, contents[store]) if store in contents else State(NEW)
+        if state.kind != FINISHED:
+            todo.append((corpus, Job(cell, store, folder, anew=state.kind == OTHER)))
+    return todo
+
+
+def work(todo: Sequence[Job], jobs: int) -> list[str]:
+    """Do them, several at a time; return the names of the cells that failed."""
+    failed, warned, started = [], set(), time.monotonic()
+    with Pool(jobs) as pool:
+        for number, outcome in enumerate(pool.run(todo), start=1):
+            name, failure = outcome.job.cell.name, outcome.failure
+            left_min = (time.monotonic() - started) / number * (len(todo) - number) / 60
+            how = f"{outcome.elapsed_s:.0f} s"
+            if failure:
+                failed.append(name)
+                how = f"FAILED with exit code {failure['exit_code']}: {failure.get('traceback') or failure['message']}"
+            for warning in set(outcome.warnings) - warned:
+                say(f"warning: {warning}")
+            warned |= set(outcome.warnings)
+            say(f"[{number}/{len(todo)}, about {left_min:.0f} min left] {name}: {how}")
     return failed
 
 
-def _in_own_process(cell: Cell, args: argparse.Namespace) -> tuple[int, float, Path]:
-    log = args.out / "log" / (cell.name.replace("/", "-") + ".log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    given = json.dumps({**asdict(cell), "mask_seeds": args.mask_seeds, "store": str(args.stores / f"{cell.corpus}.h5")})
-    started = time.monotonic()
-    with open(log, "a", encoding="utf-8") as file:
-        done = subprocess.run(
-            [sys.executable, __file__, str(args.data), str(args.out), "--cell", given],
-            stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **threads}, check=False,
-        )  # fmt: skip
-    return done.returncode, time.monotonic() - started, log
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
-
-
-def write_tables(every: Sequence[Cell], args: argparse.Namespace) -> list[Path]:
+def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[Path]:
     """Write the table of all finished runs as Markdown and LaTeX, and the page if one is asked for."""
-    from imer.core.files import write_text
-    from imer.evaluation.compare import read_run
-    from imer.evaluation.document import as_latex_document, as_markdown_document
-    from imer.evaluation.report import TITLE, report_blocks
-
-    runs = [run for cell in every for run, _ in cell.runs(args.out) if (run / "eval" / "metrics.json").is_file()]
+    runs = [run for _, cell in every if ((run := args.out / "runs" / cell.name) / "eval" / "metrics.json").is_file()]
     if not runs:
         return []
     name = "ablation" if args.ablation else "table"
@@ -195,11 +143,6 @@ def write_tables(every: Sequence[Cell], args: argparse.Namespace) -> list[Path]:
 
 def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
     """Return the table with what is needed to make it again: command, commit, date and machine."""
-    import numpy
-    import torch
-
-    from imer import __version__
-
     words = [a for a in sys.argv[1:] if not a.startswith("--page") and a != str(args.page)]
     command = " ".join(["pipelines/results_table.py", *words])
     for path, placeholder in ((args.data, "DATA"), (args.stores, "STORES"), (args.out, "OUT")):
@@ -212,7 +155,7 @@ def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
         f"- commit: {_commit()}",
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- runs: {n_runs}; {args.seeds} training seeds, each evaluated under {args.mask_seeds} masks a rate",
-        f"- imer {__version__}, Python {platform.python_version()}, torch {torch.__version__}, NumPy {numpy.__version__}, "
+        f"- imer {__version__}, Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
         f"{platform.machine()}, CPU",
         "",
         "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
@@ -270,7 +213,6 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--page", type=Path, help="also write the table with its provenance as this Markdown page")
     parser.add_argument("--dry-run", action="store_true", help="say what is to be done, and stop")
     parser.add_argument("--table-only", action="store_true", help="write the tables of what is finished, train nothing")
-    parser.add_argument("--cell", help=argparse.SUPPRESS)
     args = parser.parse_args(words)
     args.stores = args.stores or args.out / "stores"
     table = ABLATION if args.ablation else METHODS
@@ -282,28 +224,18 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> int:
     args = arguments()
-    if args.cell:
-        given = json.loads(args.cell)
-        mask_seeds, store = given.pop("mask_seeds"), Path(given.pop("store"))
-        run_cell(Cell(**{**given, "settings": tuple(given["settings"])}), store, args.out, mask_seeds)
-        return 0
     every = cells(args)
-    todo = [
-        cell for cell in every
-        if any(run_state(run, cell, rate, args.mask_seeds) != "finished" for run, rate in cell.runs(args.out))
-    ]  # fmt: skip
+    todo = unfinished(every, args)
     say(f"{len(every)} cells, {len(every) - len(todo)} finished, {len(todo)} to do, {args.jobs} at a time")
     if args.dry_run:
-        print("\n".join(cell.name for cell in todo))
+        print("\n".join(job.cell.name for _, job in todo))
         return 0
     failed: list[str] = []
     if todo and not args.table_only:
-        there = {
-            name: make_store(CORPORA[name], args.data, args.stores, args.jobs)
-            for name in dict.fromkeys(cell.corpus for cell in todo)
-        }
-        failed = [cell.name for cell in todo if not there[cell.corpus]]
-        failed += work([cell for cell in todo if there[cell.corpus]], args)
+        wanted = {corpus.name: corpus for corpus, _ in todo}
+        there = {n: make_store(corpus, args.data, args.stores, args.jobs) for n, corpus in wanted.items()}
+        failed = [job.cell.name for corpus, job in todo if not there[corpus.name]]
+        failed += work([job for corpus, job in todo if there[corpus.name]], args.jobs)
     for path in write_tables(every, args):
         print(path)
     if failed:

@@ -45,7 +45,7 @@ def test_made_once_then_kept_and_a_cell_that_fails_costs_itself_alone(data: Path
     blocked.write_text("in the way")
     first = table(data, out)
     assert first.returncode == 3, first.stderr
-    assert re.search(r"linear/mixed/seed0: FAILED with exit code 1: .*is a file", first.stderr)
+    assert re.search(r"linear/mixed/seed0: FAILED with exit code 6: .*is a file", first.stderr)
     assert "| majority | 1 |" in (out / "table.md").read_text()
     blocked.unlink()
     second = table(data, out, "--page", str(page))
