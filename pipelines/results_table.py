@@ -136,12 +136,12 @@ def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace)
     for path, render in zip(written, (as_markdown_document, as_latex_document), strict=True):
         write_text(path, render(TITLE, blocks))
     if args.page:
-        write_text(args.page, page(written[0].read_text(encoding="utf-8"), len(runs), args))
+        write_text(args.page, page(written[0].read_text(encoding="utf-8"), len(runs), len(every), args))
         written.append(args.page)
     return written
 
 
-def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
+def page(table: str, n_runs: int, n_cells: int, args: argparse.Namespace) -> str:
     """Return the table with what is needed to make it again: command, commit, date and machine."""
     words = [a for a in sys.argv[1:] if not a.startswith("--page") and a != str(args.page)]
     command = " ".join(["pipelines/results_table.py", *words])
@@ -154,7 +154,8 @@ def page(table: str, n_runs: int, args: argparse.Namespace) -> str:
         f"- command: `{command}`",
         f"- commit: {_commit()}",
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        f"- runs: {n_runs}; {args.seeds} training seeds, each evaluated under {args.mask_seeds} masks a rate",
+        f"- runs: {n_runs} of the {n_cells} that the command makes; up to {args.seeds} training seeds (see the column), each "
+        f"evaluated under {args.mask_seeds} masks a rate",
         f"- imer {__version__}, Python {platform.python_version()}, torch {torch.__version__}, NumPy {np.__version__}, "
         f"{platform.machine()}, CPU",
         "",
