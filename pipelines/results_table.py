@@ -143,7 +143,8 @@ def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace)
 
 def page(table: str, n_runs: int, n_cells: int, args: argparse.Namespace) -> str:
     """Return the table with what is needed to make it again: command, commit, date and machine."""
-    words = [a for a in sys.argv[1:] if not a.startswith("--page") and a != str(args.page)]
+    about_the_page = ("--page", str(args.page), "--note", args.note, "--table-only")
+    words = [word for word in sys.argv[1:] if word not in about_the_page]
     command = " ".join(["pipelines/results_table.py", *words])
     for path, placeholder in ((args.data, "DATA"), (args.stores, "STORES"), (args.out, "OUT")):
         command = command.replace(str(path), placeholder)
@@ -161,7 +162,7 @@ def page(table: str, n_runs: int, n_cells: int, args: argparse.Namespace) -> str
         "",
         "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
         "method is marked optimistic. All methods meet the same test masks. Intervals are 95 %, by resampling dialogues "
-        "(a corpus of single utterances: utterances)." + _schedules(args), "",
+        "(a corpus of single utterances: utterances)." + _schedules(args) + f" {args.note}".rstrip(), "",
     ]  # fmt: skip
     return "\n".join(head) + "\n" + table.split("\n", 2)[2]
 
@@ -212,6 +213,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--stores", type=Path, help="a folder of stores that exist already (default: OUT/stores)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a setting for every run")
     parser.add_argument("--page", type=Path, help="also write the table with its provenance as this Markdown page")
+    parser.add_argument(
+        "--note", default="", help="a sentence for the page, such as at which commit the runs were made"
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what is to be done, and stop")
     parser.add_argument("--table-only", action="store_true", help="write the tables of what is finished, train nothing")
     args = parser.parse_args(words)

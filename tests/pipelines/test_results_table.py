@@ -48,7 +48,7 @@ def test_made_once_then_kept_and_a_cell_that_fails_costs_itself_alone(data: Path
     assert re.search(r"linear/mixed/seed0: FAILED with exit code 6: .*is a file", first.stderr)
     assert "| majority | 1 |" in (out / "table.md").read_text()
     blocked.unlink()
-    second = table(data, out, "--page", str(page))
+    second = table(data, out, "--page", str(page), "--note", "Made on a Monday.")
     assert second.returncode == 0, second.stderr
     assert "2 cells, 1 finished, 1 to do" in second.stderr
     text = page.read_text()
@@ -58,6 +58,8 @@ def test_made_once_then_kept_and_a_cell_that_fails_costs_itself_alone(data: Path
     assert re.search(r"^- commit: [0-9a-f]{40}", text, re.MULTILINE)
     assert "- command: `pipelines/results_table.py DATA OUT --corpora" in text
     assert str(tmp_path) not in text
+    assert re.search(r"utterances\)\. Made on a Monday\.$", text, re.MULTILINE)
+    assert "--note" not in text
     config = out / "runs" / "mosi_clean" / "majority" / "mixed" / "seed0" / "config.toml"
     config.write_text(config.read_text().replace("patience = ", "patience = 1"))
     third = table(data, out, "--dry-run", "--corpora", "mosi_clean")
