@@ -78,6 +78,7 @@ METHODS = {
     ),
 }
 MATCHED = ("comp", "linear", "mlp", "transformer")  # methods that are also trained for one missing rate at a time
+CURVES = ("comp", "transformer", "mlp", "linear", "late-fusion")  # methods that the page plots
 # One idea changed at a time; a row that is the default anyway is left out.
 ABLATION = {
     "comp": Method(),

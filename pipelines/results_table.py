@@ -34,12 +34,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from results_plan import ABLATION, CORPORA, METHODS, Corpus, cells
+from results_plan import ABLATION, CORPORA, CURVES, METHODS, Corpus, cells
 
 from imer import __version__
-from imer.core.files import write_text
-from imer.evaluation.compare import read_run
+from imer.core.files import write_bytes, write_text
+from imer.evaluation.compare import EvaluatedRun, group_methods, over_runs, read_run
 from imer.evaluation.document import as_latex_document, as_markdown_document
+from imer.evaluation.plots import curves_png
 from imer.evaluation.report import TITLE, report_blocks
 from imer.experiments.cells import FINISHED, NEW, OTHER, State, state_of
 from imer.experiments.plan import Cell
@@ -136,12 +137,32 @@ def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace)
     for path, render in zip(written, (as_markdown_document, as_latex_document), strict=True):
         write_text(path, render(TITLE, blocks))
     if args.page:
-        write_text(args.page, page(written[0].read_text(encoding="utf-8"), len(runs), len(every), args))
-        written.append(args.page)
+        pictures = [] if args.ablation else curves(every, args)
+        about = page(written[0].read_text(encoding="utf-8"), len(runs), len(every), pictures, args)
+        write_text(args.page, about)
+        written += [args.page, *pictures]
     return written
 
 
-def page(table: str, n_runs: int, n_cells: int, args: argparse.Namespace) -> str:
+def curves(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[Path]:
+    """Plot, beside the page, what becomes of one model of each main method as more is missing: a picture a corpus."""
+    drawn: dict[str, list[EvaluatedRun]] = {}
+    for corpus, cell in every:
+        folder = args.out / "runs" / cell.name
+        if cell.family in CURVES and cell.rate is None and (folder / "eval" / "metrics.json").is_file():
+            drawn.setdefault(corpus.name, []).append(read_run(folder))
+    written = []
+    for name, runs in drawn.items():
+        png = curves_png(
+            [(m.name, over_runs(m)) for m in group_methods(runs)], "mean ± sd over seeds, of means over masks"
+        )
+        if png is not None:
+            written.append(args.page.with_name(f"{args.page.stem}_{name}.png"))
+            write_bytes(written[-1], png)
+    return written
+
+
+def page(table: str, n_runs: int, n_cells: int, pictures: Sequence[Path], args: argparse.Namespace) -> str:
     """Return the table with what is needed to make it again: command, commit, date and machine."""
     about_the_page = ("--page", str(args.page), "--note", args.note, "--table-only")
     words = [word for word in sys.argv[1:] if word not in about_the_page]
@@ -163,6 +184,7 @@ def page(table: str, n_runs: int, n_cells: int, args: argparse.Namespace) -> str
         "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
         "method is marked optimistic. All methods meet the same test masks. Intervals are 95 %, by resampling dialogues "
         "(a corpus of single utterances: utterances)." + _schedules(args) + f" {args.note}".rstrip(), "",
+        *(f"![{path.stem.removeprefix(args.page.stem + '_')}: by missing rate]({path.name})" for path in pictures), "",
     ]  # fmt: skip
     return "\n".join(head) + "\n" + table.split("\n", 2)[2]
 

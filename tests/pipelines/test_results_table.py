@@ -60,6 +60,8 @@ def test_made_once_then_kept_and_a_cell_that_fails_costs_itself_alone(data: Path
     assert str(tmp_path) not in text
     assert re.search(r"utterances\)\. Made on a Monday\.$", text, re.MULTILINE)
     assert "--note" not in text
+    assert "(results_mosi_clean.png)" in text
+    assert (tmp_path / "results_mosi_clean.png").stat().st_size > 10_000
     config = out / "runs" / "mosi_clean" / "majority" / "mixed" / "seed0" / "config.toml"
     config.write_text(config.read_text().replace("patience = ", "patience = 1"))
     third = table(data, out, "--dry-run", "--corpora", "mosi_clean")
