@@ -50,6 +50,7 @@ class OfficialSettings:
     branch_weight      of the branches' losses in the second stage
     distance_weight    of the terms that pull shared parts together and private parts apart
     reconstruction_weight   in the second stage
+    clip_z             standardised features are cut to ± this
     """
 
     hidden: int = 256
@@ -62,6 +63,7 @@ class OfficialSettings:
     branch_weight: float = 2.0
     distance_weight: float = 1.0
     reconstruction_weight: float = 1.0
+    clip_z: float = 10.0
 
     def __post_init__(self) -> None:
         self.shared()
@@ -117,9 +119,10 @@ class OfficialComp(nn.Module):
         """Answer every utterance of the batch, depending on the whole batch in the second stage."""
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
         reading = readable(observed_MBU, Padded(valid_BU), self.settings.shared())
+        limit = self.settings.clip_z
         entered = torch.stack(
             [
-                self.dropout(layer(torch.where(here_BU.unsqueeze(-1), features[name], 0.0)))
+                self.dropout(layer(torch.where(here_BU.unsqueeze(-1), features[name], 0.0).clamp(-limit, limit)))
                 for (name, layer), here_BU in zip(self.enter.items(), observed_MBU, strict=True)
             ]
         )
