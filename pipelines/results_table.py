@@ -183,18 +183,10 @@ def page(table: str, n_runs: int, n_cells: int, pictures: Sequence[Path], args: 
         "",
         "How it was made: one set of defaults for all corpora. Epochs are chosen on validation data alone, except where a "
         "method is marked optimistic. All methods meet the same test masks. Intervals are 95 %, by resampling dialogues "
-        "(a corpus of single utterances: utterances)." + _schedules(args) + f" {args.note}".rstrip(), "",
+        "(a corpus of single utterances: utterances)." + f" {args.note}".rstrip(), "",
         *(f"![{path.stem.removeprefix(args.page.stem + '_')}: by missing rate]({path.name})" for path in pictures), "",
     ]  # fmt: skip
     return "\n".join(head) + "\n" + table.split("\n", 2)[2]
-
-
-def _schedules(args: argparse.Namespace) -> str:
-    """Say which methods were not trained as their presets say."""
-    chosen = args.methods or (ABLATION if args.ablation else METHODS)
-    table = ABLATION if args.ablation else METHODS
-    changed = {name: table[name].settings for name in chosen if table[name].preset and table[name].settings}
-    return "".join(f" The method {name} runs with {', '.join(settings)}." for name, settings in changed.items())
 
 
 def _commit() -> str:
