@@ -6,12 +6,20 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from multiprocessing import parent_process
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from typing import Any
+
+from imer.core.errors import UsageError
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+_CHILD_ENVIRONMENT = {
+    **ONE_THREAD,
+    # A child that had to be killed leaves a semaphore of some library; multiprocessing clears it up, and says so.
+    "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
+}
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
@@ -39,6 +47,21 @@ def start_ticks(pid: int) -> str | None:
 def usable_cores() -> int:
     """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def process_count(text: str, option: str, automatic: Callable[[], int]) -> int:
+    """Read an option that takes a number of processes, or `auto`.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+    """
+    if text == "auto":
+        return automatic()
+    if not text.isdecimal() or int(text) < 1:
+        raise UsageError(f"{option} takes a number of processes or auto; found {text!r}.")
+    return int(text)
 
 
 @contextmanager
@@ -71,3 +94,33 @@ def mute() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
+
+
+class Child:
+    """A process of one thread that runs `serve(pipe, *args)`, and this end of the pipe."""
+
+    def __init__(self, serve: Callable[..., None], *args: Any, variables: Mapping[str, str] | None = None) -> None:
+        context: Any = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        with environment({**_CHILD_ENVIRONMENT, **(variables or {})}):
+            self.process = context.Process(target=serve, args=(theirs, *args), daemon=True)
+            self.process.start()
+        theirs.close()
+
+    def send(self, message: object) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # its death is noticed by the sentinel
+            self.pipe.send(message)
+
+    def death(self) -> str:
+        """Wait for its end, and say how it came."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+    def end(self, patience_s: float) -> None:
+        """Let it end by itself for so long, then kill it; give back what it held here."""
+        self.process.join(patience_s)
+        self.process.kill()
+        self.process.join()
+        self.pipe.close()
+        self.process.close()

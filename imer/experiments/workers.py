@@ -14,22 +14,18 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing import connection, get_context
+from multiprocessing import connection
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from imer.core.errors import EXIT_BUG, EXIT_TERMINATED, ImerError, MissingDependency, UsageError
-from imer.core.processes import ONE_THREAD, die_with_parent, environment, mute, usable_cores
+from imer.core.errors import EXIT_BUG, EXIT_TERMINATED, ImerError, MissingDependency
+from imer.core.processes import Child, die_with_parent, mute, process_count, usable_cores
 
 _TRIES = 2  # of a cell whose worker died
 _MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a cell
 _FAREWELL_S = 5.0
-_ENVIRONMENT = {
-    **ONE_THREAD,
-    "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",  # of one that had to be killed
-}
 
 
 @dataclass(frozen=True)
@@ -60,11 +56,7 @@ def job_count(text: str) -> int:
     UsageError
         It is neither.
     """
-    if text == "auto":
-        return usable_cores()
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"--jobs takes a number of processes or auto; found {text!r}.")
-    return int(text)
+    return process_count(text, "--jobs", usable_cores)
 
 
 # --- in the child ------------------------------------------------------------------------------------------------------
@@ -124,29 +116,16 @@ def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
 # --- in the parent -----------------------------------------------------------------------------------------------------
 
 
-class _Worker:
+class _Worker(Child):
     """One child process and the job that it has."""
 
     def __init__(self) -> None:
-        context: Any = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        with environment(_ENVIRONMENT):
-            self.process = context.Process(target=serve, args=(theirs,), daemon=True)
-            self.process.start()
-        theirs.close()
+        super().__init__(serve)
         self.job: Job | None = None
 
     def give(self, job: Job | None) -> None:
         self.job = job
-        with suppress(BrokenPipeError, ConnectionResetError):  # its death is noticed by the sentinel
-            self.pipe.send(job)
-
-    def stop(self) -> None:
-        self.process.join(_FAREWELL_S)
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-        self.process.close()
+        self.send(job)
 
 
 class Pool:
@@ -169,7 +148,7 @@ class Pool:
             else:
                 worker.process.terminate()
         for worker in self._workers:
-            worker.stop()
+            worker.end(_FAREWELL_S)
         self._workers = []
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -219,10 +198,8 @@ class Pool:
 
     def _bury(self, worker: _Worker) -> str:
         """Replace a worker that died; say how it died."""
-        worker.process.join()
-        code = worker.process.exitcode or 0
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        worker.stop()
+        how = worker.death()
+        worker.end(_FAREWELL_S)
         self._deaths += 1
         if self._deaths > _MAX_DEATHS * self._wanted:
             self._workers.remove(worker)

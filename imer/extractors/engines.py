@@ -11,16 +11,15 @@ import os
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from multiprocessing import connection, get_context
+from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 from imer.core import errors
 from imer.core.errors import MissingDependency, UsageError, did_you_mean
-from imer.core.processes import ONE_THREAD, environment, usable_cores
+from imer.core.processes import Child, process_count, usable_cores
 from imer.extractors.plan import Task, TextTask
 from imer.extractors.recipe import Recipe
 from imer.extractors.work import CellResult
@@ -32,13 +31,7 @@ _MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
 _TEXT_TASKS_PER_OWNER = 10  # of a second each; another worker loads the text model only for more than this many tasks
-_CHILD_ENVIRONMENT = {
-    **ONE_THREAD,
-    "HF_HUB_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    # A worker that had to be killed leaves a semaphore of some library; multiprocessing clears it up, and says so.
-    "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
-}
+_CHILD_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
 @dataclass(frozen=True)
@@ -92,16 +85,11 @@ def check_engine(name: str, address: str | None = None) -> None:
         raise MissingDependency("--engine ray needs Ray: pip install 'imer[ray]', or use --engine local.")
 
 
-class _Worker:
+class _Worker(Child):
     """One child process and the task that it has."""
 
     def __init__(self, recipe: Recipe) -> None:
-        context: Any = get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        with environment(_CHILD_ENVIRONMENT):
-            self.process = context.Process(target=serve, args=(theirs, recipe), daemon=True)
-            self.process.start()
-        theirs.close()
+        super().__init__(serve, recipe, variables=_CHILD_ENVIRONMENT)
         self.task: Task | None = None
         self.deadline = float("inf")
         self.knows_text = False
@@ -110,22 +98,15 @@ class _Worker:
         self.task = task
         self.knows_text = self.knows_text or isinstance(task, TextTask)
         self.deadline = time.monotonic() + LOAD_LIMIT_S
-        with suppress(BrokenPipeError, ConnectionResetError):  # its death is noticed by the sentinel
-            self.pipe.send(task)
+        self.send(task)
 
     def dismiss(self) -> None:
         """Let an idle worker end by itself, so that what its libraries hold is given back."""
         if self.task is None:
-            with suppress(BrokenPipeError, ConnectionResetError):
-                self.pipe.send(None)
+            self.send(None)
 
     def stop(self) -> None:
-        if self.task is None:
-            self.process.join(_FAREWELL_S)
-        self.process.kill()
-        self.process.join()
-        self.pipe.close()
-        self.process.close()
+        self.end(_FAREWELL_S if self.task is None else 0.0)
 
 
 class LocalEngine:
@@ -218,9 +199,7 @@ class LocalEngine:
     def _bury(self, worker: _Worker) -> Iterator[Outcome]:
         """A worker died: replace it, and try its task once more (it may have been killed from outside)."""
         task = worker.task
-        worker.process.join()
-        code = worker.process.exitcode or 0
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
+        how = worker.death()
         self._replace(worker)
         self._idle_deaths += 1
         self._deaths += 1
@@ -251,10 +230,10 @@ def worker_count(text: str) -> int:
     UsageError
         It is neither.
     """
-    if text != "auto":
-        if not text.isdecimal() or int(text) < 1:
-            raise UsageError(f"--workers takes a number of processes or auto; found {text!r}.")
-        return int(text)
+    return process_count(text, "--workers", _automatic_workers)
+
+
+def _automatic_workers() -> int:
     cores = usable_cores()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else cores << 31
     return max(min(cores, memory >> 31), 1)

@@ -52,8 +52,8 @@ def load_product(*, networks: bool) -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     for name in (*LIGHT, *(HEAVY if networks else ())):
         importlib.import_module(name)
-    from imer.core import registry
-    from imer.extractors import engines, plan, runner, staging
+    from imer.core import processes, registry
+    from imer.extractors import plan, runner, staging
     from imer.extractors.hearing import heard
 
     if networks:
@@ -65,7 +65,7 @@ def load_product(*, networks: bool) -> None:
     )
     staging.SHARD_CELLS = SHARD_CELLS
     plan.TEXTS_PER_TASK = 1
-    engines.get_context = lambda method: multiprocessing.get_context("fork")
+    processes.get_context = lambda method: multiprocessing.get_context("fork")
     assert callable(runner.extract)
     audio = registry.resolve("extractors", "opensmile/egemaps")()
     audio.load("cpu")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.core import registry
+from imer.core import processes, registry
 from imer.core.errors import InvalidInput, MissingDependency, UsageError
 from imer.extractors import engines
 from imer.extractors.engines import LocalEngine, Outcome, make_engine, worker_count
@@ -100,7 +100,7 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
             os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(engines._Worker, "give", deadly)
-    monkeypatch.setattr(engines, "get_context", lambda method: get_context("fork"))
+    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
     monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 20)
     whole = TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))
     with LocalEngine(Recipe({"text": "test/letters"}), 1) as engine:
