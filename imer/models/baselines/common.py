@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from imer.core.errors import UsageError, did_you_mean
 from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
+from imer.models.inputs import visible
 from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
 
 JOINT = "joint"
@@ -83,14 +84,6 @@ class JointSequenceSettings(SequenceSettings):
     """
 
     branch_weight: float = 0.5
-
-
-def visible(features_BUD: Tensor, observed_BU: Tensor, clip_z: float) -> Tensor:
-    """Return standardised features within ± clip_z, and 0 where not observed.
-
-    A select, not a product: NaN and infinities in slots that are not observed must not leak.
-    """
-    return torch.where(observed_BU.unsqueeze(-1), features_BUD, 0.0).clamp(-clip_z, clip_z)
 
 
 class Entrance(nn.Module):

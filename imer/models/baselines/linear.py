@@ -19,7 +19,8 @@ from torch.nn import functional
 from imer.batches.batch import Batch
 from imer.core.errors import UsageError
 from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT, visible
+from imer.models.baselines.common import JOINT
+from imer.models.inputs import visible
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedMLP
 from imer.models.dropout import Dropout
+from imer.models.inputs import visible
 from imer.models.products import Linear
 
 
@@ -33,12 +34,7 @@ class Encoder(nn.Module):
     def forward(self, features: dict[str, Tensor], observed_MBU: Tensor) -> tuple[Tensor, Tensor]:
         """Return the branches with missing tokens in place, and what was encoded before (for the decoder)."""
         entered = [
-            # A select, not a product: NaN and infinities in slots that are not observed must not leak.
-            layer(
-                self.input_dropout(
-                    torch.where(here_BU.unsqueeze(-1), features[name], 0.0).clamp(-self.clip_z, self.clip_z)
-                )
-            )
+            layer(self.input_dropout(visible(features[name], here_BU, self.clip_z)))
             for (name, layer), here_BU in zip(self.enter.items(), observed_MBU, strict=True)
         ]
         h_MBUH = torch.stack(entered)

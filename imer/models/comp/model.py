@@ -28,6 +28,7 @@ from imer.models.comp.regulator import InstanceWeights, branch_errors, instance_
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear
 from imer.models.heads.base import Head, HeadInput
+from imer.models.inputs import visible
 from imer.models.losses import cross_entropy, masked_mean, regression_loss
 
 BRANCHES, JOINT = "branches", "joint"
@@ -49,9 +50,10 @@ class Comp(nn.Module):
             )
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         self.uses_speakers = settings.speaker_embedding
-        self.batch_dependent = settings.prototypes == "batch" and settings.prompts and settings.blocks > 0
+        self.prompts = settings.prompts and settings.blocks > 0
+        self.batch_dependent = self.prompts and settings.prototypes == "batch"
         # Prototypes of a dialogue or a batch look at the padded table itself.
-        self.reads_packed = settings.prototypes == "bank" or not (settings.prompts and settings.blocks > 0)
+        self.reads_packed = not self.prompts or settings.prototypes == "bank"
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)
         self.encoder = Encoder(self.modalities, settings)
         self.decoder = Decoder(self.modalities, settings) if self._reconstructs() else None
@@ -59,7 +61,6 @@ class Comp(nn.Module):
         last = settings.blocks - 1
         self.blocks = nn.ModuleList(PropagationBlock(n, settings, last=i == last) for i in range(settings.blocks))
         self.branch_heads = StackedLinear(n, settings.hidden, spec.n_outputs)
-        self.prompts = settings.prompts and settings.blocks > 0
         if self.prompts:
             self.prototypes = (
                 BatchPrototypes(n, settings) if settings.prototypes == "batch" else Prototypes(n, settings)
@@ -152,8 +153,7 @@ class Comp(nn.Module):
         rebuild = self._reconstruction_weight(stage)
         for u, (name, rebuilt_BUD) in enumerate(output.reconstruction.items()):
             here = observed_MBU[u]
-            wanted = torch.where(here.unsqueeze(-1), batch.features[name], 0.0)
-            wanted = wanted.clamp(-self.settings.clip_z, self.settings.clip_z)
+            wanted = visible(batch.features[name], here, self.settings.clip_z)
             terms[f"rebuild_{name}"] = rebuild * masked_mean((rebuilt_BUD - wanted).square().mean(dim=-1), here)
         return terms
 

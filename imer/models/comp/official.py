@@ -32,6 +32,7 @@ from imer.models.comp.regulator import InstanceWeights
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP
 from imer.models.dropout import Dropout
+from imer.models.inputs import visible
 from imer.models.losses import cross_entropy, masked_mean, regression_loss
 
 BRANCHES, JOINT = "branches", "joint"
@@ -119,10 +120,10 @@ class OfficialComp(nn.Module):
         """Answer every utterance of the batch, depending on the whole batch in the second stage."""
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
         reading = readable(observed_MBU, Padded(valid_BU), self.settings.shared())
-        limit = self.settings.clip_z
+        clip_z = self.settings.clip_z
         entered = torch.stack(
             [
-                self.dropout(layer(torch.where(here_BU.unsqueeze(-1), features[name], 0.0).clamp(-limit, limit)))
+                self.dropout(layer(visible(features[name], here_BU, clip_z)))
                 for (name, layer), here_BU in zip(self.enter.items(), observed_MBU, strict=True)
             ]
         )
