@@ -29,7 +29,8 @@ def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], i
 def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERVAL) -> bytes | None:
     """Plot the headline metrics over the realised missing rate, one line per named evaluation; None without a curve.
 
-    `band` says what the shaded band is; the dashed line is the constant baseline of the first evaluation.
+    `band` says what the shaded band is; the dashed line is the constant baseline of the first evaluation. Where several
+    are compared and it lies far from all of them, a word at the edge takes its place, so that their differences show.
     """
     shown = [(name, one) for name, one in evaluations if len(one.rate_curve()) > 1]
     if not shown:
@@ -43,7 +44,7 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERV
                 curve = one.rate_curve()
                 _band(axes, [c.realised_rate for c in curve], [c.metrics[metric] for c in curve], index, name)
             axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=band)
-            _baseline_line(axes, shown[0][1], metric)
+            _baseline_line(axes, shown[0][1], metric, in_sight=len(shown) == 1)
             axes.set_xlabel(RATE_AXIS)
             axes.set_ylabel(axis_title(metric))
             axes.set_title(TITLES[metric], loc="left", fontweight="bold")
@@ -53,11 +54,21 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERV
     return drawn(draw, 11.0, 4.6)
 
 
-def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str) -> None:
+def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str, *, in_sight: bool = True) -> None:
+    """Draw the constant baseline; one that is not to be brought `in_sight` never widens the axis."""
     metrics = evaluation.baseline["metrics"]
-    if metrics is not None and metrics[metric] is not None:
-        label = f"baseline: always the {_baseline_word(evaluation)}"
-        axes.axhline(metrics[metric], color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label)
+    if metrics is None or metrics[metric] is None:
+        return
+    value, (low, high) = metrics[metric], axes.get_ylim()
+    label = f"baseline: always the {_baseline_word(evaluation)}"
+    axes.axhline(value, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label)
+    if in_sight or low <= value <= high:
+        return
+    axes.set_ylim(low, high)
+    at, word = (0.02, "↓") if value < low else (0.98, "↑")
+    axes.text(
+        0.01, at, f"{word} baseline {value:.3f}", color=GREY, transform=axes.transAxes, va="bottom" if at < 0.5 else "top"
+    )
 
 
 def _baseline_word(evaluation: Evaluation) -> str:

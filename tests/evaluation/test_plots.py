@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imer.evaluation.plots import all_plots, curves_png
+from imer.evaluation.plots import _baseline_line, all_plots, curves_png
 from tests.evaluation.examples import example
 
 COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.png"}
@@ -51,3 +51,21 @@ def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():
 def test_several_methods_share_one_plot():
     one, two = example(), example(name="late", shift=-0.1)
     assert curves_png([("comp", one), ("late", two)]) != curves_png([("comp", one)])
+
+
+@pytest.mark.parametrize("value", [0.1, 0.9])
+def test_a_baseline_far_from_the_compared_methods_does_not_squeeze_them(value):
+    from matplotlib.figure import Figure
+
+    evaluation = example()
+    evaluation.baseline["metrics"]["ua"] = value
+    axes = Figure().subplots()
+    axes.plot([0.0, 0.5], [0.6, 0.4])
+    limits = axes.get_ylim()
+    _baseline_line(axes, evaluation, "ua", in_sight=False)
+    assert axes.get_ylim() == limits
+    assert [text.get_text() for text in axes.texts] == [f"{'↓' if value < 0.4 else '↑'} baseline {value:.3f}"]
+    axes = Figure().subplots()
+    axes.plot([0.0, 0.5], [0.6, 0.4])
+    _baseline_line(axes, evaluation, "ua")
+    assert axes.get_ylim()[0] <= value <= axes.get_ylim()[1]
