@@ -61,6 +61,7 @@ class Method:
     settings: tuple[str, ...] = ()
 
 
+SINGLE, THREE = ("train.members=1",), ("train.members=3",)
 METHODS = {
     "majority": Method("majority"),
     "unimodal": Method("unimodal"),  # one for each modality of the corpus
@@ -69,25 +70,31 @@ METHODS = {
     "mlp": Method("mlp"),
     "transformer": Method("transformer"),
     "momke": Method("momke"),
+    # ComP answers as the mean of three models by default: beside it one alone, and what three do for the strongest others.
+    "late-fusion-three": Method("late-fusion", settings=THREE),
+    "transformer-three": Method("transformer", settings=THREE),
+    "comp-single": Method(settings=SINGLE),
     "comp": Method(),
     "comp-dpl": Method(head="dpl"),
     "comp-official": Method(preset="comp-official"),  # 300 epochs: ten minutes a fold of CMU-MOSI
 }
-MATCHED = ("comp", "linear", "mlp", "transformer")  # methods that are also trained for one missing rate at a time
+MATCHED = ("comp-single", "linear", "mlp", "transformer")  # also trained for one missing rate at a time
 CURVES = ("comp", "transformer", "mlp", "linear", "late-fusion")  # methods that the page plots
-# One idea changed at a time; a row that is the default anyway is left out.
+# One idea of a single model changed at a time (and then three of the default); a row that is the default anyway is left out.
+ABLATED = "comp-single"
 ABLATION = {
+    ABLATED: Method(settings=SINGLE),
+    "no-propagation": Method(settings=("model.blocks=0", *SINGLE)),
+    "no-prompts": Method(settings=("model.prompts=false", *SINGLE)),
+    "no-regulator": Method(settings=("model.regulator=off", *SINGLE)),
+    "coordinator-mean": Method(settings=("model.coordinator=uniform", *SINGLE)),
+    "coordinator-hard": Method(settings=("model.coordinator_mask=hard", *SINGLE)),
+    "coordinator-soft": Method(settings=("model.coordinator_mask=soft", *SINGLE)),
+    "no-stage1": Method(settings=("model.stage1=false", *SINGLE)),
+    "no-positions": Method(settings=("model.positions=none", *SINGLE)),
+    "linear-single": Method(head="linear", settings=SINGLE),
+    "dpl-single": Method(head="dpl", settings=SINGLE),
     "comp": Method(),
-    "no-propagation": Method(settings=("model.blocks=0",)),
-    "no-prompts": Method(settings=("model.prompts=false",)),
-    "no-regulator": Method(settings=("model.regulator=off",)),
-    "coordinator-mean": Method(settings=("model.coordinator=uniform",)),
-    "coordinator-hard": Method(settings=("model.coordinator_mask=hard",)),
-    "coordinator-soft": Method(settings=("model.coordinator_mask=soft",)),
-    "no-stage1": Method(settings=("model.stage1=false",)),
-    "no-positions": Method(settings=("model.positions=none",)),
-    "comp-linear": Method(head="linear"),
-    "comp-dpl": Method(head="dpl"),
 }
 
 
@@ -96,14 +103,14 @@ def cells(args: argparse.Namespace) -> list[tuple[Corpus, Cell]]:
     methods = ABLATION if args.ablation else METHODS
     found: list[tuple[Corpus, Cell]] = []
     for seed, corpus in itertools.product(range(args.seeds), (CORPORA[name] for name in args.corpora)):
-        default = _cell(corpus, "comp", ABLATION["comp"], "mixed", seed, None, args)
+        default = _cell(corpus, ABLATED, ABLATION[ABLATED], "mixed", seed, None, args)
         for name, protocol in itertools.product(args.methods or methods, args.protocols):
             if protocol != "mixed" and (name not in MATCHED or args.ablation):
                 continue
             for label, method in _variants(name, methods[name], corpus):
                 for rate in (None,) if protocol == "mixed" else corpus.rates:
                     cell = _cell(corpus, label, method, protocol, seed, rate, args)
-                    if not args.ablation or name == "comp" or cell.settings != default.settings:
+                    if not args.ablation or name == ABLATED or cell.settings != default.settings:
                         found.append((corpus, cell))
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
-from imer.core.seeding import generator
+from imer.core.seeding import generator, member_part
 
 VALIDATION_BY = ("auto", "speaker", "dialogue")
 LARGEST_VALIDATION_SHARE = 0.3  # with `auto`, a validation part by speakers may take this much of the training part
@@ -26,8 +26,10 @@ class Split:
     warnings: tuple[str, ...] = field(default=())
 
 
-def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto") -> Split:
+def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto", member: int = 0) -> Split:
     """Return the split that the manifest's `split` column gives; without a val part, one is cut from train.
+
+    Each `member` of an ensemble has a cut of its own.
 
     Raises
     ------
@@ -48,12 +50,16 @@ def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = 
     train, val = parts["train"], parts["val"]
     notes: list[str] = []
     if not len(val):
-        train, val, notes = _cut_validation(corpus, train, seed=seed, share=share, by=by, fold="")
+        train, val, notes = _cut_validation(corpus, train, seed=seed, share=share, by=by, fold="", member=member)
     return _checked(corpus, Split("", train, val, parts["test"], tuple(notes)))
 
 
-def fold_splits(corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, by: str = "auto") -> list[Split]:
+def fold_splits(
+    corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, by: str = "auto", member: int = 0
+) -> list[Split]:
     """Return one split per fold: `session`, `speaker`, another column, or a number of folds over dialogues.
+
+    Each `member` of an ensemble has validation parts of its own; the test parts are those of all.
 
     Raises
     ------
@@ -70,7 +76,7 @@ def fold_splits(corpus: Corpus, folds: str, *, seed: int, share: float = 0.15, b
     splits: list[Split] = []
     for name in names:
         test, rest = np.flatnonzero(group_N == name), np.flatnonzero(group_N != name)
-        train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name)
+        train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name, member=member)
         if loose and not splits:
             notes.append(f"{loose} utterances have no {folds}; they train in every fold and are never tested.")
         splits.append(_checked(corpus, Split(name, train, val, test, tuple(notes)), first=not splits))
@@ -106,7 +112,7 @@ def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
 
 
 def _cut_validation(
-    corpus: Corpus, rows: np.ndarray, *, seed: int, share: float, by: str, fold: str
+    corpus: Corpus, rows: np.ndarray, *, seed: int, share: float, by: str, fold: str, member: int
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Take about `share` of the rows for validation, in whole groups: of speakers where that is possible."""
     if by not in VALIDATION_BY:
@@ -129,7 +135,7 @@ def _cut_validation(
             f"The training part{f' of fold {fold}' if fold else ''} is a single dialogue, so no validation part can be cut "
             "from it; add a val split to the manifest."
         )
-    rng = generator(seed, "validation", fold)
+    rng = generator(seed, "validation", fold, *member_part(member))
     chosen = min(
         (_draw(group, n_groups, share, rng) for _ in range(DRAWS)), key=lambda c: _mismatch(corpus, rows, c, share)
     )

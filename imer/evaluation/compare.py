@@ -15,6 +15,7 @@ from imer.core.errors import InvalidInput
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 from imer.evaluation.sweep import DEFAULT_FOLDER
+from imer.training.settings import BEFORE_IT_EXISTED
 
 ConditionKey = tuple[str, float | None, str | None]  # protocol, nominal rate, pattern
 
@@ -173,7 +174,9 @@ def _facts_together(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _settings(run: EvaluatedRun) -> dict[str, Any]:
-    return {key: value for key, value in run.evaluation.run["settings"].items() if key not in _NOT_THE_METHOD}
+    before = {f"{section}.{key}": was for section, keys in BEFORE_IT_EXISTED.items() for key, was in keys.items()}
+    settings = {**before, **run.evaluation.run["settings"]}
+    return {key: value for key, value in settings.items() if key not in _NOT_THE_METHOD}
 
 
 def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> list[str]:

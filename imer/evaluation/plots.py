@@ -67,7 +67,12 @@ def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str, *, in_sight:
     axes.set_ylim(low, high)
     at, word = (0.02, "↓") if value < low else (0.98, "↑")
     axes.text(
-        0.01, at, f"{word} baseline {value:.3f}", color=GREY, transform=axes.transAxes, va="bottom" if at < 0.5 else "top"
+        0.01,
+        at,
+        f"{word} baseline {value:.3f}",
+        color=GREY,
+        transform=axes.transAxes,
+        va="bottom" if at < 0.5 else "top",
     )
 
 

@@ -26,7 +26,7 @@ from imer.core.files import read_json, verify_folder, write_json, write_text
 from imer.core.settings import Layer, resolve
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec
-from imer.training.build import build_model
+from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors, save_tensors
 from imer.training.device import repeatable, resolve_device
 from imer.training.runs import TrainedFold
@@ -65,6 +65,7 @@ def write_bundle(
             "imer_version": __version__,
             "spec": asdict(fold.spec),
             "settings": {section: settings[section] for section in SHAPING},
+            "members": len(getattr(fold.model, "members", [fold.model])),
             "pad_to": fold.pad_to,
         },
     )
@@ -164,13 +165,14 @@ def _build(folder: Path, config: dict[str, Any], spec: ModelSpec) -> torch.nn.Mo
     choice = config["settings"]["run"]
     try:
         schema = settings_schema(choice["model"], choice["head"])
-        settings = Settings(**resolve(schema, [Layer(str(folder / CONFIG), config["settings"])]))
+        shape = {**config["settings"], "train": {"members": config.get("members", 1)}}
+        settings = Settings(**resolve(schema, [Layer(str(folder / CONFIG), shape)]))
     except UsageError as error:
         raise InvalidInput(
             f"{folder} was made by imer {config['imer_version']}, this is {__version__}: {error}"
         ) from error
     with repeatable(torch.device("cpu")):
-        model = build_model(spec, settings)
+        model = build_trained(spec, settings)
     try:
         model.load_state_dict(load_tensors(folder / WEIGHTS))
     except RuntimeError as error:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from imer.core.errors import listed
 from imer.core.files import read_json, sha256_file
 from imer.export.card import CardFacts
 from imer.training.runs import RunFolder, TrainedFold
@@ -83,8 +84,13 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
         data_sha256=about["content_sha256"],
         training={
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
-            "Selected": f"epoch {selected['epoch']}, by {selected['metric']} on the validation part",
+            "Selected": f"{_epochs(selected['epoch'])}, by {selected['metric']} on the validation part",
             "Seed": about["seed"],
         },
         n_parameters=n_parameters,
     )
+
+
+def _epochs(epoch: int | list[int]) -> str:
+    """Say which epoch was selected, or which of each member of an ensemble."""
+    return f"epochs {listed(map(str, epoch))} of its members" if isinstance(epoch, list) else f"epoch {epoch}"

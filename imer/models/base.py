@@ -81,11 +81,13 @@ class EmotionModel(Protocol):
 
     Optional:
     takes_head    False: the model answers by itself and is built as `Model(spec, settings)`
+    usual_members how many of it are trained for each fold and answer together where nobody says (`train.members`); without
+                  it, one
     batch_dependent   True: an answer depends on the other dialogues of its batch (published designs only)
     reads_packed  True: also takes packed batches, with `layout` as a further argument (see `batches/layout.py`)
     start_stage   called as a stage that is no branch stage begins, with what all labelled training utterances look like
                   (`branches_MNH`, from the output's extra["branches"]; `observed_NM`; `target_N`)
-    candidates    above 0: the model is not trained by descent but fitted. `fit(batches, i)` solves for candidate i on
+    candidates    there (in the class too): the model is not trained by descent but fitted. `fit(batches, i)` solves for candidate i on
                   all training utterances under `mask_draws` draws of the training masks and returns figures for the
                   log; a candidate takes the place of an epoch, and validation picks the best. There is one stage and
                   no `losses`.

@@ -13,6 +13,7 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.registry import resolve
 from imer.core.seeding import derived_seed
 from imer.models.base import ModelSpec
+from imer.models.ensemble import Ensemble
 from imer.training.settings import RunChoice, Settings
 
 
@@ -73,6 +74,12 @@ def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, .
         return model_class(spec, settings.model)
     width = getattr(settings.model, "hidden", 0)
     return model_class(spec, settings.model, head_class(spec.head(width), settings.head))
+
+
+def build_trained(spec: ModelSpec, settings: Settings) -> nn.Module:
+    """Build what the weights of a trained fold fit into: one model, or all its members. Borrow the random state around it."""
+    n = settings.train.members
+    return Ensemble([build_model(spec, settings) for _ in range(n)]) if n > 1 else build_model(spec, settings)
 
 
 def check_modalities(corpus: Corpus) -> None:

@@ -39,8 +39,8 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     return corpus
 
 
-def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None]) -> list[Split]:
-    """Return the folds of a run, or the one official split.
+def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], member: int = 0) -> list[Split]:
+    """Return the folds of a run, or the one official split, as a member of an ensemble sees them.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None]) -> l
         See `imer.batches.splits`.
     """
     data, seed = settings.data, settings.train.seed
-    options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by}
+    options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by, "member": member}
     splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
     for split in splits:
         for warning in split.warnings:

@@ -1,4 +1,4 @@
-"""The training loop of one fold: stages, epochs, validation, early stopping.
+"""The training loop of one model of a fold: stages, epochs, validation, early stopping.
 
 Selection looks at the validation part only. A branch stage keeps, per modality, the state of its own best epoch; the
 joint stage starts from these and keeps the best joint state.
@@ -21,7 +21,7 @@ from imer.batches.dialogues import Dialogues, Resident
 from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
 from imer.core.errors import UsageError
-from imer.core.seeding import derived_seed, generator
+from imer.core.seeding import derived_seed, generator, member_part
 from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
 from imer.models.base import ModelSpec
 from imer.models.products import reduced_products
@@ -52,10 +52,16 @@ class FoldData:
 
     @classmethod
     def prepare(
-        cls, corpus: Corpus, split: Split, spec: ModelSpec, masks: Masks, settings: Settings, device: torch.device
+        cls,
+        corpus: Corpus,
+        split: Split,
+        spec: ModelSpec,
+        scaler: Scaler,
+        masks: Masks,
+        settings: Settings,
+        device: torch.device,
     ) -> FoldData:
-        """Standardise by the training rows and place the corpus on the device."""
-        scaler = Scaler.fit(corpus, split.train)
+        """Standardise the corpus and place it on the device."""
         resident = place(corpus, scaler, spec, device)
         judged = split.test if settings.train.select == TEST_BEST else split.val
         tables = Dialogues.of(corpus, judged).batches(
@@ -74,16 +80,31 @@ def place(corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device)
 
 
 class FoldTrainer:
-    """Trains one fold from wherever its `progress` stands.
+    """Trains one model of a fold from wherever its `progress` stands.
 
+    `member` is its number in the fold's ensemble, `learnt_R` are the corpus rows that any member learns from: what all
+    have in common (standardisation, weights of classes) is taken from these. By default it is alone.
     `after_epoch` is called with the trainer after every finished epoch: to save it, and to say how far it is.
     """
 
-    def __init__(self, corpus: Corpus, split: Split, settings: Settings, masks: Masks, device: torch.device) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        split: Split,
+        settings: Settings,
+        masks: Masks,
+        device: torch.device,
+        *,
+        member: int = 0,
+        learnt_R: np.ndarray | None = None,
+    ) -> None:
         self.settings, self.masks, self.device = settings, masks, device
-        self.spec = model_spec(corpus, split.train, settings.train.class_weights)
-        self.data = FoldData.prepare(corpus, split, self.spec, masks, settings, device)
-        self.seed_parts = (settings.train.seed, split.name)
+        learnt_R = split.train if learnt_R is None else learnt_R
+        self.spec = model_spec(corpus, learnt_R, settings.train.class_weights)
+        scaler = Scaler.fit(corpus, learnt_R)
+        self.data = FoldData.prepare(corpus, split, self.spec, scaler, masks, settings, device)
+        self.seed_parts = (settings.train.seed, split.name, *member_part(member))
+        self.mask_name = "/".join((split.name, *member_part(member)))
         self.model: Any = build_model(self.spec, settings, seed_parts=self.seed_parts).to(device)
         self.progress = Progress()
         self.optimiser: Optimiser | None = None
@@ -150,7 +171,7 @@ class FoldTrainer:
         progress, split = self.progress, self.data.split
         batches: list[Batch] = []
         for draw in range(self.model.mask_draws):
-            observed_NM = self.masks.training(split.train, f"{split.name}/{self.stage}", draw)
+            observed_NM = self.masks.training(split.train, f"{self.mask_name}/{self.stage}", draw)
             observed = torch.from_numpy(observed_NM).to(self.device)
             batches.extend(self.data.resident.batch(row_BU, observed) for row_BU in self._tables(0))
         losses = self.model.fit(batches, progress.epoch)
@@ -160,7 +181,7 @@ class FoldTrainer:
     def _epoch(self) -> None:
         progress, stage = self.progress, self.stage
         torch.manual_seed(derived_seed("dropout", *self.seed_parts, stage, progress.epoch))
-        observed_NM = self.masks.training(self.data.split.train, f"{self.data.split.name}/{stage}", progress.epoch)
+        observed_NM = self.masks.training(self.data.split.train, f"{self.mask_name}/{stage}", progress.epoch)
         observed = torch.from_numpy(observed_NM).to(self.device)
         optimiser = self.optimiser
         if optimiser is None:

@@ -63,6 +63,7 @@ def write_results(
         "class_names": list(corpus.class_names),
         "protocol": settings.train.protocol,
         "missing_rate": settings.train.missing_rate or None,
+        "members": settings.train.members,
         "selected": _selected(folds),
         "optimistic": settings.train.select == TEST_BEST,
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],

@@ -24,9 +24,10 @@ from imer.training.device import repeatable, resolve_device
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.results import write_results
-from imer.training.runs import fold_folder, publish_fold, safe_name
+from imer.training.runs import fold_folder, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
-from imer.training.settings import Settings, load_settings
+from imer.training.settings import BEFORE_IT_EXISTED, Settings, load_settings
+from imer.training.trained import TrainedMember, learnt_rows, publish_fold
 
 # May differ between a run and its continuation: they do not change what is computed on the same machine.
 FREE_ON_RESUME = {("data", "features"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every_s")}
@@ -149,9 +150,14 @@ class _Run:
     def _folds(self, corpus: Corpus, splits: list[Split], masks: Masks, device: Any) -> dict[str, Any]:
         """Train what is not trained yet, and write the results."""
         with repeatable(device, self.settings.train.threads):
+            members = [
+                splits if n == 0 else divide(corpus, self.settings, lambda message: None, member=n)
+                for n in range(self.settings.train.members)
+            ]
             for number, split in enumerate(splits):
                 if not self._is_trained(split.name):
-                    self._fold(corpus, split, masks, device, f"{number + 1}/{len(splits)}" if split.name else "")
+                    title = f"fold {split.name} ({number + 1}/{len(splits)}): " if split.name else ""
+                    self._fold(corpus, [seen[number] for seen in members], masks, device, title)
             return write_results(self.out, corpus, splits, masks, self.settings, str(device))
 
     def _is_trained(self, fold: str) -> bool:
@@ -205,33 +211,44 @@ class _Run:
             raise UsageError(f"{self.out} was started with other folds; choose another folder.")
         return (self.out / "metrics.json").is_file() and all(self._is_trained(split.name) for split in splits)
 
-    def _fold(self, corpus: Corpus, split: Split, masks: Masks, device: Any, number: str) -> None:
-        trainer = FoldTrainer(corpus, split, self.settings, masks, device)
-        states = self.out / "state" / (safe_name(split.name) or "single")
-        if load_newest_state(states, trainer, self.listener.warn):
-            self.listener.note(
-                f"{_title(split, number)}continuing after epoch {trainer.progress.epoch} of stage {trainer.stage}."
-            )
+    def _fold(self, corpus: Corpus, splits: list[Split], masks: Masks, device: Any, title: str) -> None:
+        """Train a fold's model, or one member of its ensemble after the other, each on its own split."""
+        fold, learnt_R = splits[0].name, learnt_rows(splits)
+        states = self.out / "state" / (safe_name(fold) or "single")
+        trained = []
+        for number, split in enumerate(splits):
+            trainer = FoldTrainer(corpus, split, self.settings, masks, device, member=number, learnt_R=learnt_R)
+            if len(splits) == 1:
+                self._train(trainer, states, title)
+            else:
+                whose = f"{title}member {number + 1}/{len(splits)}: "
+                self._train(trainer, states / f"member-{number}", whose)
+                save_state(states / f"member-{number}", trainer)  # an interrupted fold goes on with the next member
+            trained.append(TrainedMember(split, trainer.progress))
+        # The log first: a fold with a checkpoint is never trained again.
+        self._write_log(fold, _records(trained))
+        publish_fold(fold_folder(self.out, fold), corpus, trainer.spec, trainer.data.scaler, trained, self.settings)
+        remove_folder(states)
+
+    def _train(self, trainer: FoldTrainer, states: Path, title: str) -> None:
+        """Train one model to its end, from its newest saved state."""
+        if load_newest_state(states, trainer, self.listener.warn) and not trainer.progress.finished:
+            self.listener.note(f"{title}continuing after epoch {trainer.progress.epoch} of stage {trainer.stage}.")
         saved_s = time.monotonic()
 
         def after_epoch(trainer: FoldTrainer) -> None:
             nonlocal saved_s
-            progress = trainer.progress
             self.listener.progress(
-                f"{_title(split, number)}stage {trainer.stage}", progress.epoch, trainer.max_epochs(trainer.stage)
+                f"{title}stage {trainer.stage}", trainer.progress.epoch, trainer.max_epochs(trainer.stage)
             )
             if time.monotonic() - saved_s >= self.settings.train.checkpoint_every_s:
                 save_state(states, trainer)
                 saved_s = time.monotonic()
 
         trainer.run(after_epoch)
-        # The log first: a fold with a checkpoint is never trained again.
-        self._write_log(split.name, trainer.progress.log)
-        publish_fold(fold_folder(self.out, split.name), trainer, self.settings)
-        remove_folder(states)
         best = trainer.progress.best
         values = ", ".join(f"{k} {v:.4f}" for k, v in best.metrics.items() if v is not None)
-        self.listener.note(f"{_title(split, number)}selected epoch {best.epoch} on validation: {values}.")
+        self.listener.note(f"{title}selected epoch {best.epoch} on validation: {values}.")
 
     def _write_log(self, fold: str, records: list[dict[str, Any]]) -> None:
         """Write the log of all finished folds and this one, in the order they were trained."""
@@ -246,20 +263,23 @@ def changed_settings(run: Path, settings: Settings) -> dict[str, tuple[Any, Any]
     """Return what differs between a run folder's settings and these, as `section.key` → (then, now).
 
     What does not change the results on the same machine (path of the store, device, threads) is left out. A setting
-    that was not known when the run was made had the value which is its default now.
+    that was not known when the run was made had the value in `BEFORE_IT_EXISTED`, or else the one which is its default now.
     """
     before = toml_layer(run / "config.toml").values
     changed: dict[str, tuple[Any, Any]] = {}
     for section, part in settings.sections().items():
-        had = {**_plain(asdict(type(part)())), **before.get(section, {})}
+        had = {**_plain(asdict(type(part)())), **BEFORE_IT_EXISTED.get(section, {}), **before.get(section, {})}
         for key, value in _plain(asdict(part)).items():
             if had[key] != value and (section, key) not in FREE_ON_RESUME:
                 changed[f"{section}.{key}"] = (had[key], value)
     return changed
 
 
-def _title(split: Split, number: str) -> str:
-    return f"fold {split.name} ({number}): " if split.name else ""
+def _records(trained: Sequence[TrainedMember]) -> list[dict[str, Any]]:
+    """Return the log of a fold; where it has several members, every record says whose it is."""
+    if len(trained) == 1:
+        return trained[0].progress.log
+    return [{"member": number, **record} for number, member in enumerate(trained) for record in member.progress.log]
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,24 +21,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import published_folder, read_json, verify_folder, write_json
+from imer.core.files import read_json, verify_folder
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec, Prediction
-from imer.training.build import build_model
-from imer.training.checkpoint import load_tensors, save_tensors
+from imer.training.build import build_trained
+from imer.training.checkpoint import load_tensors
 from imer.training.device import repeatable, resolve_device
 from imer.training.inference import answer
-from imer.training.loop import FoldTrainer, place
-from imer.training.selection import selection
-from imer.training.settings import Settings, settings_schema
+from imer.training.loop import place
+from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
+from imer.training.trained import CHECKPOINT_FORMAT
 
-CHECKPOINT_FORMAT = "imer-checkpoint/1"
 PREDICTION_BATCH = 2048  # padded utterances
 
 
@@ -97,9 +95,10 @@ class TrainedFold:
                 rows, empty, np.zeros((0, len(self.modalities)), bool), np.zeros((0, len(self.modalities)))
             )
         observed_NM = observed_NM & corpus.present_NM
-        head: Any = getattr(self.model, "head", None)
-        if hasattr(head, "check_cases"):
-            head.check_cases(torch.from_numpy(observed_NM[rows]))
+        for model in getattr(self.model, "members", [self.model]):
+            head: Any = getattr(model, "head", None)
+            if hasattr(head, "check_cases"):
+                head.check_cases(torch.from_numpy(observed_NM[rows]))
         resident = place(corpus, self.scaler, self.spec, self.device)
         tables = Dialogues.of(corpus, rows).batches(
             PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
@@ -124,44 +123,6 @@ class TrainedFold:
 
 def _widths(modalities: dict[str, int]) -> str:
     return ", ".join(f"{name} ({width})" for name, width in modalities.items()) or "none"
-
-
-def publish_fold(folder: Path, trainer: FoldTrainer, settings: Settings) -> None:
-    """Publish a trained fold as a checkpoint folder."""
-    data, corpus, best = trainer.data, trainer.data.corpus, trainer.progress.best
-    ids = corpus.utterance_ids
-    scaler = {
-        f"{kind}.{name}": torch.from_numpy(v) for kind in ("centre", "spread") for name, v in _of(data.scaler, kind)
-    }
-    selected = selection(best.epoch, best.metrics, trainer.spec.task, settings.train.select)
-    values = {
-        "format": CHECKPOINT_FORMAT,
-        "imer_version": __version__,
-        "fold": data.split.name,
-        "spec": asdict(trainer.spec),
-        "settings": {section: asdict(part) for section, part in settings.sections().items()},
-        "label": corpus.label,
-        "class_names": list(corpus.class_names),
-        "feature_names": corpus.feature_names,
-        "fingerprints": corpus.fingerprints,
-        "specs": {name: json.loads(replace(spec, dim_names=()).to_json()) for name, spec in corpus.specs.items()},
-        "selected": selected,
-        "val": best.metrics,
-        "branches": {
-            name: {"epoch": kept.epoch, "val": kept.metrics} for name, kept in trainer.progress.branch_best.items()
-        },
-        "train_ids": ids[data.split.train].tolist(),
-        "val_ids": ids[data.split.val].tolist(),
-        "test_ids": ids[data.split.test].tolist(),
-    }
-    with published_folder(folder, overwrite=True) as part:
-        save_tensors(part / "model.safetensors", trainer.model.state_dict())
-        save_tensors(part / "scaler.safetensors", scaler)
-        write_json(part / "checkpoint.json", values)
-
-
-def _of(scaler: Scaler, kind: str) -> list[tuple[str, np.ndarray]]:
-    return list(getattr(scaler, kind).items())
 
 
 def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
@@ -189,7 +150,7 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
     )
     settings = _settings_of_model(values["settings"], folder)
     with repeatable(torch.device("cpu")):
-        model = build_model(spec, settings)
+        model = build_trained(spec, settings)
     try:
         model.load_state_dict(load_tensors(folder / "model.safetensors"))
     except RuntimeError as error:
@@ -227,6 +188,7 @@ def _settings_of_model(stored: dict[str, dict[str, Any]], folder: Path) -> Setti
     choice = stored["run"]
     kept: dict[str, dict[str, Any]] = {s: stored[s] for s in ("run", "model", "head") if s in stored}
     kept["train"] = {key: stored["train"].get(key, 0) for key in ("pad_to", "batch_dialogues")}
+    kept["train"]["members"] = {**BEFORE_IT_EXISTED["train"], **stored["train"]}["members"]
     try:
         schema = settings_schema(choice["model"], choice["head"])
         return Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), kept)]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ SCHEDULES = ("constant", "cosine")
 OPTIMISERS = ("adamw", "adam")
 SELECTIONS = ("val", "test_best")
 PRECISIONS = ("float32", "bfloat16")
+# What a run did before a setting existed, where that is not today's default: section → key → value.
+BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1}}
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,9 @@ class TrainSettings:
     sampler         exact, bernoulli or cpm: how a rate is met
     pattern         for the protocol pattern: which modalities are observed; empty: all patterns
     mask            for the protocol table: a mask file
+    members         models that are trained for each fold and answer together (the mean), each with first weights, dropout and
+                    order of its own, and, where the validation part is cut from the training part, a validation part
+                    of its own; 0: as many as the model is usually given (ComP 3, others 1)
     seed            of every random choice
     max_epochs_branches, max_epochs_joint   most epochs of each stage
     patience        epochs without a better validation score before a stage ends
@@ -93,6 +98,7 @@ class TrainSettings:
     sampler: str = "exact"
     pattern: str = ""
     mask: str = ""
+    members: int = 0
     seed: int = 0
     max_epochs_branches: int = 50
     max_epochs_joint: int = 100
@@ -132,6 +138,8 @@ class TrainSettings:
         for name in ("max_epochs_joint", "patience", "batch_utterances", "validation_masks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
+        if self.members < 0:
+            raise UsageError(f"train.members is not below 0, but {self.members} was given.")
         if self.learning_rate <= 0:
             raise UsageError(f"train.learning_rate is above 0, but {self.learning_rate} was given.")
         for name in ("average_epochs", "warmup_epochs", "clip_norm", "weight_decay"):
@@ -221,7 +229,26 @@ def load_settings(
     layers.append(assignments_layer(schema, assignments))
     if preset:
         layers.append(Layer("--preset", {"run": {"preset": preset}}))
-    return Settings(**resolve(schema, layers))
+    settings = Settings(**resolve(schema, layers))
+    return replace(settings, train=replace(settings.train, members=_members(settings)))
+
+
+def _members(settings: Settings) -> int:
+    """Return how many models are trained for each fold.
+
+    Raises
+    ------
+    UsageError
+        More than one is asked of a model that is fitted: all its members would be the same.
+    """
+    model: Any = resolve_name("models", settings.run.model)
+    asked = settings.train.members or int(getattr(model, "usual_members", 1))
+    if asked > 1 and hasattr(model, "candidates"):
+        raise UsageError(
+            f"The model {settings.run.model} is fitted, without anything random, so its members would all be the same; leave "
+            "train.members at 1."
+        )
+    return asked
 
 
 def _section(layer: Layer, name: str) -> Layer:

@@ -54,6 +54,7 @@ class LinearModel(nn.Module):
     takes_head: ClassVar[bool] = False
     stages: ClassVar[tuple[str, ...]] = (JOINT,)
     branch_stages: ClassVar[tuple[str, ...]] = ()
+    candidates: int = 1  # solutions to choose from, one for each penalty
 
     def __init__(self, spec: ModelSpec, settings: LinearModelSettings) -> None:
         super().__init__()

@@ -39,6 +39,7 @@ class Comp(nn.Module):
 
     Settings: ClassVar[type] = CompSettings
     branch_stages: ClassVar[tuple[str, ...]] = (BRANCHES,)
+    usual_members: ClassVar[int] = 3
     class_weights_C: Tensor | None
 
     def __init__(self, spec: ModelSpec, settings: CompSettings, head: Head) -> None:
