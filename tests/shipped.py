@@ -16,6 +16,7 @@ SMALL = (
     "model.hidden=16",
     "model.heads=2",
     "train.threads=1",
+    "train.members=2",
     "train.max_epochs_branches=2",
     "train.max_epochs_joint=2",
 )

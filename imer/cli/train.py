@@ -43,6 +43,10 @@ def train_command(
         typer.Option(help="Cross-validate by session, speaker, a COLUMN, or a number of folds over dialogues."),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice. Default: 0.")] = None,
+    members: Annotated[
+        int | None,
+        typer.Option(help="Models per fold that answer together (the mean). Default: 3 for ComP, 1 for others."),
+    ] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of each stage.")] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Utterances in a batch of whole dialogues (padding included).")
@@ -66,9 +70,10 @@ def train_command(
     """Train a model on a feature store, into a run folder.
 
     Epochs are selected on the validation part alone; the test part is predicted once, at the end. An interrupted
-    training continues with the same command, to the same weights bit for bit (on the same machine's CPU). With folds,
-    the JSON document's `selected` has the list of the folds' epochs and the mean of their values; `folds` has each
-    fold's own.
+    training continues with the same command, to the same weights bit for bit (on the same machine's CPU). ComP trains
+    three members, each with a validation part of its own where that is cut from the training part, and answers with
+    their mean; `--members 1` takes a third of the time. In the JSON document `selected` has the members' `epochs` and
+    the mean of their values; with folds, lists of the folds' epochs, and `folds` has each fold's own.
     """
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
@@ -77,6 +82,8 @@ def train_command(
         report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
+        if members is not None and members < 1:
+            raise UsageError(f"--members is at least 1, but {members} was given.")
         flags: dict[str, dict[str, Any]] = {
             "run": {"model": model, "head": head},
             "data": {
@@ -89,6 +96,7 @@ def train_command(
                 or ("matched" if _is_number(missing_rate) else "imbalanced" if missing_rate else None),
                 "missing_rate": missing_rate,
                 "seed": seed,
+                "members": members,
                 "max_epochs_branches": max_epochs,
                 "max_epochs_joint": max_epochs,
                 "batch_utterances": batch_size,

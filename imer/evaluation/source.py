@@ -179,7 +179,7 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
 def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
     settings = {f"{section}.{key}": value for section, values in run.settings.items() for key, value in values.items()}
     selected = [fold.selected for fold in run.folds]
-    epochs = ", ".join(str(one["epoch"]) for one in selected)
+    epochs = ", ".join(str(epoch) for one in selected for epoch in one.get("epochs", [one["epoch"]]))
     values = [one["value"] for one in selected if one["value"] is not None]
     return {
         "name": run.path.resolve().name,

@@ -84,13 +84,14 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
         data_sha256=about["content_sha256"],
         training={
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
-            "Selected": f"{_epochs(selected['epoch'])}, by {selected['metric']} on the validation part",
+            "Selected": f"{_epochs(selected)}, by {selected['metric']} on the validation part",
             "Seed": about["seed"],
         },
         n_parameters=n_parameters,
     )
 
 
-def _epochs(epoch: int | list[int]) -> str:
+def _epochs(selected: Mapping[str, Any]) -> str:
     """Say which epoch was selected, or which of each member of an ensemble."""
-    return f"epochs {listed(map(str, epoch))} of its members" if isinstance(epoch, list) else f"epoch {epoch}"
+    each = selected.get("epochs")
+    return f"epochs {listed(each)} of its {len(each)} members" if each else f"epoch {selected['epoch']}"

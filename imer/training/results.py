@@ -123,7 +123,7 @@ def _selected(folds: list[TrainedFold]) -> dict[str, Any]:
     values = [fold.selected["value"] for fold in folds if fold.selected["value"] is not None]
     return {
         **folds[0].selected,
-        "epoch": [fold.selected["epoch"] for fold in folds],
+        **{key: [f.selected[key] for f in folds] for key in ("epoch", "epochs") if key in folds[0].selected},
         "value": sum(values) / len(values) if values else None,
     }
 

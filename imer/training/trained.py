@@ -81,16 +81,14 @@ def publish_fold(
 
 
 def _selected(members: Sequence[TrainedMember], task: str, select: str) -> dict[str, Any]:
-    """Return how the weights were chosen; of several members their epochs, and the mean of their values."""
+    """Return how the weights were chosen; of several members all `epochs`, the latest of them as `epoch`, the mean value."""
     each = [selection(m.progress.best.epoch, m.progress.best.metrics, task, select) for m in members]
     if len(each) == 1:
         return each[0]
     values = [one["value"] for one in each if one["value"] is not None]
-    return {
-        **each[0],
-        "epoch": [one["epoch"] for one in each],
-        "value": sum(values) / len(values) if values else None,
-    }
+    epochs = [one["epoch"] for one in each]
+    value = sum(values) / len(values) if values else None
+    return {**each[0], "epoch": max(epochs), "value": value, "epochs": epochs}
 
 
 def _state(members: Sequence[TrainedMember]) -> dict[str, Tensor]:

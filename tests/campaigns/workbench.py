@@ -43,7 +43,7 @@ HEAVY = ("imer.training.run", "imer.export.publish")
 TINY_MODEL = (
     "model.hidden=8", "model.heads=2", "model.prompt_width=4", "model.n_prototypes=3", "train.max_epochs_branches=2",
     "train.max_epochs_joint=3", "train.batch_utterances=32", "train.threads=1", "train.device=cpu",
-    "train.checkpoint_every_s=0",
+    "train.checkpoint_every_s=0", "train.members=2",
 )  # fmt: skip
 
 

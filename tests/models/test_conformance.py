@@ -273,7 +273,7 @@ def test_from_store_to_run_folder_and_back(store: Path, tmp_path: Path, name: st
     here = {field.name for field in fields(schema["model"])}
     chosen = [f"model.{k}={v}" for k, v in {"hidden": 16, "heads": 2, "modality": "text"}.items() if k in here]
     flags = {"run": {"model": name}, "data": {"label": "emotion"}, "train": {"device": "cpu"}}
-    epochs = ["train.max_epochs_branches=1", "train.max_epochs_joint=2", "train.threads=1"]
+    epochs = ["train.max_epochs_branches=1", "train.max_epochs_joint=2", "train.threads=1", "train.members=1"]
     result = train(store, tmp_path / "run", flags=flags, assignments=[*chosen, *epochs])
     assert result.selected["epoch"] >= 1
     fold = RunFolder.open(tmp_path / "run").folds[0]

@@ -9,7 +9,7 @@ from imer.training.run import Listener, TrainResult, train
 
 QUICK = (
     "model.hidden=16", "model.heads=2", "model.prompt_width=4", "model.n_prototypes=4", "train.max_epochs_branches=3",
-    "train.max_epochs_joint=4", "train.batch_utterances=32", "train.threads=1", "train.device=cpu",
+    "train.max_epochs_joint=4", "train.batch_utterances=32", "train.threads=1", "train.device=cpu", "train.members=1",
 )  # fmt: skip
 
 

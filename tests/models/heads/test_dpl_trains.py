@@ -19,6 +19,7 @@ QUICK = (
     "train.max_epochs_branches=2",
     "train.max_epochs_joint=8",
     "train.batch_utterances=20",
+    "train.members=1",
     "train.device=cpu",
 )
 
