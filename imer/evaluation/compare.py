@@ -173,10 +173,14 @@ def _facts_together(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _settings(run: EvaluatedRun) -> dict[str, Any]:
+def known_settings(run: EvaluatedRun) -> dict[str, Any]:
+    """Return the settings of a run by `section.key`, with what it did before one of them existed."""
     before = {f"{section}.{key}": was for section, keys in BEFORE_IT_EXISTED.items() for key, was in keys.items()}
-    settings = {**before, **run.evaluation.run["settings"]}
-    return {key: value for key, value in settings.items() if key not in _NOT_THE_METHOD}
+    return {**before, **run.evaluation.run["settings"]}
+
+
+def _settings(run: EvaluatedRun) -> dict[str, Any]:
+    return {key: value for key, value in known_settings(run).items() if key not in _NOT_THE_METHOD}
 
 
 def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from imer.core.registry import entries
-from imer.evaluation.compare import EvaluatedRun, Method, group_methods, over_runs
+from imer.evaluation.compare import EvaluatedRun, Method, group_methods, known_settings, over_runs
 from imer.evaluation.differences import MethodTallies, read_tallies
 from imer.evaluation.results import Evaluation, rate_curve
 from imer.metrics.compute import LOWER_IS_BETTER
@@ -42,6 +42,11 @@ class Contestant:
     @property
     def protocol(self) -> str:
         return str(self.merged.run["settings"]["train.protocol"])
+
+    @property
+    def members(self) -> int:
+        """How many models of a fold answer together."""
+        return int(known_settings(self.method.runs[0])["train.members"])
 
     def over_rates(self, metric: str) -> float | None:
         """Return the plain mean over the missing rates."""

@@ -15,6 +15,7 @@ from imer.evaluation.compare import (
     data_key,
     group_methods,
     join_matched,
+    known_settings,
     over_runs,
     read_run,
     same_test_part,
@@ -201,12 +202,22 @@ def _methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
                     str(features["content_sha256"])[:16],
                     method.name,
                     str(len(facts)),
+                    str(known_settings(method.runs[0])["train.members"]),
                     f"best {selected.get('metric', UNDEFINED)} on {selected.get('on', UNDEFINED)}",
                     "yes: not an honest estimate" if any(one.get("optimistic") for one in facts) else "no",
                     digest[:16],
                 ]
             )
-    columns = ["features", "content sha256", "method", "seeds", "epoch chosen by", "optimistic", "runs sha256"]
+    columns = [
+        "features",
+        "content sha256",
+        "method",
+        "seeds",
+        "members",
+        "epoch chosen by",
+        "optimistic",
+        "runs sha256",
+    ]
     caption = "First 16 digits of the digests; that of the runs is over the digests of their checkpoints, in order."
     return [Heading("Runs"), Grid((columns, rows), caption)]
 

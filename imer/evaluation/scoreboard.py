@@ -67,6 +67,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     rates, patterns = _conditions(contestants, patterns=False), _conditions(contestants, patterns=True)
     marked = f" {MARKED}" if any(one.name.endswith(MARK) for one in contestants) else ""
     yield from _chosen(contestants)
+    yield from _ensembles(contestants)
     for metric in SHOWN[task]:
         differences = {name: one.over_rates.get(metric) for name, one in found.items()}
         better = "lower is better; " if metric in LOWER_IS_BETTER else ""
@@ -112,6 +113,13 @@ def _standing(contestants: Sequence[Contestant], rates: Sequence[ConditionSummar
         sentences.append(f"{one.name} at {won} of {len(shared)}")
     if sentences:
         yield Paragraph(f"At or above every baseline in mean {TITLES[metric]}: {'; '.join(sentences)} missing rates.")
+
+
+def _ensembles(contestants: Sequence[Contestant]) -> Iterator[Block]:
+    """Say whose answer is the mean of several models, which is an advantage over one model."""
+    told = [f"{one.name} of {one.members}" for one in contestants if one.members > 1]
+    if told:
+        yield Paragraph(f"Answers are the mean of several models in {'; '.join(told)}; of one model in all others.")
 
 
 def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:

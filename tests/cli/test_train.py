@@ -92,7 +92,6 @@ def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp
         (["--config", "nowhere.toml"], 4, "does not exist"),
         (["--max-epochs", "0"], 2, "at least 1"),
         (["--members", "0"], 2, "at least 1"),
-        (["--model", "linear", "--members", "2"], 2, "is fitted"),
     ],
 )
 def test_what_is_asked_for_wrongly(store: Path, tmp_path: Path, arguments: list[str], code: int, words: str) -> None:

@@ -6,12 +6,15 @@ import pytest
 
 from imer.core.errors import InvalidInput
 from imer.evaluation.compare import (
+    EvaluatedRun,
     group_methods,
     join_matched,
     over_runs,
     read_run,
 )
+from imer.evaluation.contestants import Contestant
 from imer.evaluation.differences import method_differences
+from imer.evaluation.scoreboard import _ensembles
 from imer.evaluation.sweep import evaluate
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
@@ -51,6 +54,27 @@ def test_seeds_are_one_method(runs):
     assert metric.mean == pytest.approx(sum(values) / 2)
     assert metric.sd == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
     assert merged.aulc_mr["ua"] == pytest.approx((metric.mean + merged.summary[1].metrics["ua"].mean) / 2)
+
+
+def test_runs_from_before_there_were_members_are_of_one(runs):
+    def with_members(n: int | None) -> EvaluatedRun:
+        evaluation = runs["seed0"].evaluation
+        settings = {key: value for key, value in evaluation.run["settings"].items() if key != "train.members"}
+        settings |= {} if n is None else {"train.members": n}
+        return EvaluatedRun(
+            runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings, "seed": n})
+        )
+
+    before, one, three = with_members(None), with_members(1), with_members(3)
+    assert [(m.name, len(m.runs)) for m in group_methods([before, one, three])] == [
+        ("comp (members=1)", 2),
+        ("comp (members=3)", 1),
+    ]
+    contestants = [Contestant(m, m.evaluation, None) for m in group_methods([before, one, three])]
+    assert [one.members for one in contestants] == [1, 3]
+    (said,) = _ensembles(contestants)
+    assert "several models in comp (members=3) of 3; of one model in all others" in said.text
+    assert not list(_ensembles(contestants[:1]))
 
 
 def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):

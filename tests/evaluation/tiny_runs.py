@@ -10,7 +10,7 @@ from imer.training.run import train
 from tests.stores import write_small_store
 
 SHORT = [
-    "train.max_epochs_branches=3", "train.max_epochs_joint=5", "train.threads=1", "train.members=2", "model.hidden=32",
+    "train.max_epochs_branches=3", "train.max_epochs_joint=5", "train.threads=1", "train.members=1", "model.hidden=32",
 ]  # fmt: skip
 
 
