@@ -123,17 +123,23 @@ def _ensembles(contestants: Sequence[Contestant]) -> Iterator[Block]:
 
 
 def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
-    """Name the variant of each model that validation prefers, so that nobody has to choose by the test figures."""
+    """Name the variant of each model that validation prefers, so that nobody has to choose by the test figures.
+
+    Only variants of as many members are compared: the score of several is the mean of their own, not that of their
+    common answer, which no validation part has judged.
+    """
     metric = _selection(contestants)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    for model in dict.fromkeys(one.model for one in contestants):
+    for kind in dict.fromkeys((one.model, one.members) for one in contestants):
         variants = [
-            (sign * one.validation, one) for one in contestants if one.model == model and one.validation is not None
+            (sign * one.validation, one)
+            for one in contestants
+            if (one.model, one.members) == kind and one.validation is not None
         ]
         if len(variants) > 1:
             score, best = max(variants, key=lambda entry: entry[0])
             yield Paragraph(
-                f"Of the {len(variants)} variants of {model}, validation prefers {best.name} "
+                f"Of the {len(variants)} variants of {kind[0]}, validation prefers {best.name} "
                 f"({TITLES[metric]} {abs(score):.3f})."
             )
 

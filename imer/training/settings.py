@@ -18,8 +18,8 @@ SCHEDULES = ("constant", "cosine")
 OPTIMISERS = ("adamw", "adam")
 SELECTIONS = ("val", "test_best")
 PRECISIONS = ("float32", "bfloat16")
-# What a run did before a setting existed, where that is not today's default: section → key → value.
-BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1}}
+# What a run did before a setting of training existed: section → key → value.
+BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
 
 
 @dataclass(frozen=True)
