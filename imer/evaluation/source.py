@@ -160,6 +160,11 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
     parts = [{"train": fold.train_ids, "val": fold.val_ids, "test": fold.test_ids} for fold in folds]
     rows = [corpus.rows_of(part[split]) for part in parts]
     expected, found = sum(len(part[split]) for part in parts), sum(map(len, rows))
+    if not expected and split == "val" and any(part["train"] for part in parts):
+        raise InvalidInput(
+            f"{path} has no utterance that all members of the run kept for validation: each taught one of them; choose --split "
+            "test, or train with --members 1."
+        )
     if found == expected:
         return rows
     known = {name for part in parts for ids in part.values() for name in ids}

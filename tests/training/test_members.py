@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 import torch
 
 from imer.batches.corpus import Corpus
-from imer.core.errors import UsageError
-from imer.core.files import read_json_lines
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import folder_entries, read_json_lines, write_json
+from imer.evaluation.sweep import evaluate
 from imer.models.ensemble import Ensemble, member_key
 from imer.store.reader import FeatureStore
 from imer.training.checkpoint import load_tensors
@@ -76,6 +78,17 @@ def test_a_fold_counts_as_training_what_any_member_learnt_from(folds: Path, corp
         either = {name for split in splits for name in corpus.utterance_ids[split.val]}
         assert set(fold.val_ids) == either - train
         assert not set(fold.test_ids) & (train | set(fold.val_ids))
+
+
+def test_an_ensemble_may_have_no_utterance_that_taught_nobody(store: Path, folds: Path, tmp_path: Path) -> None:
+    taught = shutil.copytree(folds, tmp_path / "run")
+    for folder in (taught / "checkpoint").iterdir():
+        values = json.loads((folder / "checkpoint.json").read_text())
+        write_json(folder / "checkpoint.json", {**values, "val_ids": []})
+        (folder / "manifest.json").unlink()
+        write_json(folder / "manifest.json", {"files": folder_entries(folder)})
+    with pytest.raises(InvalidInput, match=r"each taught one of them; choose --split test"):
+        evaluate(taught, store, split="val", device="cpu")
 
 
 def test_answers_are_the_mean_of_the_members(two: Path, corpus: Corpus) -> None:
