@@ -95,6 +95,8 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
     give = engines._Worker.give
 
     def deadly(worker: engines._Worker, given: TextTask) -> None:
+        if "bad" in given.texts:
+            os.kill(worker.process.pid, signal.SIGSTOP)  # or it might answer before it is killed
         give(worker, given)
         if "bad" in given.texts:
             os.kill(worker.process.pid, signal.SIGKILL)
