@@ -26,6 +26,7 @@ from imer.core.files import read_json, verify_folder, write_json, write_text
 from imer.core.settings import Layer, resolve
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec
+from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors, save_tensors
 from imer.training.device import repeatable, resolve_device
@@ -65,7 +66,7 @@ def write_bundle(
             "imer_version": __version__,
             "spec": asdict(fold.spec),
             "settings": {section: settings[section] for section in SHAPING},
-            "members": len(getattr(fold.model, "members", [fold.model])),
+            "members": len(members_of(fold.model)),
             "pad_to": fold.pad_to,
         },
     )

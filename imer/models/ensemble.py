@@ -48,6 +48,11 @@ class Ensemble(nn.Module):
         return torch.stack([one.log_softmax(dim=-1) for one in answers]).logsumexp(dim=0) - math.log(len(answers))
 
 
+def members_of(model: nn.Module) -> list[nn.Module]:
+    """Return the members of an ensemble; a model alone is its only one."""
+    return list(model.members) if isinstance(model, Ensemble) else [model]
+
+
 def member_key(member: int, name: str) -> str:
     """Return the name in an ensemble's state of what a member calls `name`."""
     return f"members.{member}.{name}"

@@ -29,6 +29,7 @@ from imer.core.files import read_json, verify_folder
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec, Prediction
+from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors
 from imer.training.device import repeatable, resolve_device
@@ -95,7 +96,7 @@ class TrainedFold:
                 rows, empty, np.zeros((0, len(self.modalities)), bool), np.zeros((0, len(self.modalities)))
             )
         observed_NM = observed_NM & corpus.present_NM
-        for model in getattr(self.model, "members", [self.model]):
+        for model in members_of(self.model):
             head: Any = getattr(model, "head", None)
             if hasattr(head, "check_cases"):
                 head.check_cases(torch.from_numpy(observed_NM[rows]))
