@@ -60,7 +60,7 @@ imer data inspect "$features"
 stage "$mask" imer mask "$features" -o "$mask" --missing-rate 0.5 --split test --seed "$seed"
 # Small batches: a small corpus has few steps an epoch otherwise, and stops before it has learned.
 stage "$run" imer train "$features" -o "$run" --model comp --label emotion --protocol mixed --batch-size 32 --seed "$seed" \
-  ${epochs[@]+"${epochs[@]}"} --resume
+  ${epochs[@]+"${epochs[@]}"} --jobs auto --resume
 stage "$run/eval" imer eval "$run" "$features" --missing-rate 0:0.7:0.1 --pattern all \
   --mask-seeds "${IMER_DEMO_MASK_SEEDS:-5}"
 stage "$dir/eval-mask" imer eval "$run" "$features" --mask "$mask" -o "$dir/eval-mask"

@@ -38,13 +38,13 @@ from results_plan import ABLATION, CORPORA, CURVES, METHODS, Corpus, cells
 
 from imer import __version__
 from imer.core.files import write_bytes, write_text
+from imer.core.pool import Pool
 from imer.evaluation.compare import EvaluatedRun, group_methods, over_runs, read_run
 from imer.evaluation.document import as_latex_document, as_markdown_document
 from imer.evaluation.plots import curves_png
 from imer.evaluation.report import TITLE, report_blocks
-from imer.experiments.cells import FINISHED, NEW, OTHER, State, state_of
+from imer.experiments.cells import FINISHED, NEW, OTHER, CellJob, State, state_of
 from imer.experiments.plan import Cell
-from imer.experiments.workers import Job, Pool
 from imer.store.reader import FeatureStore
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -94,7 +94,7 @@ def _imer(*words: str) -> int:
 # --- all cells ---------------------------------------------------------------------------------------------------------
 
 
-def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[tuple[Corpus, Job]]:
+def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[tuple[Corpus, CellJob]]:
     """Return what is to be done for the cells that are not finished."""
     todo, contents = [], {}
     for corpus, cell in every:
@@ -104,11 +104,11 @@ def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -
                 contents[store] = features.content_sha256
         state = state_of(cell, folder, contents[store]) if store in contents else State(NEW)
         if state.kind != FINISHED:
-            todo.append((corpus, Job(cell, store, folder, anew=state.kind == OTHER)))
+            todo.append((corpus, CellJob(cell, store, folder, anew=state.kind == OTHER)))
     return todo
 
 
-def work(todo: Sequence[Job], jobs: int) -> list[str]:
+def work(todo: Sequence[CellJob], jobs: int) -> list[str]:
     """Do them, several at a time; return the names of the cells that failed."""
     failed, warned, started = [], set(), time.monotonic()
     with Pool(jobs) as pool:

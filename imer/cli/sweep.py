@@ -74,7 +74,7 @@ def sweep_command(
         from imer.experiments.plan import Asked, parse_seeds
         from imer.experiments.runner import ERRORS_FILE, sweep
         from imer.experiments.tables import all_rows, headline_rows, variant_rows
-        from imer.training.run import Listener
+        from imer.training.listener import Listener
 
         report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:

@@ -54,6 +54,13 @@ def train_command(
     device: Annotated[
         str | None, typer.Option(help="auto (default), cpu, cuda or cuda:<index>. auto: CUDA where there is one.")
     ] = None,
+    jobs: Annotated[
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Folds and members trained at the same time, each in a process of one thread; auto: one a core.",
+        ),
+    ] = "1",
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue a run folder that exists, or leave it as it is if finished.")
     ] = False,
@@ -72,12 +79,15 @@ def train_command(
     Epochs are selected on the validation part alone; the test part is predicted once, at the end. An interrupted
     training continues with the same command, to the same weights bit for bit (on the same machine's CPU). ComP trains
     three members, each with a validation part of its own where that is cut from the training part, and answers with
-    their mean; `--members 1` takes a third of the time. In the JSON document `selected` has the members' `epochs` and
-    the mean of their values; with folds, lists of the folds' epochs, and `folds` has each fold's own.
+    their mean; `--members 1` takes a third of the time, and `--jobs auto` trains folds and members on all cores. In the
+    JSON document `selected` has the members' `epochs` and the mean of their values; with folds, lists of the folds'
+    epochs, and `folds` has each fold's own.
     """
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
-        from imer.training.run import Listener, train
+        from imer.core.pool import job_count
+        from imer.training.listener import Listener
+        from imer.training.run import train
 
         report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:
@@ -113,6 +123,7 @@ def train_command(
             assignments=assignments or [],
             resume=resume,
             overwrite=overwrite,
+            jobs=job_count(jobs),
             listener=Listener(report.note, report.warn, report.progress),
         )
         metrics = result.metrics

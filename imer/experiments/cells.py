@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from imer.evaluation.publish import METRICS_FILE
 from imer.evaluation.results import Evaluation
 from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
 from imer.experiments.plan import Cell
-from imer.training.run import Listener, changed_settings, train
+from imer.training.listener import Listener
+from imer.training.run import changed_settings, train
 
 NEW, BEGUN, TRAINED, FINISHED, OTHER = "new", "begun", "trained", "finished", "other"
 
@@ -64,13 +66,34 @@ def _is_judged(cell: Cell, metrics: Path) -> bool:
     return not masks or max(masks) == cell.judging["mask_seeds"]
 
 
-def run_cell(cell: Cell, features: Path, folder: Path, *, anew: bool, listener: Listener) -> None:
-    """Train and evaluate a cell from wherever it stands; `anew` deletes first what is there.
+@dataclass(frozen=True)
+class CellJob:
+    """A cell to do, in a worker process. `anew` deletes what its folder holds."""
 
-    Raises
-    ------
-    ImerError
-        What `train` and `evaluate` raise.
-    """
-    train(features, folder, **cell.training, resume=not anew, overwrite=anew, listener=listener)
-    evaluate(folder, features, **cell.judging, plots=False)
+    cell: Cell
+    features: Path
+    folder: Path
+    anew: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.folder)
+
+    def do(self, warn: Callable[[str], None]) -> None:
+        """Train and evaluate the cell from wherever it stands.
+
+        Raises
+        ------
+        ImerError
+            What `train` and `evaluate` raise.
+        """
+        listener = Listener(warn=warn)
+        train(
+            self.features,
+            self.folder,
+            **self.cell.training,
+            resume=not self.anew,
+            overwrite=self.anew,
+            listener=listener,
+        )
+        evaluate(self.folder, self.features, **self.cell.judging, plots=False)

@@ -22,21 +22,21 @@ from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, write_json, write_text
 from imer.core.locks import output_lock
+from imer.core.pool import Pool, job_count
 from imer.evaluation.compare import read_run
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.report import write_report
 from imer.evaluation.tables import as_tsv
-from imer.experiments.cells import FINISHED, OTHER, State, state_of
+from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
 from imer.experiments.plan import ONE_RATE, Asked, Cell, plan
 from imer.experiments.tables import all_rows, summary_of, variant_rows
-from imer.experiments.workers import Job, Pool, job_count
 from imer.masks.sampling import RATE_TOLERANCE, check_rate, reachable_rate
 from imer.training.build import model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.device import resolve_device
+from imer.training.listener import Listener
 from imer.training.masks import GRID
-from imer.training.run import Listener
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
@@ -199,7 +199,7 @@ def _begin(out: Path, features: Path, asked: Asked, cells: Sequence[Cell]) -> No
 def _work(result: SweepResult, features: Path, out: Path, n_jobs: int, listener: Listener) -> None:
     """Do what is not finished, and keep the list of failures up to date."""
     todo = [
-        Job(cell, features, _folder(out, cell), anew=result.states[cell.name].kind == OTHER)
+        CellJob(cell, features, _folder(out, cell), anew=result.states[cell.name].kind == OTHER)
         for cell in result.cells
         if result.states[cell.name].kind != FINISHED
     ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +16,13 @@ from torch import Tensor
 
 from imer.batches.batch import Batch
 from imer.batches.corpus import Corpus
-from imer.batches.dialogues import Dialogues, Resident
-from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
 from imer.core.errors import UsageError
 from imer.core.seeding import derived_seed, generator, member_part
 from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
-from imer.models.base import ModelSpec
 from imer.models.products import reduced_products
-from imer.training.build import build_model, model_spec
+from imer.training.build import build_model
+from imer.training.fold_data import VALIDATION_BATCH, FoldData, SharedData
 from imer.training.gradients import gradient_shares
 from imer.training.inference import answer, gather, run
 from imer.training.masks import Condition, Masks
@@ -35,55 +32,12 @@ from imer.training.selection import TEST_BEST, epoch_score
 from imer.training.settings import Settings
 
 Metrics = dict[str, float | None]
-VALIDATION_BATCH = 1024  # padded utterances
-
-
-@dataclass
-class FoldData:
-    """One fold's data on the device. Validation is measured on its labelled utterances, in the label's own units."""
-
-    corpus: Corpus
-    split: Split
-    scaler: Scaler
-    resident: Resident
-    train: Dialogues
-    val_tables: list[np.ndarray]
-    val_conditions: list[Condition]
-
-    @classmethod
-    def prepare(
-        cls,
-        corpus: Corpus,
-        split: Split,
-        spec: ModelSpec,
-        scaler: Scaler,
-        masks: Masks,
-        settings: Settings,
-        device: torch.device,
-    ) -> FoldData:
-        """Standardise the corpus and place it on the device."""
-        resident = place(corpus, scaler, spec, device)
-        judged = split.test if settings.train.select == TEST_BEST else split.val
-        tables = Dialogues.of(corpus, judged).batches(
-            VALIDATION_BATCH, pad_to=settings.train.pad_to, dialogues=settings.train.batch_dialogues
-        )
-        train = Dialogues.of(corpus, split.train)
-        return cls(corpus, split, scaler, resident, train, tables, masks.validation(split.val))
-
-
-def place(corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device) -> Resident:
-    """Put a corpus on a device, standardised; values to learn become (label − centre) / spread."""
-    target_N = corpus.target_N
-    if spec.task == "regression":
-        target_N = (target_N - spec.target_centre) / spec.target_spread
-    return Resident.place(corpus, scaler.transform(corpus), target_N, device)
 
 
 class FoldTrainer:
     """Trains one model of a fold from wherever its `progress` stands.
 
-    `member` is its number in the fold's ensemble, `learnt_R` are the corpus rows that any member learns from: what all
-    have in common (standardisation, weights of classes) is taken from these. By default it is alone.
+    `member` is its number in the fold's ensemble, `shared` what all its members have in common. By default it is alone.
     `after_epoch` is called with the trainer after every finished epoch: to save it, and to say how far it is.
     """
 
@@ -96,13 +50,12 @@ class FoldTrainer:
         device: torch.device,
         *,
         member: int = 0,
-        learnt_R: np.ndarray | None = None,
+        shared: SharedData | None = None,
     ) -> None:
         self.settings, self.masks, self.device = settings, masks, device
-        learnt_R = split.train if learnt_R is None else learnt_R
-        self.spec = model_spec(corpus, learnt_R, settings.train.class_weights)
-        scaler = Scaler.fit(corpus, learnt_R)
-        self.data = FoldData.prepare(corpus, split, self.spec, scaler, masks, settings, device)
+        shared = shared or SharedData.of(corpus, split.train, settings, device)
+        self.spec = shared.spec
+        self.data = FoldData.of(corpus, split, shared, masks, settings)
         self.seed_parts = (settings.train.seed, split.name, *member_part(member))
         self.mask_name = "/".join((split.name, *member_part(member)))
         self.model: Any = build_model(self.spec, settings, seed_parts=self.seed_parts).to(device)

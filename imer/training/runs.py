@@ -33,8 +33,8 @@ from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors
 from imer.training.device import repeatable, resolve_device
+from imer.training.fold_data import place
 from imer.training.inference import answer
-from imer.training.loop import place
 from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
 
@@ -221,7 +221,7 @@ class RunFolder:
         if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
             raise InvalidInput(f"{path} is not a run folder of `imer train` (it has no config.toml or run.json).")
         names = read_json(path / "run.json")["folds"]
-        lacking = [name for name in names if not (fold_folder(path, name) / "manifest.json").is_file()]
+        lacking = [name for name in names if not is_published(path, name)]
         if lacking:
             which = f" ({len(lacking)} of {len(names)} folds are missing)" if len(names) > 1 else ""
             raise InvalidInput(f"{path} is not finished{which}; continue it with `imer train … -o {path} --resume`.")
@@ -237,6 +237,11 @@ class RunFolder:
 def fold_folder(run: Path, name: str) -> Path:
     """Return where the checkpoint of a fold lies."""
     return run / "checkpoint" / f"fold-{safe_name(name)}" if name else run / "checkpoint"
+
+
+def is_published(run: Path, fold: str) -> bool:
+    """Say whether a fold is trained and whole: its manifest is written last."""
+    return (fold_folder(run, fold) / "manifest.json").is_file()
 
 
 def safe_name(name: str) -> str:

@@ -54,6 +54,17 @@ def test_a_run_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> No
     assert resumed.out.startswith("hidden\trealised rate\tn\twa\tua")
 
 
+def test_all_cores_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> None:
+    """The three members that ComP has by default, two at a time; and what is no number of processes."""
+    done = imer("train", store, "-o", tmp_path / "run", "--label", "emotion", *TINY, "--jobs", "2", "--json")
+    assert done.code == 0, done.err
+    assert len(done.json["selected"]["epochs"]) == 3
+    assert "models 3/3" in done.err
+    wrong = imer("train", store, "-o", tmp_path / "other", *TINY, "--jobs", "0")
+    assert wrong.code == 2
+    assert "--jobs takes a number of processes or auto" in wrong.err
+
+
 def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     assert _train(store, "-o", out, *TINY).exit_code == 0

@@ -10,7 +10,8 @@ import torch
 from imer.core.errors import MissingDependency, UsageError
 from imer.models.products import products_are_fast
 from imer.training.device import repeatable, resolve_device
-from imer.training.run import SLOW_BFLOAT16, Listener
+from imer.training.listener import Listener
+from imer.training.run import SLOW_BFLOAT16
 from tests.training.small import quick
 
 

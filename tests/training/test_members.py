@@ -18,7 +18,7 @@ from imer.models.ensemble import Ensemble, member_key
 from imer.store.reader import FeatureStore
 from imer.training.checkpoint import load_tensors
 from imer.training.data import divide
-from imer.training.run import Listener
+from imer.training.listener import Listener
 from imer.training.runs import RunFolder
 from imer.training.settings import load_settings
 from imer.training.trained import learnt_rows

@@ -16,7 +16,7 @@ import torch
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import folder_entries, temporary_name, write_json
 from imer.models.comp.model import Comp
-from imer.training.run import Listener
+from imer.training.listener import Listener
 from imer.training.runs import RunFolder
 from tests.conftest import ROOT
 from tests.stores import write_small_store

@@ -15,7 +15,8 @@ from imer.evaluation.scoreboard import MARKED
 from imer.evaluation.sweep import evaluate
 from imer.models.base import ModelSpec
 from imer.models.comp.official import BRANCHES, JOINT, OfficialComp, OfficialSettings, distances
-from imer.training.run import Listener, train
+from imer.training.listener import Listener
+from imer.training.run import train
 from imer.training.runs import RunFolder
 from tests.stores import write_small_store
 

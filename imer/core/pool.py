@@ -1,6 +1,6 @@
-"""Worker processes that train and evaluate the cells of a sweep, one after the other, and import everything once.
+"""Worker processes that do one job after the other, such as training a model, and import everything once.
 
-A worker that dies is replaced and its cell is tried once more, from its last saved state. Workers die with their
+A worker that dies is replaced and its job is tried once more, from wherever it was saved. Workers die with their
 parent; what they leave half-done the same command continues.
 """
 
@@ -11,41 +11,65 @@ import signal
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from imer.core.errors import EXIT_BUG, EXIT_TERMINATED, ImerError, MissingDependency
+from imer.core.errors import (
+    EXIT_BUG,
+    EXIT_TERMINATED,
+    ImerError,
+    InvalidInput,
+    MissingDependency,
+    OutputExists,
+    UsageError,
+)
 from imer.core.processes import Child, die_with_parent, mute, process_count, usable_cores
 
-_TRIES = 2  # of a cell whose worker died
-_MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a cell
+_TRIES = 2  # of a job whose worker died
+_MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a job
 _FAREWELL_S = 5.0
 
 
-@dataclass(frozen=True)
-class Job:
-    """A cell to do. `anew` deletes what its folder holds."""
+class Job(Protocol):
+    """Something to do in another process, to which it is sent; its results are on the disk."""
 
-    cell: Any
-    features: Path
-    folder: Path
-    anew: bool = False
+    @property
+    def name(self) -> str:
+        """What tells it from others, and stands in a message about a file that has no name."""
+        ...
+
+    def do(self, warn: Callable[[str], None]) -> None:
+        """Do it; in the worker."""
+        ...
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of a job: nothing to say, or the failure as an exit code, a kind and a sentence."""
 
-    job: Job
+    job: Any
     elapsed_s: float
     warnings: tuple[str, ...] = ()
     failure: dict[str, Any] = field(default_factory=dict)
+
+
+def error_of(outcome: Outcome) -> Exception:
+    """Return the error to raise where one failed job is the end of the whole command."""
+    failure = outcome.failure
+    kinds: dict[str, type[ImerError]] = {
+        kind.__name__: kind for kind in (UsageError, InvalidInput, MissingDependency, OutputExists)
+    }
+    if failure["kind"] in kinds:
+        return kinds[failure["kind"]](failure["message"])
+    if failure["kind"] == "Bug":
+        return RuntimeError(failure["traceback"])
+    kind = InvalidInput if failure["kind"] == "OSError" else ImerError
+    return kind(f"{outcome.job.name}: {failure['message']}")
 
 
 def job_count(text: str) -> int:
@@ -92,20 +116,17 @@ class _Collector(logging.Handler):
 
 
 def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
-    from imer.experiments.cells import run_cell
-    from imer.training.run import Listener
-
     warnings: list[str] = []
     logger, handler = logging.getLogger("imer"), _Collector(warnings)
     logger.addHandler(handler)
     try:
-        run_cell(job.cell, job.features, job.folder, anew=job.anew, listener=Listener(warn=warnings.append))
+        job.do(warnings.append)
         failure: dict[str, Any] = {}
     except ImerError as error:
         failure = {"kind": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
     except OSError as error:
-        failure = {"kind": "OSError", "exit_code": 4, "message": f"{error.filename or job.folder}: {error.strerror}."}
-    except Exception as error:  # noqa: BLE001 - a bug costs this cell, and its traceback is in errors.jsonl
+        failure = {"kind": "OSError", "exit_code": 4, "message": f"{error.filename or job.name}: {error.strerror}."}
+    except Exception as error:  # noqa: BLE001 - a bug costs this job, and its traceback goes to the parent
         message = f"this is a bug in imer ({type(error).__name__}: {error})."
         failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}
     finally:
@@ -160,7 +181,7 @@ class Pool:
             Workers die one after the other before any has done anything.
         """
         waiting = deque(jobs)
-        tries: dict[Path, int] = {}
+        tries: dict[str, int] = {}
         while len(self._workers) < min(self._wanted, len(jobs)):
             self._workers.append(_Worker())
         while True:
@@ -180,8 +201,8 @@ class Pool:
                     yield outcome
                 elif job is not None:
                     how = self._bury(worker)
-                    tries[job.folder] = tries.get(job.folder, 0) + 1
-                    if tries[job.folder] < _TRIES:
+                    tries[job.name] = tries.get(job.name, 0) + 1
+                    if tries[job.name] < _TRIES:
                         waiting.appendleft(job)
                     else:
                         message = f"the worker process died ({how}), and once more when it was tried again."
@@ -203,6 +224,6 @@ class Pool:
         self._deaths += 1
         if self._deaths > _MAX_DEATHS * self._wanted:
             self._workers.remove(worker)
-            raise MissingDependency(f"Sweep workers keep dying ({how}); too little memory? Try --jobs 1.")
+            raise MissingDependency(f"Worker processes keep dying ({how}); too little memory? Try --jobs 1.")
         self._workers[self._workers.index(worker)] = _Worker()
         return how
