@@ -19,7 +19,14 @@ from imer.training.settings import Settings, load_settings
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
 ONE_RATE = ("matched", "matched-static")  # one model for each rate, judged at its own
 # Settings of the training that also change what validation measures: among them nothing can be chosen by it.
-_JUDGES = ("sampler", "pattern", "mask", "select", "validation_masks")
+_JUDGES = (
+    "sampler",
+    "pattern",
+    "mask",
+    "select",
+    "validation_masks",
+    "members",
+)  # members: each alone, on its own part
 
 
 @dataclass(frozen=True)

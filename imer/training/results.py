@@ -21,7 +21,7 @@ from imer.training.history import mean_shares
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TrainedFold, fold_folder, load_fold
-from imer.training.selection import TEST_BEST
+from imer.training.selection import TEST_BEST, mean_value
 from imer.training.settings import Settings
 
 TEST_MASK_SEEDS = 3
@@ -120,12 +120,9 @@ def _selected(folds: list[TrainedFold]) -> dict[str, Any]:
     """Return the selection of a single split, or of folds with the mean of their values."""
     if len(folds) == 1:
         return folds[0].selected
-    values = [fold.selected["value"] for fold in folds if fold.selected["value"] is not None]
-    return {
-        **folds[0].selected,
-        **{key: [f.selected[key] for f in folds] for key in ("epoch", "epochs") if key in folds[0].selected},
-        "value": sum(values) / len(values) if values else None,
-    }
+    each = [fold.selected for fold in folds]
+    lists = {key: [one[key] for one in each] for key in ("epoch", "epochs") if key in each[0]}
+    return {**each[0], **lists, "value": mean_value(each)}
 
 
 def _fold_record(corpus: Corpus, fold: TrainedFold, split: Split) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from imer.metrics.compute import SELECTION_METRIC, selection_score
@@ -27,3 +28,9 @@ def selection(epoch: int, metrics: dict[str, float | None], task: str, select: s
     test = select == TEST_BEST
     metric = PUBLISHED_METRIC[task] if test else SELECTION_METRIC[task]
     return {"epoch": epoch, "metric": metric, "value": metrics.get(metric), "on": "test" if test else "val"}
+
+
+def mean_value(selections: Sequence[dict[str, Any]]) -> float | None:
+    """Return the mean of the values by which several epochs were kept, over those that have one."""
+    values = [one["value"] for one in selections if one["value"] is not None]
+    return sum(values) / len(values) if values else None

@@ -23,7 +23,7 @@ from imer.models.ensemble import member_key
 from imer.training.checkpoint import save_tensors
 from imer.training.loop import mean_metrics
 from imer.training.progress import Progress
-from imer.training.selection import selection
+from imer.training.selection import mean_value, selection
 from imer.training.settings import Settings
 
 CHECKPOINT_FORMAT = "imer-checkpoint/1"
@@ -85,10 +85,8 @@ def _selected(members: Sequence[TrainedMember], task: str, select: str) -> dict[
     each = [selection(m.progress.best.epoch, m.progress.best.metrics, task, select) for m in members]
     if len(each) == 1:
         return each[0]
-    values = [one["value"] for one in each if one["value"] is not None]
     epochs = [one["epoch"] for one in each]
-    value = sum(values) / len(values) if values else None
-    return {**each[0], "epoch": max(epochs), "value": value, "epochs": epochs}
+    return {**each[0], "epoch": max(epochs), "value": mean_value(each), "epochs": epochs}
 
 
 def _state(members: Sequence[TrainedMember]) -> dict[str, Tensor]:
