@@ -68,6 +68,17 @@ def _fsync_folder(path: Path) -> None:
         _fsync_file(path)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that their names outlive a power cut.
+
+    What is published in a folder is safe only when the folder itself is: its name is synced in the folder above.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in reversed(missing):
+        _fsync_folder(folder.parent)
+
+
 def temporary_name(path: Path) -> Path:
     """Return a fresh temporary name beside `path`, so that the final rename stays within one file system."""
     return path.parent / f".{path.name}.{os.getpid()}.{_HOST}{secrets.token_hex(4)}.part"
@@ -128,7 +139,7 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise OutputExists(f"{path} is a folder, but a file is to be written; choose another name.")
     if not overwrite and path.exists():
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     part = temporary_name(path)
     try:
         yield part
@@ -229,7 +240,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     path = Path(path)
     if path.exists() and not overwrite:
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     remove_leftovers(path.parent, path.name)
     part = temporary_name(path)
     try:
@@ -257,6 +268,7 @@ def remove_folder(path: Path) -> None:
     with suppress(OSError):
         fault_point("remove")
         os.rename(path, part)
+        _fsync_folder(path.parent)  # or a power cut could bring the name back, of a folder that lacks files
     for folder in (part, path):  # the second where the first could not be made
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -16,7 +16,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from imer.core.errors import OutputExists
-from imer.core.files import fault_point, naming, remove_leftovers, temporary_name
+from imer.core.files import fault_point, make_folder, naming, remove_leftovers, temporary_name
 from imer.core.processes import is_alive, start_ticks
 
 _ATTEMPTS = 3
@@ -34,7 +34,7 @@ def output_lock(path: Path, notice: Callable[[str], None] | None = None) -> Iter
     """
     path = Path(path)
     lock = Path(f"{path}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(lock.parent)
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_ticks(os.getpid())}
     mine = temporary_name(lock)
     try:

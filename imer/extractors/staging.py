@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput
-from imer.core.files import append_line, fault_point, read_json_lines, write_bytes
+from imer.core.files import append_line, fault_point, make_folder, read_json_lines, write_bytes
 from imer.core.types import FAILURES, Verdict
 from imer.extractors.base import Extracted
 
@@ -76,7 +76,7 @@ class Staging:
         if not resume and self.folder.exists():
             shutil.rmtree(self.folder)
         fault_point("mkdir")
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         promised = self._journalled(notice)
         for part in self.folder.glob(".*.part"):
             part.unlink()

@@ -13,7 +13,7 @@ import torch
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json, remove_leftovers, write_json, write_text
+from imer.core.files import make_folder, read_json, remove_leftovers, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
@@ -165,7 +165,7 @@ class _Run:
     def _begin(self, corpus: Corpus, names: list[str]) -> None:
         if self.out.is_dir() and any(path.name != "run.json" for path in self.out.iterdir()):
             raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         if len({safe_name(name) for name in names}) < len(names):
             raise UsageError(
                 "Two folds have names that differ in special characters only; rename them in the manifest."
