@@ -1,0 +1,101 @@
+"""Hours of extraction in one process, with a fault every so often: nothing leaks, nothing hangs, every store is the same.
+
+    python -m tests.campaigns.soak --minutes 480 --fault 30     as before a release: a fault every thirty seconds
+    python -m tests.campaigns.soak --minutes 10 --fault 5
+
+The same small corpus is extracted again and again, by the real command in one long-lived process. Every so often one of its
+workers is killed or stopped for good. After every round memory and open files are looked at; the slope is that of the
+second half, when all caches are full.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from imer.core.errors import EXIT_PARTIAL
+from tests.campaigns import workbench
+from tests.campaigns.workbench import Counts
+
+SLOPE_MIB_PER_H = 1.0  # wanted of long runs; a short one cannot tell so little from noise
+MEASURED_FROM_MIN = 30.0
+PAGE_MIB = os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def memory_mib() -> float:
+    """Return what this process holds of memory of its own (not what it shares with its workers or libraries)."""
+    _, resident, shared, *_ = Path("/proc/self/statm").read_text().split()
+    return (int(resident) - int(shared)) * PAGE_MIB
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def disturb(every_s: float, rng: random.Random, counts: Counts, stop: threading.Event) -> None:
+    """Now and then kill a worker of this process, or stop it so that it answers no more."""
+    while not stop.wait(every_s):
+        children = Path(f"/proc/{os.getpid()}/task/{os.getpid()}/children").read_text().split()
+        if not children:
+            continue
+        how = signal.SIGKILL if rng.random() < 0.8 else signal.SIGSEGV
+        with suppress(ProcessLookupError):
+            os.kill(int(rng.choice(children)), how)
+            counts.add(f"workers that met {how.name}")
+
+
+def main() -> int:
+    """Run the campaign; 0 where every promise held."""
+    asked = workbench.arguments(__doc__ or "", minutes=10.0, fault=5.0)
+    workbench.load_product(networks=False)
+
+    def cases(root: Path, counts: Counts) -> None:
+        workbench.corpus(root / "corpus")
+        out, stop = root / "f.h5", threading.Event()
+        extract = workbench.extract(root / "corpus", out, "-q")
+        truth = ""
+        trouble = threading.Thread(
+            target=disturb, args=(asked.fault, random.Random(asked.seed), counts, stop), daemon=True
+        )
+        rounds: list[tuple[float, float, int]] = []
+        started = time.monotonic()
+        while (elapsed_s := time.monotonic() - started) < asked.minutes * 60:
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said := io.StringIO()):
+                code = extract()
+            counts.add("rounds")
+            case = f"round {len(rounds)}, {elapsed_s:.0f} s"
+            counts.promise("rounds that failed", code == EXIT_PARTIAL, f"{case}: exit {code}: {said.getvalue()[-300:]}")
+            found = workbench.content(out) if out.exists() else "nothing"
+            truth = truth or found
+            counts.promise("rounds with another result", found == truth, case)
+            if not rounds:
+                trouble.start()
+            rounds.append((elapsed_s, memory_mib(), open_files()))
+        stop.set()
+        half = np.array(rounds[len(rounds) // 2 :])
+        slope = float(np.polyfit(half[:, 0] / 3600, half[:, 1], 1)[0])
+        per_hour = 3600 * len(half) / np.ptp(half[:, 0])
+        print(
+            f"memory of its own after the first round: {rounds[0][1]:.1f} MiB; after half: {half[0, 1]:.1f}; at the end:"
+        )
+        print(f"{half[-1, 1]:.1f}; {slope:+.2f} MiB/h in the second half, at {per_hour:.0f} rounds/h")
+        more = int(half[-1, 2] - half[0, 2])
+        counts.promise("open files that leaked", more <= 0, f"{more} more at the end than after half of the rounds")
+        if asked.minutes >= MEASURED_FROM_MIN:
+            counts.promise("memory that leaked", slope <= SLOPE_MIB_PER_H, f"{slope:.2f} MiB/h")
+
+    return workbench.carry_out("a soak of imer extract", asked, cases)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
