@@ -44,10 +44,12 @@ def import_command(
     csd --labels labels.csd --features audio=COVAREP.csd: sequences of the CMU-Multimodal SDK, averaged by utterance.
     """
     with reporting("data import", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.locks import output_lock
         from imer.interop.catalogue import Request, import_features
 
         request = Request(kind, source, manifest, tuple(features or ()), labels)
-        made = import_features(request, out, overwrite=overwrite)
+        with output_lock(out, report.note):
+            made = import_features(request, out, overwrite=overwrite)
         report.output(made.path)
         _describe(made.path, report, verify=False)
         report.extra["content_sha256"] = made.content_sha256

@@ -40,9 +40,11 @@ def export_command(
     with reporting("export", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from dataclasses import asdict
 
+        from imer.core.locks import output_lock
         from imer.export.publish import export
 
-        made = export(run, out, format, fold=fold, overwrite=overwrite, notice=report.note)
+        with output_lock(out, report.note):
+            made = export(run, out, format, fold=fold, overwrite=overwrite, notice=report.note)
         for path in made.outputs:
             report.output(path)
         report.counts = {"cases": made.parity.cases, "answers": made.parity.answers}

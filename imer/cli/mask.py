@@ -38,6 +38,7 @@ def mask(
     """
     with reporting("mask", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
+        from imer.core.locks import output_lock
         from imer.masks.make import make_mask, parse_rates
         from imer.store.reader import FeatureStore
 
@@ -51,10 +52,11 @@ def mask(
             raise UsageError(f"The protocol {chosen} takes no --missing-rate; drop one of the two.")
         if rates and chosen != "imbalanced":
             raise UsageError(f"The protocol {chosen} takes one rate, such as 0.5; one per modality is for imbalanced.")
-        with FeatureStore.open(features) as store:
-            table = make_mask(store, chosen, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
-            natural_rate = 1.0 - float(store.present_NM().mean())
-        table.write(out, overwrite=overwrite)
+        with output_lock(out, report.note):
+            with FeatureStore.open(features) as store:
+                table = make_mask(store, chosen, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
+                natural_rate = 1.0 - float(store.present_NM().mean())
+            table.write(out, overwrite=overwrite)
         n_empty = int((~table.observed_NM.any(axis=1)).sum())
         if n_empty:
             report.warn(f"{n_empty} of {len(table.utterance_ids)} utterances have no observed modality left.")

@@ -57,6 +57,7 @@ def predict(
     """
     with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure
+        from imer.core.locks import output_lock
         from imer.export.clips import Extraction
         from imer.export.predict import predict as answer
 
@@ -68,18 +69,19 @@ def predict(
             allow_outside=allow_outside,
             accept_versions=accept_versions,
         )
-        found = answer(
-            model,
-            inputs,
-            text=text,
-            out=out,
-            fold=fold,
-            mask=mask,
-            how=how,
-            overwrite=overwrite,
-            progress=report.progress,
-            notice=report.note,
-        )
+        with output_lock(out, report.note):
+            found = answer(
+                model,
+                inputs,
+                text=text,
+                out=out,
+                fold=fold,
+                mask=mask,
+                how=how,
+                overwrite=overwrite,
+                progress=report.progress,
+                notice=report.note,
+            )
         report.stop_progress()
         _show(found, out, report)
         if found.errors:

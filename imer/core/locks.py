@@ -24,14 +24,19 @@ _FILLING_S = 5.0  # where there are no hard links, a lock is empty for a moment
 
 
 @contextmanager
-def output_lock(path: Path, notice: Callable[[str], None] | None = None) -> Iterator[None]:
+def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) -> Iterator[None]:
     """Hold `<path>.lock` while the output at `path` is being made; what killed owners left half-written is removed.
+
+    Without a path there is nothing to hold.
 
     Raises
     ------
     OutputExists
         A living process (or one on another host) holds the lock.
     """
+    if path is None:
+        yield
+        return
     path = Path(path)
     lock = Path(f"{path}.lock")
     make_folder(lock.parent)

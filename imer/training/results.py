@@ -121,7 +121,7 @@ def _selected(folds: list[TrainedFold]) -> dict[str, Any]:
     if len(folds) == 1:
         return folds[0].selected
     each = [fold.selected for fold in folds]
-    lists = {key: [one[key] for one in each] for key in ("epoch", "epochs") if key in each[0]}
+    lists: dict[str, Any] = {key: [one[key] for one in each] for key in ("epoch", "epochs") if key in each[0]}
     return {**each[0], **lists, "value": mean_value(each)}
 
 
