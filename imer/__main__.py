@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+
 from imer.core.errors import EXIT_INTERRUPTED
 
 
 def main() -> None:
     """Run the command line. Ctrl-C while its parts are still being imported ends as quietly as later."""
     try:
-        from imer.cli.app import app
+        from imer.cli.app import run
 
-        app(prog_name="imer")
+        raise SystemExit(run(sys.argv[1:]))
     except KeyboardInterrupt:
         raise SystemExit(EXIT_INTERRUPTED) from None
 

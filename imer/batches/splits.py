@@ -93,8 +93,11 @@ def _natural(name: str) -> tuple[int, float, str]:
 
 def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
     if not folds.isdigit():
+        if folds == corpus.label:
+            raise UsageError(f"--folds {folds}: that is the label to learn; fold by something else, such as speaker.")
         if folds not in corpus.columns:
-            raise UsageError(f"--folds {folds}: there is no such column; {did_you_mean(folds, corpus.columns)}")
+            others = [name for name in corpus.columns if name != corpus.label]
+            raise UsageError(f"--folds {folds}: there is no such column; {did_you_mean(folds, others)}")
         return corpus.columns[folds]
     count = int(folds)
     dialogues, index_N = np.unique(corpus.dialogue_ids.astype(str), return_inverse=True)
@@ -206,10 +209,15 @@ def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
     for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
         if not corpus.labelled_N[rows].any():
             raise InvalidInput(
-                f"The {part} part{where} has no utterance with a {corpus.label} label ({len(rows)} utterances); label some, "
+                f"The {part} part{where} has no utterance with the label {corpus.label} ({len(rows)} utterances); label some, "
                 "or choose other folds."
             )
     warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
+    if corpus.task == "classification":
+        judged, learnt = (set(corpus.target_N[rows].tolist()) - {-1} for rows in (split.test, split.train))
+        if never := sorted(judged - learnt):
+            names = listed(corpus.class_names[c] for c in never)
+            warnings.append(f"the test part{where} has classes that no training utterance has: {names}.")
     seen = np.concatenate([split.train, split.val])
     cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
     if cut and first:

@@ -8,6 +8,8 @@ import typer
 
 from imer._version import __version__
 from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, sweep, train
+from imer.cli.output import refuse
+from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
 
 _EPILOG = (
     "Exit codes: 0 done · 1 a bug · 2 usage or config · 3 finished, but some items failed (errors.jsonl) · "
@@ -52,3 +54,23 @@ app.command("report")(report.report_command)
 app.add_typer(data.app, name="data")
 app.command("ls")(ls.ls)
 app.command("doctor")(doctor.doctor)
+
+
+def run(words: list[str]) -> int:
+    """Run a command line and return its exit code. What Typer cannot read is told like any other error."""
+    try:
+        code = app(args=words, prog_name="imer", standalone_mode=False)
+    except (typer.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        context = getattr(error, "ctx", None)
+        if context is None or not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
+            if hasattr(error, "show"):
+                error.show()
+                return EXIT_USAGE
+            raise
+        command = context.command_path.removeprefix("imer").strip()
+        message = error.format_message().rstrip(".")
+        refuse(command or "imer", f"{message}; see `{context.command_path} --help`.", as_json="--json" in words)
+        return EXIT_USAGE
+    return code if isinstance(code, int) else EXIT_DONE

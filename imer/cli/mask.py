@@ -38,6 +38,7 @@ def mask(
     """
     with reporting("mask", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
+        from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.masks.make import make_mask, parse_rates
         from imer.store.reader import FeatureStore
@@ -52,6 +53,7 @@ def mask(
             raise UsageError(f"The protocol {chosen} takes no --missing-rate; drop one of the two.")
         if rates and chosen != "imbalanced":
             raise UsageError(f"The protocol {chosen} takes one rate, such as 0.5; one per modality is for imbalanced.")
+        spare_inputs(out, features)
         with output_lock(out, report.note):
             with FeatureStore.open(features) as store:
                 table = make_mask(store, chosen, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)

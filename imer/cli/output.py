@@ -275,6 +275,14 @@ def reporting(
         raise typer.Exit(code)
 
 
+def refuse(command: str, message: str, *, as_json: bool) -> None:
+    """Say of a command line that cannot be read what every command says of what it cannot do."""
+    report = Report(command, as_json=as_json)
+    _fail(report, message, errors.UsageError.__name__)
+    if as_json:
+        report.print("error", 0.0)
+
+
 def _refusal(error: OSError) -> str:
     """Say what the system refused, for which file, and what helps."""
     advice = _ADVICE.get(error.errno or 0)

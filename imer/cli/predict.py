@@ -25,7 +25,9 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="PREDICTIONS.jsonl", help="Write one JSON line an utterance."),
+        typer.Option(
+            "-o", "--output", metavar="PREDICTIONS.jsonl", help="Write one JSON line an utterance; - is stdout."
+        ),
     ] = None,
     fold: Annotated[
         str | None, typer.Option(help="Which fold of a cross-validated run. Default: the best on its validation part.")
@@ -56,9 +58,10 @@ def predict(
     Utterances of one dialogue of a manifest are answered together, in order.
     """
     with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.core.errors import PartialFailure
+        from imer.core.errors import PartialFailure, UsageError
         from imer.core.locks import output_lock
         from imer.export.clips import Extraction
+        from imer.export.predict import line_of
         from imer.export.predict import predict as answer
 
         how = Extraction(
@@ -69,6 +72,12 @@ def predict(
             allow_outside=allow_outside,
             accept_versions=accept_versions,
         )
+        streamed = str(out) == "-"
+        if streamed and json:
+            raise UsageError(
+                "-o - streams the predictions to stdout, where --json puts its document; give one of them."
+            )
+        out = None if streamed else out
         with output_lock(out, report.note):
             found = answer(
                 model,
@@ -84,6 +93,9 @@ def predict(
             )
         report.stop_progress()
         _show(found, out, report)
+        if streamed:
+            report.tables.clear()
+            report.text = [line_of(record) for record in found.answered.records]
         if found.errors:
             if found.errors_file is not None:
                 report.output(found.errors_file)

@@ -22,7 +22,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import ImerError, InvalidInput, OutputExists
+from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.processes import is_alive
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
@@ -77,6 +77,21 @@ def make_folder(path: Path) -> None:
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
         _fsync_folder(folder.parent)
+
+
+def spare_inputs(output: Path | None, *inputs: Path | str | None) -> None:
+    """Refuse an output that is one of the inputs: whoever mistypes a name must not lose what it names.
+
+    Raises
+    ------
+    UsageError
+        They are the same file or folder.
+    """
+    for one in inputs:
+        if output is None or one is None or not Path(output).exists() or not Path(one).exists():
+            continue
+        if Path(output).samefile(one):
+            raise UsageError(f"{output} is an input of this command; choose another name for the output.")
 
 
 def temporary_name(path: Path) -> Path:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
-from imer.core.errors import OutputExists
+from imer.core.errors import OutputExists, UsageError
 from imer.core.files import fault_point, make_folder, naming, remove_leftovers, temporary_name
 from imer.core.processes import is_alive, start_ticks
 
@@ -38,6 +38,8 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
         yield
         return
     path = Path(path)
+    if path.name == "-":
+        raise UsageError("-o - : this output is a file and no stream; give it a name.")
     lock = Path(f"{path}.lock")
     make_folder(lock.parent)
     owner = {"host": socket.gethostname(), "pid": os.getpid(), "started": start_ticks(os.getpid())}

@@ -10,6 +10,7 @@ valid one, and a value of the wrong type says what was expected; both name the s
 from __future__ import annotations
 
 import json
+import math
 import os
 import tomllib
 import types
@@ -91,6 +92,8 @@ def checked(value: Any, kind: Any, name: str, source: str) -> Any:
         raise UsageError(f'{source}: {name} is a list such as ["a", "b"], but {value!r} was given.')
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{source}: {name} is a finite number, but {value!r} was given.")
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
         return value
     expected = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(kind, str(kind))
@@ -111,7 +114,7 @@ def from_text(text: str, kind: Any, name: str, source: str) -> Any:
         return text.lower() in ("true", "1", "yes", "on")
     if kind in (int, float):
         try:
-            return kind(text)
+            return checked(kind(text), kind, name, source)
         except ValueError:
             pass
     return checked(text, kind, name, source)

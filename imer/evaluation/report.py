@@ -90,12 +90,14 @@ def write_report(
     runs = [read_run(path) for path in run_dirs]
     blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table)
     render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
+    pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix != ".html"]
+    taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
+    if taken and not overwrite:
+        raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
     written = [out]
-    if out.suffix != ".html":
-        for block in blocks:
-            if isinstance(block, Picture):
-                write_bytes(out.parent / block.name, block.png)
-                written.append(out.parent / block.name)
+    for picture in pictures:
+        write_bytes(out.parent / picture.name, picture.png)
+        written.append(out.parent / picture.name)
     with published_file(out, overwrite=overwrite) as part:
         part.write_text(render(TITLE, blocks), encoding="utf-8")
     return written

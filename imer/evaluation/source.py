@@ -91,7 +91,8 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
 
 def _recorded_store(run: RunFolder) -> Path:
     """Return the store that the run was trained on: where it was then, or beside the run folder."""
-    recorded = Path(run.settings["data"]["features"])
+    as_named = Path(run.settings["data"]["features"])
+    recorded = Path(read_json(run.path / "run.json").get("features", as_named))  # older runs: as it was named alone
     beside = run.path.parent / recorded.name
     for path in (recorded, beside):
         if path.is_file():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import OutputExists, UsageError
-from imer.core.files import write_text
+from imer.core.files import spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
@@ -78,6 +78,7 @@ def predict(
     how = how or Extraction()
     if out is not None:
         _check_output(out, overwrite)
+        spare_inputs(out, *paths, mask)
     # The inputs before the model: what cannot be meant is said at once.
     clips = None
     if not is_store(paths):
@@ -103,10 +104,14 @@ def predict(
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
     if out is not None:
-        lines = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in answered.records)
-        write_text(out, lines)
+        write_text(out, "".join(f"{line_of(record)}\n" for record in answered.records))
         errors_file = write_errors(out, errors)
     return Predicted(answered, chosen, tuple(errors), errors_file, tuple(said.notes), tuple(said.warnings))
+
+
+def line_of(record: dict[str, Any]) -> str:
+    """Return a prediction as one line of JSON."""
+    return json.dumps(record, ensure_ascii=False)
 
 
 def _check_output(out: Path, overwrite: bool) -> None:

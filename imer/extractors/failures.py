@@ -71,15 +71,16 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
     path = output.with_name(f"{output.stem}.{FILE_NAME}") if shard else output.parent / FILE_NAME
     remove_leftovers(path.parent, path.name)
     others: list[dict[str, Any]] = []
+    ours = True
     if path.exists():
         try:
             others = [line for line in read_json_lines(path) if line.get("output") != output.name]
-        except (InvalidInput, AttributeError):  # not ours or damaged: it is replaced, as any log of a new run
-            others = []
+        except (InvalidInput, AttributeError):  # not ours or damaged: a list of failures replaces it, nothing else does
+            ours = False
     kept = [*others, *lines]
     if kept:
         write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
-    elif path.exists():
+    elif path.exists() and ours:
         path.unlink()
     return path if lines else None
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import OutputExists, PartialFailure, UsageError, listed
-from imer.core.files import sha256_file
+from imer.core.files import sha256_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extractors.adoption import adoptable, extractors_of
@@ -119,6 +119,7 @@ def extract(
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     if out.is_dir():
         raise OutputExists(f"{out} is a folder; name a file, such as {out / 'features.h5'}.")
+    spare_inputs(out, manifest)
     check_engine(run.engine, run.address)
     table = read_manifest(Path(manifest), allow_outside=run.allow_outside)
     share = _share(table, run)

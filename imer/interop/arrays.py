@@ -63,8 +63,10 @@ def _load(path: Path, modality: str, manifest: Manifest) -> np.ndarray:
         values = np.load(path, allow_pickle=False, mmap_mode="r")
     except FileNotFoundError as error:
         raise InvalidInput(f"The {modality} array {path} does not exist.") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidInput(f"{path} is not a .npy array of numbers ({error}).") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read ({error.strerror or error}).") from error
+    except (ValueError, EOFError) as error:  # NumPy takes anything that it does not know for a pickle
+        raise InvalidInput(f"{path} is not a .npy file of numbers; write it with numpy.save.") from error
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.dtype.kind not in "fiub" or not values.shape[1]:
         found = f"{values.dtype} of shape {values.shape}" if isinstance(values, np.ndarray) else "an archive"
         raise InvalidInput(f"{path} must be an array of numbers [rows, width], but it is {found}.")

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imer.core.errors import UsageError, did_you_mean, listed
+from imer.core.errors import UsageError, did_you_mean
+from imer.core.files import spare_inputs
 from imer.interop.arrays import import_arrays
 from imer.interop.csd import import_csd
 from imer.interop.gcnet import import_gcnet
@@ -49,11 +50,11 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
     """
     kind = request.kind
     if kind not in KINDS:
-        raise UsageError(
-            f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)} The importers are {listed(KINDS)}."
-        )
+        raise UsageError(f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)}.")
     if out is None:
         raise UsageError(f"imer data import {kind} needs -o FEATURES.h5, the store to write.")
+    named = [text.partition("=")[2] for text in request.features]
+    spare_inputs(out, request.manifest, request.source, request.labels, *named)
     if kind == "arrays":
         manifest = _needed(request.manifest, kind, "--manifest m.csv")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.npy").items()}

@@ -30,6 +30,8 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits
 MAX_ID_BYTES = 512
+# How R, pandas and spreadsheets spell an empty cell. In a label column it means what an empty cell means.
+NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
 _SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
 
 
@@ -204,7 +206,9 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
     split = _SPLIT_WORDS.get(cell("split").lower(), cell("split").lower())
     if split and split not in SPLITS:
         raise _BadRow(f"{name}: split {cell('split')!r} is not one of {', '.join(SPLITS)}")
-    sentiment = cell("sentiment")
+    labels = {column: value for column, value in stripped.items() if column and column not in COLUMNS}
+    labels = {column: "" if value in NOT_AVAILABLE else value for column, value in labels.items()}
+    sentiment = labels.get("sentiment", "")
     if sentiment and _parsed(float, sentiment) is None:
         raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number")
     return Utterance(
@@ -221,7 +225,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
         start_s=start_s,
         end_s=end_s,
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
-        labels={column: value for column, value in stripped.items() if column and column not in COLUMNS},
+        labels=labels,
     )
 
 

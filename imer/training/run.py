@@ -177,6 +177,7 @@ class _Run:
                 "imer_version": __version__,
                 "content_sha256": corpus.content_sha256,
                 "folds": names,
+                "features": str(Path(self.settings.data.features).absolute()),
             },
         )
         # Second: a folder that holds no more than a run.json is one whose beginning was interrupted.

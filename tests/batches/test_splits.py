@@ -118,7 +118,7 @@ def test_parts_without_utterances_or_labels() -> None:
     splits = np.select([number < 6, number < 8], ["train", "val"], "test").astype(object)
     for part, word in (("val", "validation"), ("test", "test"), ("train", "training")):
         target = np.where(splits == part, -1, corpus.target_N)
-        with pytest.raises(InvalidInput, match=f"The {word} part has no utterance with a emotion label"):
+        with pytest.raises(InvalidInput, match=f"The {word} part has no utterance with the label emotion"):
             official_split(replace(corpus, splits=splits, target_N=target), seed=0)
 
 
@@ -126,3 +126,19 @@ def test_a_single_training_dialogue_gives_no_validation_part() -> None:
     corpus = small_corpus([6, 6])
     with pytest.raises(InvalidInput, match="single dialogue"):
         fold_splits(corpus, "2", seed=0)
+
+
+def test_a_class_that_is_only_tested_is_told() -> None:
+    corpus = small_corpus([4] * 10)
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    splits = np.select([number < 6, number < 8], ["train", "val"], "test").astype(object)
+    target = np.where(splits == "test", 2, np.arange(corpus.n) % 2)
+    warned = official_split(replace(corpus, splits=splits, target_N=target), seed=0).warnings
+    assert any(f"classes that no training utterance has: {corpus.class_names[2]}." in one for one in warned)
+
+
+def test_the_label_itself_makes_no_folds() -> None:
+    corpus = small_corpus([2] * 10)
+    labels = np.array([corpus.class_names[c] for c in corpus.target_N], dtype=object)
+    with pytest.raises(UsageError, match="that is the label to learn"):
+        fold_splits(replace(corpus, columns={corpus.label: labels}), corpus.label, seed=0)

@@ -163,7 +163,7 @@ def _altered(store: Path, out: Path, **changes: object) -> Path:
     ("changes", "code", "words"),
     [
         ({"emotion": "angry"}, 4, "nothing to tell apart"),
-        ({"emotion": ""}, 4, "no utterance with a emotion label"),
+        ({"emotion": ""}, 4, "no utterance with the label emotion"),
         ({"split": ""}, 2, "--folds"),
         ({"split": "train"}, 4, "No utterance has the split test"),
         ({"absent": "text"}, 4, "text is not present in any training utterance"),

@@ -53,6 +53,7 @@ def test_later_layers_win() -> None:
         ({"train": {"epoch": 1}}, ["train.epoch", "did you mean 'epochs'"]),
         ({"train": {"epochs": "many"}}, ["train.epochs", "whole number", "'many'"]),
         ({"train": {"epochs": True}}, ["train.epochs", "whole number"]),
+        ({"train": {"rate": float("nan")}}, ["train.rate", "finite number", "nan"]),
         ({"train": {"shuffle": 1}}, ["train.shuffle", "true or false"]),
         ({"train": {"parts": "ab"}}, ["train.parts", "list"]),
         ({"train": 3}, ["[train]"]),
@@ -126,3 +127,9 @@ def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, train: Train)
     again = resolve(SCHEMA, [toml_layer(path)])
     assert all(getattr(again["train"], f.name) == getattr(train, f.name) for f in fields(Train))
     assert again["model"] == Model()
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-Infinity"])
+def test_numbers_are_finite_however_they_are_given(text: str) -> None:
+    with pytest.raises(UsageError, match="finite number"):
+        resolve(SCHEMA, [assignments_layer(SCHEMA, [f"train.rate={text}"])])

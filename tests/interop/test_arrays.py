@@ -60,10 +60,10 @@ def test_a_second_import_of_new_rows_fits_a_model_of_the_first(imer: Callable, c
     ("features", "code", "words"),
     [
         (["audio=gone.npy"], 4, "does not exist"),
-        (["audio=m.csv"], 4, "not a .npy array"),
+        (["audio=m.csv"], 4, "not a .npy file of numbers"),
         (["audio=short.npy"], 4, "5 rows"),
         (["audio=flat.npy"], 4, "[rows, width]"),
-        (["audio=objects.npy"], 4, "not a .npy array"),
+        (["audio=objects.npy"], 4, "not a .npy file of numbers"),
         (["audio"], 2, "MODALITY=NAME"),
         (["audio=audio.npy", "audio=audio.npy"], 2, "twice"),
     ],

@@ -141,3 +141,12 @@ def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
 def test_real_manifests(shared_data: Path, corpus: str, n: int) -> None:
     read = read_manifest(shared_data / corpus / "manifest.csv")
     assert (len(read.utterances), read.problems) == (n, ())
+
+
+def test_labels_that_are_not_available_are_empty(tmp_path: Path) -> None:
+    """As R and pandas write them; a text may well say NA."""
+    path = tmp_path / "m.csv"
+    path.write_text("utterance_id,text,emotion,sentiment\na,NA,NA,nan\nb,hi,joy,0.5\n")
+    first, second = read_manifest(path).utterances
+    assert (first.text, first.labels) == ("NA", {"emotion": "", "sentiment": ""})
+    assert second.labels == {"emotion": "joy", "sentiment": "0.5"}

@@ -1,0 +1,89 @@
+"""What a first user stumbled over: lost inputs, runs that were left alone, streams, and lines that cannot be read."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.stores import write_small_store
+from tests.training.small import quick
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_store(tmp_path_factory.mktemp("spared") / "small.h5", n_dialogues=6)
+
+
+@pytest.fixture(scope="module")
+def run(store: Path) -> Path:
+    quick(store, out := store.parent / "run")
+    return out
+
+
+def test_an_input_is_never_the_output(imer: Callable, store: Path, tmp_path: Path) -> None:
+    manifest = tmp_path / "m.csv"
+    manifest.write_text("utterance_id,text\na,hello\n")
+    np.save(tmp_path / "a.npy", np.ones((1, 3)))
+    commands = {
+        manifest: [
+            ("extract", manifest, "--audio", "none", "--visual", "none"),
+            ("data", "import", "arrays", "--manifest", manifest, "--features", f"audio={tmp_path / 'a.npy'}"),
+        ],
+        store: [("mask", store, "--missing-rate", "0.3")],
+    }
+    for path, asked in commands.items():
+        before = path.read_bytes()
+        for command in asked:
+            done = imer(*command, "-o", path, "--overwrite")
+            assert done.code == 2, done.err
+            assert f"{path} is an input of this command" in done.err
+            assert path.read_bytes() == before
+
+
+def test_a_run_finds_its_store_from_anywhere(
+    imer: Callable, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(store.parent)
+    quick(Path(store.name), tmp_path / "run")
+    (tmp_path / "elsewhere").mkdir()
+    done = imer("eval", "../run", "--mask-seeds", "1", "-o", "ev", cwd=tmp_path / "elsewhere")
+    assert done.code == 0, done.err
+
+
+def test_others_may_read_what_was_trained(run: Path) -> None:
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (run / "checkpoint").iterdir()}
+    assert modes["model.safetensors"] == modes["scaler.safetensors"] == modes["checkpoint.json"]
+
+
+def test_predictions_can_be_streamed(imer: Callable, run: Path, store: Path, tmp_path: Path) -> None:
+    done = imer("predict", run, store, "-o", "-", cwd=tmp_path)
+    assert done.code == 0, done.err
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    imer("predict", run, store, "-o", tmp_path / "p.jsonl")
+    assert lines == [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
+    assert not (tmp_path / "-").exists()
+    assert imer("predict", run, store, "-o", "-", "--json", cwd=tmp_path).code == 2
+    assert "give it a name" in imer("mask", store, "--missing-rate", "0.3", "-o", "-", cwd=tmp_path).err
+
+
+@pytest.mark.parametrize("words", [("--bogus",), ("--seed", "x"), ()])
+def test_a_line_that_cannot_be_read_is_an_error_like_any_other(imer: Callable, words: tuple[str, ...]) -> None:
+    done = imer("mask", *(("f.h5",) if words else ()), *words, "--json")
+    assert done.code == 2
+    assert done.err.startswith("imer mask: error: ")
+    assert len(done.err.splitlines()) == 1
+    assert done.json["error"]["kind"] == "UsageError"
+    assert done.json["schema"] == "imer.mask/1"
+
+
+def test_without_words_the_help_is_shown(imer: Callable) -> None:
+    done = imer()
+    assert done.code == 2
+    assert "Usage" in done.out + done.err
+    assert imer("--help").code == 0
+    assert imer("nothing-of-the-kind").code == 2
