@@ -91,8 +91,9 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
 
 def _recorded_store(run: RunFolder) -> Path:
     """Return the store that the run was trained on: where it was then, or beside the run folder."""
-    as_named = Path(run.settings["data"]["features"])
-    recorded = Path(read_json(run.path / "run.json").get("features", as_named))  # older runs: as it was named alone
+    recorded = Path(run.settings["data"]["features"])
+    if not recorded.is_absolute():  # it was meant from where the training was started; older runs do not say where
+        recorded = Path(read_json(run.path / "run.json").get("features", recorded))
     beside = run.path.parent / recorded.name
     for path in (recorded, beside):
         if path.is_file():
