@@ -128,6 +128,7 @@ def work(todo: Sequence[CellJob], jobs: int) -> list[str]:
 
 def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[Path]:
     """Write the table of all finished runs as Markdown and LaTeX, and the page if one is asked for."""
+    commit = _commit()  # before the page's own pictures change anything
     runs = [run for _, cell in every if ((run := args.out / "runs" / cell.name) / "eval" / "metrics.json").is_file()]
     if not runs:
         return []
@@ -138,7 +139,7 @@ def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace)
         write_text(path, render(TITLE, blocks))
     if args.page:
         pictures = [] if args.ablation else curves(every, args)
-        about = page(written[0].read_text(encoding="utf-8"), len(runs), len(every), pictures, args)
+        about = page(written[0].read_text(encoding="utf-8"), len(runs), len(every), pictures, commit, args)
         write_text(args.page, about)
         written += [args.page, *pictures]
     return written
@@ -162,7 +163,7 @@ def curves(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> li
     return written
 
 
-def page(table: str, n_runs: int, n_cells: int, pictures: Sequence[Path], args: argparse.Namespace) -> str:
+def page(table: str, n_runs: int, n_cells: int, pictures: Sequence[Path], commit: str, args: argparse.Namespace) -> str:
     """Return the table with what is needed to make it again: command, commit, date and machine."""
     about_the_page = ("--page", str(args.page), "--note", args.note, "--table-only")
     words = [word for word in sys.argv[1:] if word not in about_the_page]
@@ -174,7 +175,7 @@ def page(table: str, n_runs: int, n_cells: int, pictures: Sequence[Path], args: 
         f"# {what}", "",
         "This page is written by the command below; do not edit it by hand.", "",
         f"- command: `{command}`",
-        f"- commit: {_commit()}",
+        f"- commit: {commit}",
         f"- date: {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         f"- runs: {n_runs} of the {n_cells} that the command makes; up to {args.seeds} training seeds (see the column), each "
         f"evaluated under {args.mask_seeds} masks a rate",
