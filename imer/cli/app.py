@@ -63,12 +63,12 @@ def run(words: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:
-        context = getattr(error, "ctx", None)
-        if context is None or not hasattr(error, "format_message") or type(error).__name__ == "NoArgsIsHelpError":
-            if hasattr(error, "show"):
-                error.show()
-                return EXIT_USAGE
+        if not (hasattr(error, "show") and hasattr(error, "format_message")):  # nothing of Typer's
             raise
+        context = getattr(error, "ctx", None)
+        if context is None or type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            return EXIT_USAGE
         command = context.command_path.removeprefix("imer").strip()
         message = error.format_message().rstrip(".")
         refuse(command or "imer", f"{message}; see `{context.command_path} --help`.", as_json="--json" in words)
