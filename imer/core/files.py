@@ -79,6 +79,11 @@ def make_folder(path: Path) -> None:
         _fsync_folder(folder.parent)
 
 
+def same_file(one: Path, other: Path) -> bool:
+    """Say whether two names stand for one file or folder that is there."""
+    return one.exists() and other.exists() and one.samefile(other)
+
+
 def spare_inputs(output: Path | None, *inputs: Path | str | None) -> None:
     """Refuse an output that is one of the inputs: whoever mistypes a name must not lose what it names.
 
@@ -88,9 +93,7 @@ def spare_inputs(output: Path | None, *inputs: Path | str | None) -> None:
         They are the same file or folder.
     """
     for one in inputs:
-        if output is None or one is None or not Path(output).exists() or not Path(one).exists():
-            continue
-        if Path(output).samefile(one):
+        if output is not None and one is not None and same_file(Path(output), Path(one)):
             raise UsageError(f"{output} is an input of this command; choose another name for the output.")
 
 

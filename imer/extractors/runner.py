@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import OutputExists, PartialFailure, UsageError, listed
-from imer.core.files import sha256_file, spare_inputs
+from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extractors.adoption import adoptable, extractors_of
@@ -114,7 +114,7 @@ def extract(
     run = settings or ExtractSettings()
     say = notice or (lambda _: None)
     out = Path(output)
-    replaces = run.overwrite or (run.add is not None and _same_file(run.add, out))
+    replaces = run.overwrite or (run.add is not None and same_file(run.add, out))
     if out.exists() and not replaces and not plan_only:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     if out.is_dir():
@@ -140,10 +140,6 @@ def extract(
         if out.exists() and not replaces:
             raise OutputExists(f"{out} has just been made by another process; choose another name or add --overwrite.")
         return job.run(workers)
-
-
-def _same_file(a: Path, b: Path) -> bool:
-    return a.exists() and b.exists() and a.samefile(b)
 
 
 def _share(table: Manifest, run: ExtractSettings) -> _Share:
