@@ -21,7 +21,9 @@ def extract_command(
     level: Annotated[str, typer.Option(help="utterance: one vector each; frame: a sequence each.")] = "utterance",
     frames_per_s: Annotated[float, typer.Option("--fps", help="Video frames looked at per second.")] = 5.0,
     face_policy: Annotated[str, typer.Option(help="Whose face: largest, central or confident.")] = "largest",
-    face_stride: Annotated[int, typer.Option(help="Search every N-th frame; follow the face in between.")] = 1,
+    face_stride: Annotated[
+        int, typer.Option(help="Search every N-th frame whole, those between around the faces.")
+    ] = 8,
     face_precision: Annotated[
         str, typer.Option(help="float32, or bfloat16 (facenet: faster, less exact).")
     ] = "float32",

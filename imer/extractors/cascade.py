@@ -2,18 +2,20 @@
 
 A pyramid goes through the first network, which proposes boxes; what it proposes is cut out at 24×24 for the second,
 and what that one keeps at 48×48 for the third, which also gives five landmarks. facenet-pytorch cuts and resizes box by
-box, which takes it longer than the networks. Here every mean over a window is a difference of four sums of one summed
-table, so that all windows of all boxes are taken at once. Boxes are the library's to a hundredth of a pixel.
+box, which takes it longer than the networks. Here all boxes are cut out at once (`summed.py`). Boxes are the library's to
+a hundredth of a pixel.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from imer.extractors.networks import NetworkFunction, as_function
+from imer.extractors.summed import SummedFrames, Window
 
 CELL, STRIDE = 12, 2  # pixels of the first network's receptive field, and between two of its cells
 SMALLEST_FACE, PYRAMID_FACTOR = 20, 0.709  # the library's pyramid: of the first level, and from level to level
@@ -51,37 +53,29 @@ class Cascade:
         self._refine = as_function(second, (1, 3, 24, 24), ("shift", "score"), device)
         self._output = as_function(third, (1, 3, 48, 48), ("shift", "points", "score"), device)
 
-    def find(self, frames_BHWC: np.ndarray, min_face: float) -> Found:
+    def find(self, frames_BHWC: np.ndarray, sizes: tuple[float, float], window: Window | None = None) -> Found:
         """Return the faces in uint8 RGB frames [B, H, W, 3], largest first within a frame; boxes in pixels.
 
-        The levels of the pyramid are the library's own; those that look for faces of less than `min_face` pixels are
-        left out.
+        The levels of the pyramid are the library's own; those that look for faces of less than `sizes[0]` pixels, or of
+        more than `sizes[1]`, are left out. With a window, only faces in it are found, where a search of the whole frames
+        finds them.
         """
-        table = _summed(frames_BHWC)
-        found = self._proposals(table, min_face)
+        table = SummedFrames(frames_BHWC, window)
+        found = self._proposals(table, sizes)
         if found is None:
             return NOTHING
         found = self._refined(table, found)
         return self._final(table, found)
 
-    def look_again(self, frames_BHWC: np.ndarray, frame: np.ndarray, box: np.ndarray) -> Found:
-        """Return the faces that the last network sees in given boxes [n, 4] of the frames [n]."""
-        no_points = np.zeros((len(box), 5, 2), dtype=np.float32)
-        squared = _square(box.astype(np.float32))
-        return self._final(_summed(frames_BHWC), Found(frame, squared, np.ones(len(box), np.float32), no_points))
-
-    def _proposals(self, table: np.ndarray, min_face: float) -> Found | None:
-        height, width = table.shape[2] - 1, table.shape[3] - 1
-        scale = CELL / SMALLEST_FACE
+    def _proposals(self, table: SummedFrames, sizes: tuple[float, float]) -> Found | None:
         parts: list[Found] = []
-        while min(height, width) * scale >= CELL:
-            if CELL / scale < min_face:
-                scale *= PYRAMID_FACTOR
+        for scale in _scales(min(table.height, table.width), sizes):
+            level, first_row, first_column = table.level(int(table.height * scale + 1), int(table.width * scale + 1))
+            if min(level.shape[2:]) < CELL:
                 continue
-            level = _level(table, int(height * scale + 1), int(width * scale + 1))
             shift_B4HW, score_B2HW = self._propose(level)
             frame, row, column = np.nonzero(score_B2HW[:, 1] >= THRESHOLDS[0])
-            corner = np.stack([column, row], axis=1).astype(np.float32) * STRIDE
+            corner = (np.stack([column, row], axis=1) * STRIDE + (first_column, first_row)).astype(np.float32)
             scale_32 = np.float32(scale)
             box = np.concatenate([np.floor((corner + 1) / scale_32), np.floor((corner + CELL) / scale_32)], axis=1)
             score = score_B2HW[frame, 1, row, column]
@@ -91,7 +85,6 @@ class Cascade:
             points = np.zeros((len(kept), 5, 2), dtype=np.float32)
             points[:, :2] = shift[kept].reshape(-1, 2, 2)
             parts.append(Found(frame[kept], box[kept], score[kept], points))
-            scale *= PYRAMID_FACTOR
         if not parts:
             return None
         found = _joined(parts)
@@ -100,8 +93,8 @@ class Cascade:
         found.box = _square(found.box + found.landmarks[:, :2].reshape(-1, 4) * size)
         return found
 
-    def _refined(self, table: np.ndarray, found: Found) -> Found:
-        found = found.keep(_inside(table, found.box))
+    def _refined(self, table: SummedFrames, found: Found) -> Found:
+        found = found.keep(table.holds(found.box))
         if not len(found.box):
             return found
         shift, score = self._through(self._refine, table, found, 24)
@@ -113,8 +106,8 @@ class Cascade:
         found.box = _square(_shifted(found.box, shift[kept]))
         return found
 
-    def _final(self, table: np.ndarray, found: Found) -> Found:
-        found = found.keep(_inside(table, found.box))
+    def _final(self, table: SummedFrames, found: Found) -> Found:
+        found = found.keep(table.holds(found.box))
         if not len(found.box):
             return found
         shift, points, score = self._through(self._output, table, found, 48)
@@ -127,11 +120,13 @@ class Cascade:
         area = (found.box[:, 2:] - found.box[:, :2]).prod(axis=1)
         return found.keep(np.lexsort((-area, found.frame)))
 
-    def _through(self, network: NetworkFunction, table: np.ndarray, found: Found, side: int) -> tuple[np.ndarray, ...]:
+    def _through(
+        self, network: NetworkFunction, table: SummedFrames, found: Found, side: int
+    ) -> tuple[np.ndarray, ...]:
         """Return what a network says of boxes (one at least) cut out at side × side."""
         step = self._crops_at_once
         parts = [
-            network(_cut(table, found.frame[i : i + step], found.box[i : i + step], side))
+            network(table.cut(found.frame[i : i + step], found.box[i : i + step], side))
             for i in range(0, len(found.box), step)
         ]
         return tuple(np.concatenate(outputs) for outputs in zip(*parts, strict=True))
@@ -163,67 +158,13 @@ def suppressed(
     return np.concatenate(kept)
 
 
-def _summed(frames_BHWC: np.ndarray) -> np.ndarray:
-    """Return the summed table int32 [B, 3, H + 1, W + 1]: at (y, x) the sum of all pixels above and to the left."""
-    batch, height, width, channels = frames_BHWC.shape
-    table = np.zeros((batch, channels, height + 1, width + 1), dtype=np.int32)
-    np.cumsum(frames_BHWC.transpose(0, 3, 1, 2), axis=3, dtype=np.int32, out=table[:, :, 1:, 1:])
-    for row in range(1, height + 1):  # whole rows at once: twice as fast as a cumulative sum along this axis
-        table[:, :, row] += table[:, :, row - 1]
-    return table
-
-
-def _windows(start: np.ndarray, length: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return where n windows over [start, start + length) begin and end (adaptive mean pooling); each [len(start), n]."""
-    step = np.arange(n)
-    first = start[:, None] + step * length[:, None] // n
-    last = start[:, None] - (-(step + 1) * length[:, None] // n)
-    return first, last
-
-
-def _level(table: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Return a level of the pyramid, float32 [B, 3, rows, columns], scaled to about −1…1."""
-    zero = np.zeros(1, dtype=np.int64)
-    (top,), (bottom,) = _windows(zero, zero + table.shape[2] - 1, rows)
-    (left,), (right,) = _windows(zero, zero + table.shape[3] - 1, columns)
-    strips = table[:, :, bottom] - table[:, :, top]
-    sums = strips[:, :, :, right] - strips[:, :, :, left]
-    return _scaled(sums, (bottom - top)[:, None] * (right - left))
-
-
-def _corners(table: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return the left, top, right and bottom pixel edge of boxes, within the frames."""
-    height, width = table.shape[2] - 1, table.shape[3] - 1
-    left, top, right, bottom = np.trunc(box).astype(np.int64).T
-    return np.maximum(left, 1) - 1, np.maximum(top, 1) - 1, np.minimum(right, width), np.minimum(bottom, height)
-
-
-def _inside(table: np.ndarray, box: np.ndarray) -> np.ndarray:
-    left, top, right, bottom = _corners(table, box)
-    return np.asarray((right > left) & (bottom > top))
-
-
-def _cut(table: np.ndarray, frame: np.ndarray, box: np.ndarray, side: int) -> np.ndarray:
-    """Return boxes of the frames cut out and resized: float32 [n, 3, side, side]."""
-    left, top, right, bottom = _corners(table, box)
-    height, width = table.shape[2] - 1, table.shape[3] - 1
-    x0, x1 = _windows(left, right - left, side)
-    y0, y1 = _windows(top, bottom - top, side)
-    flat = table.reshape(-1)
-    plane = (height + 1) * (width + 1)
-    first = (frame[:, None] * 3 + np.arange(3)) * plane
-
-    def at(y: np.ndarray, x: np.ndarray) -> np.ndarray:
-        inside_plane = y[:, :, None] * (width + 1) + x[:, None, :]
-        return flat.take(first[:, :, None, None] + inside_plane[:, None])
-
-    sums = at(y1, x1) - at(y0, x1) - at(y1, x0) + at(y0, x0)
-    return _scaled(sums, ((y1 - y0)[:, :, None] * (x1 - x0)[:, None, :])[:, None])
-
-
-def _scaled(sums: np.ndarray, pixels: np.ndarray) -> np.ndarray:
-    """Return sums over windows of so many pixels as means, scaled to about −1…1."""
-    return (sums.astype(np.float32) / pixels.astype(np.float32) - np.float32(127.5)) * np.float32(1 / 128)
+def _scales(short_side: int, sizes: tuple[float, float]) -> Iterator[float]:
+    """Yield the scales of the library's pyramid at which a cell covers a face of one of the sizes."""
+    scale = CELL / SMALLEST_FACE
+    while short_side * scale >= CELL:
+        if sizes[0] <= CELL / scale <= sizes[1]:
+            yield scale
+        scale *= PYRAMID_FACTOR
 
 
 def _joined(parts: list[Found]) -> Found:

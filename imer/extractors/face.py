@@ -57,7 +57,7 @@ class GeometryHog(SeesFaces):
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"2, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"3, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
             level=self.level,
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if self.level == "frame" else None,

@@ -24,6 +24,7 @@ from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.moments import Moments
 from imer.extractors.networks import NetworkFunction, as_function
+from imer.extractors.search import DEFAULT_STRIDE
 from imer.media.sampling import Picture
 
 WIDTH = 512
@@ -43,7 +44,7 @@ class FaceNet(SeesFaces):
         level: str = "utterance",
         frames_per_s: float = 5.0,
         face_policy: str = "largest",
-        face_stride: int = 1,
+        face_stride: int = DEFAULT_STRIDE,
         face_precision: str = "float32",
         face_weights: str | None = None,
         download: bool = False,
@@ -72,7 +73,7 @@ class FaceNet(SeesFaces):
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"2, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"3, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
             level=self.level,
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if frame else None,

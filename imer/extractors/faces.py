@@ -21,6 +21,7 @@ from imer.extractors.facenet_import import facenet_pytorch
 BATCH_ON_CPU, BATCH_ON_CUDA = 16, 128  # frames; on a CPU more gain nothing
 DETECTION_SHORT_SIDE = 360  # pixels
 MIN_FACE_SHARE = 0.155  # of the short side (56 pixels of 360): a smaller face is not looked for
+CELL_SPREAD = 2.0  # cells of the first network may be so many times smaller or larger than the face that they propose
 
 
 @dataclass(frozen=True)
@@ -63,17 +64,25 @@ class FaceDetector:
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
         """Return the faces of each uint8 RGB frame [H, W, 3], largest first; all frames have one size."""
         small, to_full = _reduced(frames)
-        found = self._cascade.find(small, MIN_FACE_SHARE * min(small.shape[1:3]))
+        found = self._cascade.find(small, (MIN_FACE_SHARE * min(small.shape[1:3]), np.inf))
         return _by_frame(found, len(frames), to_full)
 
-    def follow(self, frames: Sequence[np.ndarray], before: Sequence[Sequence[Face]]) -> list[list[Face]]:
-        """Return the faces that are still where they were in the frame before each; all frames have one size."""
+    def detect_near(
+        self, frames: Sequence[np.ndarray], box: np.ndarray, sides: tuple[float, float]
+    ) -> list[list[Face]]:
+        """Return the faces of each frame that lie within a box, where a search of the whole frame finds them.
+
+        `sides`: the shortest and longest side of the faces that are looked for, in pixels of the frame, as `box` is. Others
+        may be found, too.
+        """
         small, to_full = _reduced(frames)
-        place = [(index, face.box / np.tile(to_full, 2)) for index, faces in enumerate(before) for face in faces]
-        if not place:
-            return [[] for _ in frames]
-        index, box = (np.array(part) for part in zip(*place, strict=True))
-        return _by_frame(self._cascade.look_again(small, index, box), len(frames), to_full)
+        height, width = small.shape[1:3]
+        left, top = np.floor(np.maximum(box[:2] / to_full, 0)).astype(int)
+        right, bottom = np.ceil(np.minimum(box[2:] / to_full, (width, height))).astype(int)
+        shortest = max(sides[0] / to_full.max() / CELL_SPREAD, MIN_FACE_SHARE * min(height, width))
+        longest = sides[1] / to_full.min() * CELL_SPREAD
+        found = self._cascade.find(small, (shortest, longest), (left, top, right, bottom))
+        return _by_frame(found, len(frames), to_full)
 
 
 def _by_frame(found: Found, n_frames: int, to_full: np.ndarray) -> list[list[Face]]:

@@ -13,6 +13,7 @@ from imer.core.types import Verdict
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.moments import Moments
+from imer.extractors.search import DEFAULT_STRIDE, FaceSearch, checked_stride
 from imer.media.sampling import Picture
 
 CHOICE_FRAMES = 16  # over which a person is chosen
@@ -85,32 +86,6 @@ class FaceFollower:
         return face.area * float(np.clip(1.0 - offset, 0.0, 1.0).prod())
 
 
-def checked_stride(stride: int) -> int:
-    """Return the stride, or say what it may be."""
-    if not 1 <= stride <= CHOICE_FRAMES:
-        raise UsageError(f"--face-stride takes a number of sampled frames from 1 to {CHOICE_FRAMES}; found {stride}.")
-    return stride
-
-
-def faces_in(detector: FaceDetector, frames: Sequence[np.ndarray], stride: int) -> list[list[Face]]:
-    """Return the faces of each frame of a batch: looked for in every `stride`-th, and in between where they were.
-
-    Where nothing is left of what the frame before had, or it had nothing, the whole frame is searched.
-    """
-    found: list[list[Face]] = [[] for _ in frames]
-    for offset in range(min(stride, len(frames))):
-        places = range(offset, len(frames), stride)
-        if offset:
-            found_near = detector.follow([frames[i] for i in places], [found[i - 1] for i in places])
-            for i, faces in zip(places, found_near, strict=True):
-                found[i] = faces
-        lost = [i for i in places if not found[i]]
-        if lost:
-            for i, faces in zip(lost, detector.detect([frames[i] for i in lost]), strict=True):
-                found[i] = faces
-    return found
-
-
 PLACE = ("time_s", "box_left", "box_top", "box_right", "box_bottom", "face_confidence")
 
 
@@ -129,7 +104,7 @@ class SeesFaces:
         level: str = "utterance",
         frames_per_s: float = 5.0,
         face_policy: str = "largest",
-        face_stride: int = 1,
+        face_stride: int = DEFAULT_STRIDE,
     ) -> None:
         self.level = checked_level(level)
         self.frames_per_s = frames_per_s
@@ -163,8 +138,8 @@ class FollowedFaces(ABC):
     extractor: str  # its name
 
     def __init__(self, extractor: SeesFaces) -> None:
-        self._detector = extractor.detector
-        self._stride = extractor.face_stride
+        self._batch_frames = extractor.detector.batch_frames
+        self._search = FaceSearch(extractor.detector, extractor.face_stride, extractor.frames_per_s)
         self._follower = FaceFollower(extractor.face_policy)
         self._waiting: list[Picture] = []
         self._rows: list[np.ndarray] | None = [] if extractor.level == "frame" else None
@@ -176,7 +151,7 @@ class FollowedFaces(ABC):
         if self._waiting and self._waiting[0].rgb.shape != picture.rgb.shape:  # a stream may change its frame size
             self.flush()
         self._waiting.append(picture)
-        if len(self._waiting) == self._detector.batch_frames:
+        if len(self._waiting) == self._batch_frames:
             self.flush()
 
     def flush(self) -> None:
@@ -185,7 +160,7 @@ class FollowedFaces(ABC):
             return
         pictures, self._waiting = self._waiting, []
         height, width = pictures[0].rgb.shape[:2]
-        found = faces_in(self._detector, [picture.rgb for picture in pictures], self._stride)
+        found = self._search.faces_in([picture.rgb for picture in pictures])
         chosen: list[Face | None] = []
         for start in range(0, len(found), CHOICE_FRAMES):
             chosen += self._follower.choose(found[start : start + CHOICE_FRAMES], width, height)

@@ -15,7 +15,7 @@ from imer.extractors.base import Extracted
 from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
 from imer.extractors.faces import Face, FaceDetector
-from imer.extractors.following import PLACE, FaceFollower, faces_in
+from imer.extractors.following import PLACE, FaceFollower
 from imer.extractors.hog import HOG_DIM, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
@@ -90,16 +90,7 @@ def test_boxes_are_those_of_the_library(detector: FaceDetector) -> None:
             assert one.confidence == pytest.approx(scores[index][n], abs=1e-4)
 
 
-def test_a_stride_follows_faces_and_finds_new_ones(detector: FaceDetector) -> None:
-    """In between, the faces are near where a full search finds them; one that is gone, or new, is searched for."""
-    frames = [face(0), face(1), face(2), grey(0), face(4), face(5), grey(1), face(7)]
-    searched = faces_in(detector, frames, 1)
-    followed = faces_in(detector, frames, 4)
-    assert [len(found) for found in searched] == [len(found) for found in followed] == [1, 1, 1, 0, 1, 1, 0, 1]
-    overlaps = [a[0].overlap(b[0]) for a, b in zip(searched, followed, strict=True) if a]
-    assert overlaps[0] == 1.0
-    assert min(overlaps) > 0.7
-    assert [len(found) for found in faces_in(detector, frames[:2], 16)] == [1, 1]  # the end of a clip
+def test_a_stride_is_a_number_of_frames() -> None:
     for stride in (0, 17):
         with pytest.raises(UsageError, match="--face-stride"):
             GeometryHog(face_stride=stride)
