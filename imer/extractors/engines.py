@@ -148,12 +148,15 @@ class LocalEngine:
             self._workers.append(_Worker(self._recipe))
         while True:
             for worker in self._workers:
-                if worker.task is None and (task := self._next_for(worker)) is not None:
-                    worker.give(task)
+                self._employ(worker)
             busy = [worker for worker in self._workers if worker.task is not None]
             if not busy:
                 return
             yield from self._wait(busy)
+
+    def _employ(self, worker: _Worker) -> None:
+        if worker.task is None and (task := self._next_for(worker)) is not None:
+            worker.give(task)
 
     def _next_for(self, worker: _Worker) -> Task | None:
         """Texts go to the workers that have the text model; another one loads it only where many texts are left."""
@@ -194,6 +197,7 @@ class LocalEngine:
             task, worker.task = worker.task, None
             worker.deadline = float("inf")
             self._idle_deaths = self._deaths = 0
+            self._employ(worker)  # before the outcome is written, which takes a sync to the disk
             yield Outcome(task, message[1], message[2])
 
     def _bury(self, worker: _Worker) -> Iterator[Outcome]:
