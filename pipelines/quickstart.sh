@@ -80,7 +80,7 @@ cat <<END
 corpus	$corpus/manifest.csv
 features	$features
 tables	$run/eval/results.tsv
-plots	$(ls "$run"/eval/*.png "$run"/eval/*.svg 2>/dev/null | paste -sd ' ' -)
+plots	$(ls "$run"/eval/*.png 2>/dev/null | paste -sd ' ' -)
 report	$dir/report.html
 predictions	$dir/unseen.jsonl
 model	$dir/model

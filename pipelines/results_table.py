@@ -37,7 +37,7 @@ import torch
 from results_plan import ABLATION, CORPORA, CURVES, METHODS, Corpus, cells
 
 from imer import __version__
-from imer.core.files import write_bytes, write_text
+from imer.core.files import published_file, write_bytes, write_text
 from imer.core.pool import Pool
 from imer.evaluation.compare import EvaluatedRun, group_methods, over_runs, read_run
 from imer.evaluation.document import as_latex_document, as_markdown_document
@@ -83,7 +83,8 @@ def _extracted(corpus: Corpus, folder: Path, array: Path, jobs: int) -> bool:
         return False
     with FeatureStore.open(clips) as store:
         values_ND, _ = store.vectors("audio")
-    np.save(array, values_ND)
+    with published_file(array) as part, open(part, "wb") as file:
+        np.save(file, values_ND)
     return True
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.types import FeatureSpec, ordered_modalities
+from imer.store.columns import number_text
 from imer.store.reader import FeatureStore, Label
 
 TASKS = ("auto", "classification", "regression")
@@ -193,4 +194,6 @@ def _as_classes(column: Label) -> Label:
     """Turn a column of numbers into one of classes, in their numerical order."""
     numbers = np.unique(column.values[np.isfinite(column.values)])
     index_N = np.searchsorted(numbers, column.values)
-    return Label(np.where(np.isfinite(column.values), index_N, -1), tuple(f"{number:g}" for number in numbers))
+    return Label(
+        np.where(np.isfinite(column.values), index_N, -1), tuple(number_text(number) for number in numbers.tolist())
+    )

@@ -37,6 +37,8 @@ def mask(
     1 − observed cells / (utterances × modalities); what is absent by nature counts as missing.
     """
     with reporting("mask", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        import numpy as np
+
         from imer.core.errors import UsageError
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
@@ -57,7 +59,8 @@ def mask(
         with output_lock(out, report.note):
             with FeatureStore.open(features) as store:
                 table = make_mask(store, chosen, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
-                natural_rate = 1.0 - float(store.present_NM().mean())
+                of_split = np.isin(store.utterance_ids, table.utterance_ids)
+                natural_rate = 1.0 - float(store.present_NM()[of_split].mean())
             table.write(out, overwrite=overwrite)
         n_empty = int((~table.observed_NM.any(axis=1)).sum())
         if n_empty:

@@ -9,7 +9,7 @@ import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Say more on stderr.")]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show where in the code an error came from.")]
 LogFile = Annotated[Path | None, typer.Option("--log-file", help="Append every message to this JSON-lines file.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output if it exists.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of every random choice.")]

@@ -60,7 +60,6 @@ class Report:
     extra: dict[str, Any] = field(default_factory=dict)
     tables: list[tuple[str, list[str], list[list[str]]]] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
-    to_continue: str = "the same command continues"
     _bar: Any = None
     _task: Any = None
     _last_progress: float = 0.0
@@ -75,12 +74,6 @@ class Report:
         """Say what is going on; silenced by `--quiet`."""
         self._log("info", message)
         if not self.quiet:
-            self._stderr(f"imer {self.command}: {message}")
-
-    def detail(self, message: str) -> None:
-        """Say more than most want to know; shown with `-v`."""
-        self._log("debug", message)
-        if self.verbose:
             self._stderr(f"imer {self.command}: {message}")
 
     def output(self, path: Path) -> None:
@@ -243,10 +236,10 @@ def reporting(
         _fail(report, str(error), type(error).__name__)
     except KeyboardInterrupt:
         status, code = "error", errors.EXIT_INTERRUPTED
-        _fail(report, f"interrupted; {report.to_continue}.", "Interrupted")
+        _fail(report, "interrupted; the same command continues.", "Interrupted")
     except Terminated:
         status, code = "error", errors.EXIT_TERMINATED
-        _fail(report, f"terminated; {report.to_continue}.", "Terminated")
+        _fail(report, "terminated; the same command continues.", "Terminated")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(errors.EXIT_DONE) from None

@@ -76,7 +76,6 @@ def sweep_command(
         from imer.experiments.tables import all_rows, headline_rows, variant_rows
         from imer.training.listener import Listener
 
-        report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         flags: dict[str, dict[str, Any]] = {

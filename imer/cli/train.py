@@ -89,7 +89,6 @@ def train_command(
         from imer.training.listener import Listener
         from imer.training.run import train
 
-        report.to_continue = "the same command continues"
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         if members is not None and members < 1:
@@ -102,8 +101,7 @@ def train_command(
                 "modalities": [m.strip() for m in modalities.split(",") if m.strip()] if modalities else None,
             },
             "train": {
-                "protocol": protocol
-                or ("matched" if _is_number(missing_rate) else "imbalanced" if missing_rate else None),
+                "protocol": protocol,
                 "missing_rate": missing_rate,
                 "seed": seed,
                 "members": members,
@@ -149,10 +147,6 @@ def train_command(
             for entry in tested
         ]
         report.table(f"test part of {out}", ["hidden", "realised rate", "n", *names], rows)
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and "=" not in text
 
 
 def _condition(entry: dict[str, Any], entries: list[dict[str, Any]]) -> str:

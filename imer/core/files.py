@@ -207,7 +207,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a log and flush it to disk. A torn last line after a kill is dropped by the reader.
+    """Append one line to a log and flush it to disk. A torn last line after a kill is ended first; the reader drops it.
 
     Raises
     ------
@@ -215,8 +215,9 @@ def append_line(path: Path, line: str) -> None:
         The system refuses, as when the disk is full; the error names `path`.
     """
     fault_point("append")
-    with naming(path), open(path, "a", encoding="utf-8") as file:
-        file.write(line + "\n")
+    with naming(path), open(path, "ab+") as file:
+        torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+        file.write(b"\n" * torn + line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
@@ -224,19 +225,21 @@ def append_line(path: Path, line: str) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file, leaving out a last line that a kill cut short.
 
+    A line ends with a newline and nothing else: texts hold other separators of lines.
+
     Raises
     ------
     InvalidInput
         Any line but the last is not JSON.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = Path(path).read_bytes().removesuffix(b"\n").split(b"\n")
+    except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error}).") from error
     records: list[dict[str, Any]] = []
     for number, line in enumerate(lines, start=1):
         try:
-            records.append(json.loads(line))
+            records.append(json.loads(line.decode()))
         except (ValueError, RecursionError) as error:
             if number == len(lines):
                 break

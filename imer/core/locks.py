@@ -11,7 +11,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import TextIOWrapper
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from imer.core.files import fault_point, make_folder, naming, remove_leftovers, 
 from imer.core.processes import is_alive, start_ticks
 
 _ATTEMPTS = 3
+_WAIT_S, _LOOK_S = 30.0, 0.05  # how long, and how often, another owner is waited for
 _FILLING_S = 5.0  # where there are no hard links, a lock is empty for a moment
 
 
@@ -63,6 +64,28 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
     finally:
         with suppress(OSError):
             lock.unlink()
+
+
+@contextmanager
+def waiting_lock(path: Path) -> Iterator[None]:
+    """Hold `<path>.lock` as `output_lock` does, but wait for its owner: for files that are changed in an instant.
+
+    Raises
+    ------
+    OutputExists
+        Its owner has held it for half a minute.
+    """
+    with ExitStack() as held:
+        deadline = time.monotonic() + _WAIT_S
+        while True:
+            try:
+                held.enter_context(output_lock(path))
+                break
+            except OutputExists:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOOK_S)
+        yield
 
 
 def _claimed(mine: Path, lock: Path) -> bool:

@@ -129,10 +129,3 @@ def mean_difference(conditions: Sequence[Differences]) -> Differences:
         {name: float(np.mean([one.estimate[name] for one in conditions])) for name in names},
         {name: np.mean([one.values[name] for one in conditions], axis=0) for name in names},
     )
-
-
-def paired_differences(
-    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
-) -> dict[str, tuple[float | None, Interval]]:
-    """Return, for each metric, first − second (mean over masks) and its 95 % interval over the same drawn dialogues."""
-    return paired_replicates(first, second, n_replicates=n_replicates, seed=seed).with_intervals()

@@ -108,22 +108,3 @@ def tally_differences(
         {key: one.with_intervals() for key, one in found.items()},
         mean_difference(rates).with_intervals() if rates else {},
     )
-
-
-def method_differences(
-    method: Method, reference: Method, *, n_replicates: int = REPLICATES
-) -> dict[ConditionKey, dict[str, Difference]]:
-    """Return, for every condition that both have, method − reference and its 95 % interval, by metric.
-
-    Raises
-    ------
-    InvalidInput
-        The two were not evaluated on the same utterances.
-    """
-    first, second = read_tallies(method), read_tallies(reference)
-    if not paired(first, second):
-        raise InvalidInput(
-            f"{method.name} and {reference.name} were evaluated on different utterances or folds, so their difference is "
-            "not paired; evaluate both on the same split."
-        )
-    return tally_differences(first, second, n_replicates=n_replicates).by_condition

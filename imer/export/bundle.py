@@ -68,6 +68,7 @@ def write_bundle(
             "settings": {section: settings[section] for section in SHAPING},
             "members": len(members_of(fold.model)),
             "pad_to": fold.pad_to,
+            "batch_dialogues": fold.batch_dialogues,
         },
     )
     write_json(folder / PREPROCESS, preprocessing(fold))
@@ -149,6 +150,7 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         selected=record["selected"],
         val=record["val"],
         pad_to=config["pad_to"],
+        batch_dialogues=config.get("batch_dialogues", 0),
         device=where,
     )
 

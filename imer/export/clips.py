@@ -29,7 +29,6 @@ class Extraction:
     device: str = "auto"
     face_weights: str | None = None
     sentence_model: str | None = None
-    download: bool = False
     allow_outside: bool = False
     accept_versions: bool = False
 
@@ -66,7 +65,7 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
                     f"This model's features were extracted with different settings of {key} ({options[key]!r}; {name}: "
                     f"{value!r}), which one pass over the clips cannot do; use `imer extract` and give FEATURES.h5."
                 )
-    options |= {"face_weights": how.face_weights, "sentence_model": how.sentence_model, "download": how.download}
+    options |= {"face_weights": how.face_weights, "sentence_model": how.sentence_model}
     names = {m: specs[m].extractor if m in specs else NONE for m in MODALITIES}
     here = Recipe.of(names["audio"], names["text"], names["visual"], options, chosen_device("cpu")).specs()
     for name, spec in specs.items():

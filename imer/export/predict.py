@@ -100,7 +100,7 @@ def predict(
             )
     else:
         answered, errors = _answer_clips(chosen, paths, clips, mask, how, said, progress, notice)
-    _comment(answered, chosen, said)
+    _comment(answered, said)
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
     if out is not None:
@@ -151,7 +151,7 @@ def _answer_clips(
         return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions), errors
 
 
-def _comment(answered: Answered, fold: TrainedFold, said: _Said) -> None:
+def _comment(answered: Answered, said: _Said) -> None:
     """Say what the user should know about the answers as a whole."""
     if answered.absent:
         said.warnings.append(

@@ -30,6 +30,7 @@ _TRIES = 2  # of a task whose worker died
 _MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded: the set-up is at fault, not a file
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
+_AWAY_S = 5.0  # workers are looked at once a second; after a longer pause it was not they who were slow
 _TEXT_TASKS_PER_OWNER = 10  # of a second each; another worker loads the text model only for more than this many tasks
 _CHILD_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
@@ -121,6 +122,7 @@ class LocalEngine:
         self._tries: dict[int, int] = {}
         self._idle_deaths = 0
         self._deaths = 0
+        self._looked = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -144,6 +146,7 @@ class LocalEngine:
         """
         self._texts.extend(task for task in tasks if isinstance(task, TextTask))
         self._media.extend(task for task in tasks if not isinstance(task, TextTask))
+        self._looked = time.monotonic()
         while len(self._workers) < min(self._wanted, len(tasks)):
             self._workers.append(_Worker(self._recipe))
         while True:
@@ -167,6 +170,7 @@ class LocalEngine:
         return self._media.popleft() if self._media else None
 
     def _wait(self, busy: list[_Worker]) -> Iterator[Outcome]:
+        self._forgive(busy)
         patience_s = max(min(worker.deadline for worker in busy) - time.monotonic(), 0.0)
         events: list[Any] = [worker.pipe for worker in busy] + [worker.process.sentinel for worker in busy]
         ready = connection.wait(events, timeout=min(patience_s, 1.0))
@@ -175,11 +179,19 @@ class LocalEngine:
                 yield from self._hear(worker)
             elif worker.process.sentinel in ready:
                 yield from self._bury(worker)
-            elif time.monotonic() > worker.deadline:
+            elif time.monotonic() > worker.deadline and not worker.pipe.poll():
                 task = worker.task
                 self._replace(worker)
                 if task is not None:
                     yield Outcome(task, code="E-TIMEOUT", message="it took longer than a file of its length may take.")
+
+    def _forgive(self, busy: list[_Worker]) -> None:
+        """Move the deadlines where nobody has looked for a while: Ctrl-Z, a laptop that slept, a disk that was slow."""
+        now = time.monotonic()
+        away_s, self._looked = now - self._looked, now
+        if away_s > _AWAY_S:
+            for worker in busy:
+                worker.deadline += away_s
 
     def _hear(self, worker: _Worker) -> Iterator[Outcome]:
         try:
@@ -197,6 +209,7 @@ class LocalEngine:
             task, worker.task = worker.task, None
             worker.deadline = float("inf")
             self._idle_deaths = self._deaths = 0
+            self._tries.pop(id(task), None)
             self._employ(worker)  # before the outcome is written, which takes a sync to the disk
             yield Outcome(task, message[1], message[2])
 

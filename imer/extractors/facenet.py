@@ -7,7 +7,6 @@ from the full-size frame, as it did in training.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -196,7 +195,7 @@ def downloaded_weights() -> Path:
     Raises
     ------
     MissingDependency
-        They cannot be fetched (no network), or what came is not what its name says.
+        They cannot be fetched: no network, or it is not there any more.
     """
     import requests
 
@@ -208,10 +207,8 @@ def downloaded_weights() -> Path:
     try:
         with requests.get(RELEASE_URL, stream=True, timeout=30) as answer, published_file(path) as part:
             answer.raise_for_status()
-            digest = hashlib.sha256()
             with open(part, "wb") as file:
                 for block in answer.iter_content(1 << 20):
-                    digest.update(block)
                     file.write(block)
     except requests.RequestException as error:
         reason = type(error).__name__

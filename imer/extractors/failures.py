@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import read_json_lines, remove_leftovers, write_text
+from imer.core.files import read_json_lines, write_text
+from imer.core.locks import waiting_lock
 from imer.extractors.staging import StagedCell
 from imer.media.manifest import RowProblem
 
@@ -69,19 +70,22 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
     Shards are written side by side by processes that know nothing of each other: each has a list of its own.
     """
     path = output.with_name(f"{output.stem}.{FILE_NAME}") if shard else output.parent / FILE_NAME
-    remove_leftovers(path.parent, path.name)
-    others: list[dict[str, Any]] = []
-    ours = True
-    if path.exists():
-        try:
-            others = [line for line in read_json_lines(path) if line.get("output") != output.name]
-        except (InvalidInput, AttributeError):  # not ours or damaged: a list of failures replaces it, nothing else does
-            ours = False
-    kept = [*others, *lines]
-    if kept:
-        write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
-    elif path.exists() and ours:
-        path.unlink()
+    with waiting_lock(path):  # several outputs of a folder may end at the same time
+        others: list[dict[str, Any]] = []
+        ours = True
+        if path.exists():
+            try:
+                others = [line for line in read_json_lines(path) if line.get("output") != output.name]
+            except (
+                InvalidInput,
+                AttributeError,
+            ):  # not ours or damaged: a list of failures replaces it, nothing else does
+                ours = False
+        kept = [*others, *lines]
+        if kept:
+            write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+        elif path.exists() and ours:
+            path.unlink()
     return path if lines else None
 
 

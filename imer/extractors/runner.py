@@ -184,7 +184,7 @@ class _Job:
     def plan(self) -> ExtractSummary:
         """Say what there is to do; nothing is written."""
         if self.settings.resume and self.staging.folder.is_dir():
-            self.staging.start(resume=True, notice=self.notice)
+            self.staging.look(self.notice)
         if self.settings.add is not None:
             self._taken = {(row, modality) for row, modality, _ in self._adoptable(self.settings.add)}
         return self._summary(self._tasks(), self._n_reusable())

@@ -7,7 +7,6 @@ run, elsewhere and later, can take values over (`--add`).
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
@@ -18,7 +17,11 @@ from imer.core.files import sha256_json
 from imer.core.types import FeatureSpec, Utterance
 from imer.extractors.plan import media_path
 
-_END_BYTES = 64 << 10  # of a file's beginning and end: where encoders write what differs
+_BLOCK_BYTES = 1 << 20
+_WHOLE_BYTES = (
+    64 << 20
+)  # files up to this size are read whole, which is a small part of decoding them; of larger ones …
+_BLOCKS = 64  # … so many blocks are, evenly spaced, the first and the last among them
 _DIGITS = 32
 
 
@@ -75,14 +78,16 @@ class Sources:
 
 
 def _looked_at(path: Path) -> list[Any] | None:
-    """Return a file's size and a sha256 of its two ends; None for anything that is no regular file."""
+    """Return a file's size and a sha256 of what is in it; None for anything that is no regular file."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
         return None
     digest = sha256()
+    last = max(status.st_size - _BLOCK_BYTES, 0)
+    large = status.st_size > _WHOLE_BYTES
+    starts = [last * n // (_BLOCKS - 1) for n in range(_BLOCKS)] if large else range(0, status.st_size, _BLOCK_BYTES)
     with open(path, "rb") as file:
-        digest.update(file.read(_END_BYTES))
-        if status.st_size > _END_BYTES:
-            file.seek(max(status.st_size - _END_BYTES, _END_BYTES), os.SEEK_SET)
-            digest.update(file.read(_END_BYTES))
+        for start in starts:
+            file.seek(start)
+            digest.update(file.read(_BLOCK_BYTES))
     return [status.st_size, digest.hexdigest()]

@@ -69,24 +69,30 @@ class Staging:
         self._cached_bytes = 0
 
     def start(self, *, resume: bool, notice: Callable[[str], None]) -> int:
-        """Make the folder, or take over what is in it; return the number of cells found.
-
-        Where one cell is there twice (a failure that was tried again), the one that worked counts.
-        """
+        """Make the folder, or take over what is in it and throw away the rest; return the number of cells found."""
         if not resume and self.folder.exists():
             shutil.rmtree(self.folder)
         fault_point("mkdir")
         make_folder(self.folder)
-        promised = self._journalled(notice)
         for part in self.folder.glob(".*.part"):
             part.unlink()
+        for useless in self.look(notice):
+            useless.unlink()
+        return len(self.cells)
+
+    def look(self, notice: Callable[[str], None]) -> list[Path]:
+        """Find the cells that are there, and return the files that are of no use. Nothing is changed.
+
+        Where one cell is there twice (a failure that was tried again), the one that worked counts.
+        """
+        promised, useless = self._journalled(notice)
         for path in sorted(self.folder.glob("s-*.npz")):
             promised.discard(path.name)
             try:
                 found = self._read_cells(path)
             except InvalidInput as error:
                 notice(f"{error} It is made again.")
-                path.unlink()
+                useless.append(path)
                 continue
             for cell in found:
                 before = self.cells.get((cell.utterance_id, cell.modality))
@@ -94,20 +100,20 @@ class Staging:
                     self.cells[cell.utterance_id, cell.modality] = cell
         if promised:
             notice(f"{len(promised)} shards that {JOURNAL} names are gone; their work is done again.")
-        return len(self.cells)
+        return useless
 
-    def _journalled(self, notice: Callable[[str], None]) -> set[str]:
+    def _journalled(self, notice: Callable[[str], None]) -> tuple[set[str], list[Path]]:
+        """Return the shards that the journal names, and the journal itself where it is damaged."""
         path = self.folder / JOURNAL
         if not path.exists():
-            return set()
+            return set(), []
         try:
             lines = read_json_lines(path)
         except InvalidInput as error:
             notice(f"{error} It is only a hint and is started anew.")
-            path.unlink()
-            return set()
+            return set(), [path]
         good = [line for line in lines if isinstance(line, dict) and line.pop("crc", None) == _crc(line)]
-        return {str(line["shard"]) for line in good}
+        return {str(line["shard"]) for line in good}, []
 
     def _read_cells(self, path: Path) -> list[StagedCell]:
         content = path.read_bytes()

@@ -42,16 +42,18 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
     """
     utterances = _utterances(Path(labels))
     columns: dict[str, Column] = {}
+    n_mended = 0
     for modality, path in features.items():
         with _sequence(Path(path)) as entries:
             found = [_overlapping(entries, u) for u in utterances]
         if any(rows is not None and rows.dtype.kind == "S" for rows in found):
             utterances = [_with_words(u, rows) for u, rows in zip(utterances, found, strict=True)]
             continue
+        n_mended += sum(int(rows.size - np.isfinite(rows).sum()) for rows in found if rows is not None)
         means = [None if rows is None else _mean(rows) for rows in found]
         columns[modality] = Column(f"csd/{Path(path).stem}", "utterance", means)
     files = [Path(labels), *map(Path, features.values())]
-    return write_import(out, utterances, columns, files, "data import csd", overwrite=overwrite)
+    return write_import(out, utterances, columns, files, "data import csd", overwrite=overwrite, n_mended=n_mended)
 
 
 def _mean(rows_TD: np.ndarray) -> np.ndarray:

@@ -64,11 +64,14 @@ def _utterances(content: Any, path: Path) -> list[Utterance]:
             raise InvalidInput(f"{path}: video {video} has not as many labels, speakers and sentences as utterances.")
         for position, (name, label, speaker, text) in enumerate(zip(names, *parts, strict=True)):
             value = label.item() if isinstance(label, np.ndarray) else label
+            # In IEMOCAP "Ses01F_impro01" says the session, and a session has one woman and one man; CMU's videos have one
+            # speaker each.
             session = video[4] if not with_val and len(video) > 4 else ""
+            scene = f"Ses0{session}" if session else video
             utterances.append(
                 Utterance(
                     str(name), video, position, line=len(utterances) + 2, row=len(utterances), session=session,
-                    speaker=f"{video}_{speaker}" if speaker else "", split=split_of.get(video, ""), text=str(text),
+                    speaker=f"{scene}_{speaker}" if speaker else "", split=split_of.get(video, ""), text=str(text),
                     labels={"sentiment" if with_val else "emotion": str(value)},
                 )
             )  # fmt: skip

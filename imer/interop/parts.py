@@ -41,8 +41,11 @@ def write_import(
     command: str,
     *,
     overwrite: bool,
+    n_mended: int = 0,
 ) -> Imported:
     """Write the store of an import. Values that are no finite numbers become 0, as their makers' own readers do it.
+
+    `n_mended` of them became 0 already, before their utterances' means were taken.
 
     Raises
     ------
@@ -53,7 +56,6 @@ def write_import(
     """
     blocks: list[FeatureBlock] = []
     quality: dict[str, np.ndarray] = {}
-    n_mended = 0
     for modality in ordered_modalities(columns):
         column = columns[modality]
         values = [None if v is None or not v.size else v for v in column.values]

@@ -124,7 +124,7 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
         raise InvalidInput(f"{path} is not UTF-8 text (line {line}); save it as UTF-8.") from error
     if not text.strip():
         raise InvalidInput(f"The manifest {path} is empty.")
-    return _json_rows(text, path) if suffix in JSON_LINES else _table_rows(text, DELIMITERS[suffix], path)
+    return _json_rows(text) if suffix in JSON_LINES else _table_rows(text, DELIMITERS[suffix], path)
 
 
 def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Iterator[Row]]:
@@ -158,7 +158,7 @@ def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Itera
     return columns, rows()
 
 
-def _json_rows(text: str, path: Path) -> tuple[list[str], Iterator[Row]]:
+def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
     parsed: list[Row] = []
     columns: dict[str, None] = {}
     for line, content in enumerate(text.split("\n"), start=1):
@@ -239,9 +239,9 @@ def _encodable(text: str) -> bool:
 
 
 def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
-    """Return the number, or None where the text is none (or not finite)."""
+    """Return the number, or None where the text is none (`1_000` neither, which Python would read), or not finite."""
     try:
-        value = kind(text)
+        value = math.nan if "_" in text else kind(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

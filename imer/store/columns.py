@@ -18,6 +18,7 @@ from imer.core.types import Utterance
 from imer.store import profile
 
 UNLABELLED_CLASS = -1
+LARGEST_EXACT = 2.0**53  # up to here float64 has every whole number
 MAX_LABEL_BYTES = 256  # a column with longer cells is kept as text, not as classes
 
 
@@ -76,8 +77,22 @@ def _number(cell: str) -> float:
 
 
 def as_numbers(cells: Sequence[str]) -> np.ndarray | None:
-    """Return the cells as float64 with NaN for empty ones, or None where any cell is not a number."""
+    """Return the cells as float64 with NaN for empty ones, or None where any cell is not a number.
+
+    `01_02` is none, though Python reads it as 102, nor is a number with more digits than float64 keeps: two names of
+    videos must not become one.
+    """
+    if any("_" in cell for cell in cells):
+        return None
     try:
-        return np.array([_number(cell) for cell in cells], dtype=np.float64)
+        values = np.array([_number(cell) for cell in cells], dtype=np.float64)
     except ValueError:
         return None
+    return None if (np.abs(values[np.isfinite(values)]) >= LARGEST_EXACT).any() else values
+
+
+def number_text(value: float) -> str:
+    """Return a number as a manifest has it: a whole one without a point, any other with all its digits; NaN is empty."""
+    if math.isnan(value):
+        return ""
+    return str(int(value)) if value.is_integer() else repr(value)

@@ -16,7 +16,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import FeatureSpec, Utterance
-from imer.store.columns import Column
+from imer.store.columns import Column, number_text
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
 from imer.store.writer import CHUNK_BYTES, FeatureBlock, Part, in_chunks, write_store
@@ -201,7 +201,7 @@ def _utterances_of(store: FeatureStore) -> list[Utterance]:
     cells: dict[str, list[str]] = {}
     for name, label in store.labels.items():
         if label.classes is None:
-            cells[name] = ["" if math.isnan(value) else repr(value) for value in label.values.tolist()]
+            cells[name] = [number_text(value) for value in label.values.tolist()]
         else:
             cells[name] = [label.classes[value] if value >= 0 else "" for value in label.values.tolist()]
     cells |= {name: values.tolist() for name, values in store.columns.items() if name not in cells}

@@ -16,6 +16,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, did_you_mean, listed
 from imer.core.types import FeatureSpec, Verdict, ordered_modalities
 from imer.store import profile
+from imer.store.columns import number_text
 from imer.store.feature import Feature
 from imer.store.structure import check_structure
 from imer.store.writer import Part
@@ -150,7 +151,7 @@ class FeatureStore:
         found = {}
         for name, label in self.labels.items():
             if label.classes is None:
-                found[name] = np.array(["" if np.isnan(v) else f"{v:g}" for v in label.values], dtype=object)
+                found[name] = np.array([number_text(v) for v in label.values.tolist()], dtype=object)
             else:
                 found[name] = np.array([label.classes[v] if v >= 0 else "" for v in label.values], dtype=object)
         with self._reading():

@@ -2,13 +2,13 @@
 
 Layout (version 1):
 
-    /                     attrs: format="imer-features", format_version, imer_version, n_utterances, provenance,
-                          content_sha256
+    /                     attrs: format="imer-features", format_version, imer_version, n_utterances, content_sha256
+    /provenance           JSON, UTF-8 bytes: how the content came to be
     /index/               utterance_id, dialogue_id, speaker, session, split, position, start_s, end_s,
                           text + text_offsets (UTF-8 bytes of all texts)
-    /labels/<name>        float64 (NaN = unlabelled), or int64 (−1 = unlabelled) with attr classes=<dataset name>
-    /classes/<name>       the class names of an integer label
-    /columns/<name>/      text + text_offsets: a manifest column too long to be a label, kept as it was
+    /labels/<key>         float64 (NaN = unlabelled), or int64 (−1 = unlabelled); attr name: the manifest's column
+    /classes/<key>        the class names of the integer label of this key
+    /columns/<key>/       text + text_offsets: a manifest column too long to be a label, kept as it was
     /features/<modality>/<name>/{values (ΣT,D) float32, offsets (N+1,), present (N,), dim_names}  attrs: spec (JSON)
     /quality/<modality>   uint8 verdict per utterance (`imer.core.types.Verdict`)
     /sources/<modality>   optional: a digest of what each cell was made from (the file's content, the segment, the text)

@@ -102,8 +102,8 @@ class Fold:
         path = self.run / "log.jsonl"
         kept = []
         if path.is_file():
-            lines = path.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if json.loads(line)["fold"] != self.name]
+            lines = path.read_text(encoding="utf-8").split("\n")
+            kept = [line for line in lines if line and json.loads(line)["fold"] != self.name]
         ours = [json.dumps(record, ensure_ascii=False) for record in _records(trained)]
         write_text(path, "\n".join([*kept, *ours]) + "\n")
 

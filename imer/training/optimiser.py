@@ -101,7 +101,9 @@ class Optimiser:
 
 
 def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str, Any]]:
-    """Return AdamW's groups: no decay for biases, norms and what the model exempts; the head's own learning rate."""
+    """Return AdamW's groups: no decay for biases, norms, any other vector (also the weights of a layer with one output)
+    and what the model exempts; the head's own learning rate.
+    """
     exempt = set(model.undecayed()) if hasattr(model, "undecayed") else set()
     head_factor = float(getattr(getattr(model, "head", None), "learning_rate_factor", 1.0))
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}

@@ -138,6 +138,8 @@ class TrainSettings:
         for name in ("max_epochs_joint", "patience", "batch_utterances", "validation_masks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
+        if self.carry_optimiser and self.schedule == "cosine":
+            raise UsageError("train.carry_optimiser takes a constant learning rate: a cosine ends with its stage.")
         if self.members < 0:
             raise UsageError(f"train.members is not below 0, but {self.members} was given.")
         if self.learning_rate <= 0:
@@ -221,7 +223,7 @@ def load_settings(
     chosen.insert(len(files), environment_layer(choice_schema, environment))
     chosen.append(_assigned_choices(assignments))
     name = preset or resolve(choice_schema, chosen)["run"].preset
-    layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), *files]
+    layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), _protocol_of_rate(given), *files]
     choice = resolve(choice_schema, [*(_section(layer, "run") for layer in layers), *chosen])["run"]
     schema = settings_schema(choice.model, choice.head)
     layers.append(environment_layer(schema, environment))
@@ -231,6 +233,13 @@ def load_settings(
         layers.append(Layer("--preset", {"run": {"preset": preset}}))
     settings = Settings(**resolve(schema, layers))
     return replace(settings, train=replace(settings.train, members=_members(settings)))
+
+
+def _protocol_of_rate(given: Layer) -> Layer:
+    """Return the protocol that a missing rate on the command line means where nothing else names one."""
+    rate = str(given.values.get("train", {}).get("missing_rate") or "")
+    protocol = "imbalanced" if "=" in rate else "matched"
+    return Layer("--missing-rate", {"train": {"protocol": protocol}} if rate else {})
 
 
 def _members(settings: Settings) -> int:

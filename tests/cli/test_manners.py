@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from imer.cli.output import reporting
+from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 
 COMMANDS = (
@@ -65,6 +66,10 @@ def test_mask_prints_nominal_beside_realised(imer: Callable, tmp_path: Path) -> 
     assert document["status"] == "ok"
     assert (document["missing_rate"], document["split"]) == (0.5, "test")
     assert document["realised_rate"] == pytest.approx(0.5, abs=1 / document["counts"]["cells"])
+    with FeatureStore.open(store) as features:
+        of_test = features.present_NM()[features.splits == "test"]
+        assert document["natural_rate"] == pytest.approx(1 - of_test.mean(), abs=1e-6)
+        assert of_test.mean() != pytest.approx(features.present_NM().mean(), abs=1e-3), "or this shows nothing"
     assert document["outputs"][0]["path"] == str(tmp_path / "m.h5")
     table = imer("mask", store, "-o", tmp_path / "m2.h5", "--pattern", "at").out.splitlines()
     assert table[0].split("\t")[:3] == ["protocol", "nominal", "realised"]

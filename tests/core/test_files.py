@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -166,6 +167,22 @@ def test_json_lines_drop_a_torn_last_line_only(tmp_path: Path) -> None:
     log.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
     with pytest.raises(InvalidInput, match="line 2"):
         files.read_json_lines(log)
+
+
+def test_a_line_is_appended_after_a_torn_one_and_not_to_it(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    files.append_line(log, '{"a": "ä"}')
+    log.write_bytes(log.read_bytes() + '{"a": "ö'.encode()[:-1])  # a kill in the middle of a letter
+    assert files.read_json_lines(log) == [{"a": "ä"}]
+    files.append_line(log, '{"a": 2}')
+    assert log.read_bytes().endswith(b'\n{"a": 2}\n')
+
+
+def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
+    log, records = tmp_path / "log.jsonl", [{"text": "one\u2028two\u0085three\x0c\r"}, {"text": ""}]
+    for record in records:
+        files.append_line(log, json.dumps(record, ensure_ascii=False))
+    assert files.read_json_lines(log) == records
 
 
 def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,6 @@ from imer.evaluation.bootstrap import (
     Differences,
     intervals,
     mean_difference,
-    paired_differences,
     paired_replicates,
     percentile_interval,
     replicate_weights,
@@ -72,7 +71,7 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
     target, first, group = dialogues(rng, 40, 0.25)
     second = np.where(rng.random(len(target)) < 0.05, 1 - target, first)  # the same answers, a few spoilt
     tallies = [[tally(target, p, group, 40, 2)] for p in (first, second)]
-    value, interval = paired_differences(*tallies)["wa"]
+    value, interval = paired_replicates(*tallies).with_intervals()["wa"]
     assert value == pytest.approx(np.mean(first == target) - np.mean(second == target))
     assert interval[0] > 0
     one = intervals(tallies[0])["wa"]
@@ -82,13 +81,13 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
 def test_a_run_does_not_differ_from_itself():
     target, predicted, group = dialogues(np.random.default_rng(5), 10, 0.1)
     same = [tally(target, predicted, group, 10, 2)]
-    assert set(paired_differences(same, same).values()) == {(0.0, (0.0, 0.0))}
+    assert set(paired_replicates(same, same).with_intervals().values()) == {(0.0, (0.0, 0.0))}
 
 
 def test_different_dialogues_cannot_be_paired():
     target, predicted, group = dialogues(np.random.default_rng(6), 10, 0.1)
     with pytest.raises(ValueError, match="same dialogues"):
-        paired_differences(
+        paired_replicates(
             [tally(target, predicted, group, 10, 2)], [tally(target, predicted, group, 11, 2)], n_replicates=10
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ import yaml
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json, sha256_file, verify_folder, write_json
 from imer.export.bundle import load_bundle
+from imer.export.publish import export
 from imer.training.runs import RunFolder
 from tests.export.conftest import Shipped
-from tests.shipped import read_corpus
+from tests.shipped import read_corpus, train_small
 
 FILES = {"README.md", "bundle.json", "config.json", "manifest.json", "model.safetensors", "preprocess.json"}
 
@@ -39,6 +41,23 @@ def test_it_answers_exactly_as_the_run(classifier: Shipped, copy: Path) -> None:
     theirs = load_bundle(copy).predict(corpus, rows, observed_NM)
     np.testing.assert_array_equal(theirs.probabilities_NC, ours.probabilities_NC)
     np.testing.assert_array_equal(theirs.weights_NM, ours.weights_NM)
+
+
+def test_a_model_that_looks_at_its_batch_sees_the_same_batches(tmp_path: Path) -> None:
+    """As ComP's public code does: answers depend on which dialogues go together."""
+    settings = ("model.prototypes=batch", "train.batch_dialogues=3", "train.members=1")
+    run, store = train_small(tmp_path, label="emotion", settings=settings)
+    fold = RunFolder.open(run).folds[0]
+    assert fold.batch_dependent
+    export(run, tmp_path / "bundle", "bundle")
+    corpus = read_corpus(fold, store)
+    ours, theirs = (
+        one.predict(corpus, np.arange(corpus.n), corpus.present_NM).probabilities_NC
+        for one in (fold, load_bundle(tmp_path / "bundle"))
+    )
+    np.testing.assert_array_equal(theirs, ours)
+    alone = replace(fold, batch_dialogues=0).predict(corpus, np.arange(corpus.n), corpus.present_NM)
+    assert np.abs(alone.probabilities_NC - ours).max() > 1e-6, "or this test shows nothing"
 
 
 def test_it_says_what_it_reads_and_answers(classifier: Shipped, bundle: Path) -> None:

@@ -34,6 +34,16 @@ def run(manifest: Path, out: Path, **given: Any) -> ExtractSummary:
     return extract(manifest, out, settings=ExtractSettings(workers="1", **settings), **asked)
 
 
+def test_a_file_that_was_changed_in_its_middle_is_read_again(tmp_path: Path, rows: Rows) -> None:
+    sound = voice(10.0, 140)
+    write_clip(tmp_path / "0.wav", picture=None, sound=sound, audio_codec="pcm_s16le")
+    manifest = write_manifest(tmp_path / "m.csv", rows[:2])
+    run(manifest, tmp_path / "old.h5", text="none")
+    sound[80_000:80_400] = 0.0
+    write_clip(tmp_path / "0.wav", picture=None, sound=sound, audio_codec="pcm_s16le")
+    assert run(manifest, tmp_path / "new.h5", add=tmp_path / "old.h5").reused == 1
+
+
 def test_more_utterances(tmp_path: Path, rows: Rows) -> None:
     old, new = tmp_path / "old.h5", tmp_path / "new.h5"
     run(write_manifest(tmp_path / "m.csv", [rows[3], rows[2], rows[5]]), old, text="none")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import struct
+import time
 from multiprocessing import Pipe, get_context
 from pathlib import Path
 
@@ -132,6 +133,22 @@ def test_a_worker_that_hangs_is_killed(clips: list[Path], monkeypatch: pytest.Mo
     for pid in hung:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)  # neither alive nor a zombie
+
+
+def test_a_pause_of_everything_kills_no_worker(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """After Ctrl-Z, or while the disk was slow, deadlines have passed that nobody has missed."""
+    with LocalEngine(AUDIO, 1) as engine:
+        run = engine.run([task(path, row) for row, path in enumerate(clips)])
+        outcomes = [next(run)]
+        worker = engine._workers[0]
+        pid = worker.process.pid
+        os.kill(pid, signal.SIGSTOP)
+        worker.deadline = time.monotonic() - 1.0
+        engine._looked -= 3600.0
+        os.kill(pid, signal.SIGCONT)
+        outcomes += run
+        assert engine._workers[0].process.pid == pid
+    assert [outcome.code for outcome in outcomes] == [""] * 3
 
 
 def test_workers_that_never_work_end_the_run(monkeypatch: pytest.MonkeyPatch, clips: list[Path]) -> None:

@@ -54,6 +54,22 @@ def test_what_was_staged_comes_back(tmp_path: Path) -> None:
     assert sum(line["cells"] for line in lines) == 20
 
 
+def test_who_only_looks_changes_nothing(tmp_path: Path) -> None:
+    """A plan may look while another process writes."""
+    filled(tmp_path / "s")
+    broken = sorted((tmp_path / "s").glob("s-*.npz"))[0]
+    broken.write_bytes(b"torn")
+    (tmp_path / "s" / ".s-new.npz.part").write_bytes(b"being written")
+    (tmp_path / "s" / JOURNAL).write_text("no journal\nat all\n")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()}
+    notices: list[str] = []
+    staging = Staging(tmp_path / "s")
+    assert set(staging.look(notices.append)) == {broken, tmp_path / "s" / JOURNAL}
+    assert {path.name: path.read_bytes() for path in (tmp_path / "s").iterdir()} == before
+    assert len(notices) == 2
+    assert 0 < len(staging.cells) < 20
+
+
 def test_values_come_in_any_order_from_a_small_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     staging = filled(tmp_path / "s")
     monkeypatch.setattr(module, "_CACHE_BYTES", 100)

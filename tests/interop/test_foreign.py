@@ -126,6 +126,7 @@ def test_iemocap_has_sessions(tmp_path: Path) -> None:
     import_gcnet(tmp_path, {"audio": "a"}, tmp_path / "f.h5")
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.sessions.tolist() == ["1", "5"]
+        assert store.speakers.tolist() == ["Ses01_F", "Ses05_M"], "the same in every scene of a session"
         assert store.labels["emotion"].classes == ("3",)
         assert store.specs["audio"]["gcnet/a"].level == "frame"
 
@@ -158,7 +159,7 @@ def test_csd(labels: Path, tmp_path: Path) -> None:
     words = write_csd(
         tmp_path / "words.csd", {"vidB": (np.array([[b"sp"], [b"hello"], [b"you"]]), [[0, 1.5], [1.5, 2], [2, 2.5]])}
     )
-    import_csd(labels, {"audio": audio, "text": words}, tmp_path / "f.h5")
+    assert import_csd(labels, {"audio": audio, "text": words}, tmp_path / "f.h5").n_mended == 8
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.utterance_ids.tolist() == ["vidA[0]", "vidA[1]", "vidB[0]", "vidC[4]"]
         assert store.dialogue_ids.tolist() == ["vidA", "vidA", "vidB", "vidC"]

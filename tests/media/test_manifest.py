@@ -95,6 +95,13 @@ def test_a_circle_of_links_costs_its_row(tmp_path: Path) -> None:
     assert "cannot be followed" in read.problems[0].message
 
 
+def test_a_number_has_no_underscores(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("utterance_id,text,start,end\na,x,1_0,2_0\nb,x,1,2\n")
+    table = read_manifest(tmp_path / "m.csv")
+    assert [u.utterance_id for u in table.utterances] == ["b"]
+    assert "'1_0' is not a time" in str(table.problems[0])
+
+
 def test_positions_follow_start_times_else_the_order_of_rows(tmp_path: Path) -> None:
     text = "utterance_id,dialogue_id,start\nb,d,5\na,d,1\nc,e,\nd,e,0\n"
     positions = {u.utterance_id: u.position for u in read_manifest(manifest(tmp_path, text)).utterances}

@@ -79,6 +79,22 @@ def test_frame_level_features_are_averaged_per_utterance(tmp_path: Path) -> None
     assert vectors[present].tolist() == [[2, 3], [7, 7], [10, 10]]
 
 
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1234567", "1234568", "-0.25"],  # numbers of more than six digits, as grouping needs them
+        ["01_02", "102", "1"],  # Python reads the first as 102
+        ["9007199254740992", "9007199254740993", "1"],  # one number in float64
+        ["", "0.1", "1e-07"],
+    ],
+)
+def test_a_column_of_names_that_look_like_numbers_keeps_them_apart(tmp_path: Path, cells: list[str]) -> None:
+    utterances = [Utterance(f"u{i}", "d", i, i + 2, labels={"video": cell}) for i, cell in enumerate(cells)]
+    write_store(tmp_path / "f.h5", utterances, [], {})
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.columns["video"].tolist() == cells
+
+
 def test_long_cells_are_kept_as_text(tmp_path: Path) -> None:
     utterances = [Utterance(f"u{i}", "d", i, i + 2, labels={"note": "x" * (300 * i)}) for i in range(3)]
     write_store(tmp_path / "f.h5", utterances, [], {})
