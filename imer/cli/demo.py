@@ -32,17 +32,15 @@ def demo(
     in the face, partly in the words. Needs the extra `demo`: the speech synthesiser espeak-ng (GPL-3).
     """
     with reporting("demo", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.core.errors import UsageError
+        from imer.core.processes import process_count, usable_cores
         from imer.core.types import MODALITIES, SPLITS
         from imer.demo.corpus import make_demo
 
-        if workers != "auto" and not (workers.isdigit() and int(workers) > 0):
-            raise UsageError(f"--workers is a positive number or auto, not {workers!r}.")
         corpus = make_demo(
             out_dir,
             n_utterances=utterances,
             seed=seed,
-            workers=None if workers == "auto" else int(workers),
+            workers=process_count(workers, "--workers", usable_cores),
             overwrite=overwrite,
             progress=lambda done, total: report.progress("clips", done, total),
         )

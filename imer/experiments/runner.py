@@ -31,12 +31,11 @@ from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
 from imer.experiments.plan import ONE_RATE, Asked, Cell, plan
 from imer.experiments.tables import all_rows, summary_of, variant_rows
-from imer.masks.sampling import RATE_TOLERANCE, check_rate, reachable_rate
+from imer.masks.sampling import check_rate, reachable_grid
 from imer.training.build import model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.device import resolve_device
 from imer.training.listener import Listener
-from imer.training.masks import GRID
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
@@ -105,7 +104,7 @@ def sweep(
     resolve_device(first.settings.train.device)
     corpus = read_corpus(first.settings.data, listener.warn)
     if not asked.rates:
-        asked = replace(asked, rates=_reachable(corpus))
+        asked = replace(asked, rates=reachable_grid(corpus.present_NM))
     cells = plan(asked, features)
     _check(cells[0], asked, corpus, listener)
     states = {cell.name: state_of(cell, _folder(out, cell), corpus.content_sha256) for cell in cells}
@@ -149,12 +148,6 @@ def _is_sweep(out: Path) -> bool:
 
 def _folder(out: Path, cell: Cell) -> Path:
     return out / "runs" / cell.name
-
-
-def _reachable(corpus: Corpus) -> tuple[float, ...]:
-    """Return the reachable missing rates of 0, 0.1 … 0.7; with three modalities 0.7 names 2/3."""
-    top = reachable_rate(corpus.present_NM) + RATE_TOLERANCE
-    return tuple(rate for rate in GRID if rate <= top or (rate == GRID[-1] and len(corpus.modalities) == 3))
 
 
 def _check(cell: Cell, asked: Asked, corpus: Corpus, listener: Listener) -> None:

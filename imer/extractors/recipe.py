@@ -65,7 +65,7 @@ def chosen_device(device: str) -> str:
     UsageError
         The name is none of auto, cpu, cuda and cuda:<index>.
     MissingDependency
-        CUDA was asked for and there is none.
+        CUDA was asked for and there is none, or not that many devices.
     """
     if device == "cpu":
         return device
@@ -78,8 +78,10 @@ def chosen_device(device: str) -> str:
     available = torch.cuda.is_available()
     if device == "auto":
         return "cuda" if available else "cpu"
-    if not available:
+    count = torch.cuda.device_count() if available else 0
+    if int(device[5:] or 0) >= count:
         raise MissingDependency(
-            f"--device {device} was asked for, but this torch sees no CUDA device; use --device cpu."
+            f"--device {device} was asked for, but this torch sees {count or 'no'} CUDA device{'s' * (count != 1)}; use "
+            "--device cpu."
         )
     return device

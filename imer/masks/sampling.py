@@ -20,6 +20,7 @@ from imer.core.errors import UsageError
 
 Mask = NDArray[np.bool_]
 
+GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)  # the missing rates of the literature's tables
 RATE_TOLERANCE = 1e-9
 CPM_TOLERANCE = 0.005  # the official rule accepts a draw within this distance of the rate
 CPM_MIN_ROWS = 32
@@ -42,6 +43,12 @@ def reachable_rate(present_NM: Mask) -> float:
     if not present_NM.size:
         return 0.0
     return 1.0 - float(present_NM.any(axis=1).sum()) / present_NM.size
+
+
+def reachable_grid(present_NM: Mask) -> tuple[float, ...]:
+    """Return the reachable missing rates of 0, 0.1 … 0.7; with three modalities 0.7 names 2/3, as in the literature."""
+    top = reachable_rate(present_NM) + RATE_TOLERANCE
+    return tuple(rate for rate in GRID if rate <= top or (rate == GRID[-1] and present_NM.shape[1] == 3))
 
 
 def check_rate(present_NM: Mask, rate: float) -> None:

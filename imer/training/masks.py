@@ -32,7 +32,6 @@ PROTOCOLS = (
 )  # fmt: skip
 SAMPLERS = ("exact", "bernoulli", "cpm")
 MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed selection
-GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
 
 
 @dataclass(frozen=True)
@@ -149,9 +148,8 @@ class Masks:
 
     def grid(self, rows: np.ndarray, split: str) -> list[Condition]:
         """Return one mask at each reachable missing rate of 0, 0.1 … 0.7."""
-        reachable = sampling.reachable_rate(self.corpus.present_NM[rows]) + sampling.RATE_TOLERANCE
-        top = [0.7] if len(self.names) == 3 else []
-        return [self._drawn(rows, "exact", r, split, 0) for r in GRID if r <= reachable or r in top]
+        rates = sampling.reachable_grid(self.corpus.present_NM[rows])
+        return [self._drawn(rows, "exact", rate, split, 0) for rate in rates]
 
     def _drawn(self, rows: np.ndarray, protocol: str, rate: float | None, split: str, seed: int) -> Condition:
         ids = self.corpus.utterance_ids[rows].tolist()

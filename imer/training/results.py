@@ -26,7 +26,7 @@ from imer.training.settings import Settings
 
 TEST_MASK_SEEDS = 3
 # Trained for any missing rate: tested as the data are, and over the grid of rates.
-ANY_RATE = ("mixed", "pattern", "complete2incomplete")
+TESTED_OVER_GRID = ("mixed", "pattern", "complete2incomplete")
 
 
 def write_results(
@@ -78,14 +78,18 @@ def write_results(
 def _test_conditions(masks: Masks, splits: list[Split], settings: Settings) -> list[Condition]:
     """Return the conditions of the test, the one that predictions are written for first."""
     rows = np.sort(np.concatenate([split.test for split in splits]))
-    if settings.train.protocol in ANY_RATE and not settings.train.pattern:
+    if settings.train.protocol in TESTED_OVER_GRID and not settings.train.pattern:
         return [masks.natural(rows), *masks.grid(rows, "test")[1:]]
     return masks.fixed(rows, "test", TEST_MASK_SEEDS)
 
 
 def _mean_weight(corpus: Corpus, found: list[Prediction]) -> dict[str, float | None]:
-    """Return each modality's mean coordinator weight over the utterances where it is observed."""
+    """Return each modality's mean coordinator weight over the utterances where it is observed beside another one.
+
+    A lone modality has weight 1 whatever the coordinator thinks.
+    """
     observed = np.concatenate([p.observed_NM for p in found])
+    observed = observed & (observed.sum(axis=1, keepdims=True) > 1)
     weights = np.concatenate([p.weights_NM for p in found])
     return {
         name: round(float(weights[observed[:, u], u].mean()), 6) if observed[:, u].any() else None

@@ -97,7 +97,7 @@ def test_command(imer: Callable[..., Any], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("--utterances", "3"), "at least 12"), (("--workers", "none"), "--workers is a positive number or auto")],
+    [(("--utterances", "3"), "at least 12"), (("--workers", "none"), "--workers takes a number of processes or auto")],
 )
 def test_command_refuses(imer: Callable[..., Any], tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     done = imer("demo", tmp_path / "corpus", *arguments)
