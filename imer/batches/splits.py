@@ -220,15 +220,16 @@ def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
             warnings.append(f"the test part{where} has classes that no training utterance has: {names}.")
     seen = np.concatenate([split.train, split.val])
     cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
+    other_folds = ". The other folds were not looked at: they are probably alike" if split.name else ""
     if cut and first:
         warnings.append(
             f"{len(cut)} dialogues{where} have utterances both in training and in test ({listed(sorted(cut), 3)}): the test "
-            "is not independent."
+            f"is not independent{other_folds}."
         )
     shared = sorted((set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""})
     if shared and first:
         warnings.append(
             f"{len(shared)} speakers{where} are both in training and in test ({listed(shared, 3)}): the result does not hold "
-            "for new speakers."
+            f"for new speakers{other_folds}."
         )
     return Split(split.name, split.train, split.val, split.test, tuple(warnings))

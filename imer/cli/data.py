@@ -100,9 +100,11 @@ def merge(
 ) -> None:
     """Merge the shards of an extraction into the store of one that was never split."""
     with reporting("data merge", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.store.merging import merge_stores
 
+        spare_inputs(out, *parts)
         with output_lock(out, report.note):
             merged = merge_stores(parts, out, allow_missing=allow_missing, overwrite=overwrite)
         report.output(out)

@@ -34,7 +34,7 @@ def extract_command(
     device: options.Device = "auto",
     engine: Annotated[str, typer.Option(help="local, or ray (Ray Data; the optional extra ray).")] = "local",
     address: Annotated[str | None, typer.Option(help="A Ray cluster; RAY_ADDRESS says it too.")] = None,
-    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts of the clips.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="Only the I-th of N parts (0 is the N-th).")] = None,
     add: Annotated[
         Path | None, typer.Option(metavar="STORE.h5", help="Take over what this store holds already; compute the rest.")
     ] = None,

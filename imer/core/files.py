@@ -17,7 +17,7 @@ import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -332,8 +332,8 @@ def folder_entries(folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def verify_folder(folder: Path) -> list[dict[str, Any]]:
-    """Check every file that the folder's manifest names; return the entries.
+def verify_folder(folder: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Check every file that the folder's manifest names, or only these of them; return the entries.
 
     Raises
     ------
@@ -342,7 +342,7 @@ def verify_folder(folder: Path) -> list[dict[str, Any]]:
     """
     manifest = Path(folder) / FOLDER_MANIFEST
     try:
-        entries = read_json(manifest)["files"]
+        entries = [entry for entry in read_json(manifest)["files"] if not only or entry["path"] in only]
         named = [(Path(folder) / entry["path"], entry["bytes"], entry["sha256"]) for entry in entries]
     except (KeyError, TypeError) as error:
         raise InvalidInput(f"{manifest} is damaged: it is no list of files; copy the whole folder again.") from error

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import InvalidInput
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import FOLDER_MANIFEST, verify_folder
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 from imer.evaluation.sweep import DEFAULT_FOLDER
 from imer.training.settings import BEFORE_IT_EXISTED
 
-ConditionKey = tuple[str, float | None, str | None]  # protocol, nominal rate, pattern
+ConditionKey = tuple[str, float | None, str | None, str]  # protocol, nominal rate, pattern, detail
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,29 @@ def read_run(path: Path) -> EvaluatedRun:
         raise InvalidInput(
             f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."
         )
+    if (folder / FOLDER_MANIFEST).is_file():
+        verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
     return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
+
+
+def check_distinct(runs: Sequence[EvaluatedRun]) -> None:
+    """Refuse one model twice: it would count as two seeds.
+
+    Raises
+    ------
+    UsageError
+        Two of the evaluations are of the same model.
+    """
+    seen: dict[tuple[str, Any], Path] = {}
+    for run in runs:
+        folder = run.folders[0][0]
+        model = (str(run.evaluation.run["sha256"]), run.evaluation.run.get("seed"))
+        if model in seen:
+            raise UsageError(
+                f"{seen[model]} and {folder} are evaluations of one model, which would count as two seeds; name one of them, "
+                "or evaluate all conditions at once (imer eval --missing-rate … --pattern …)."
+            )
+        seen[model] = folder
 
 
 def data_key(evaluation: Evaluation) -> tuple[str, ...]:
@@ -212,6 +235,12 @@ def over_runs(method: Method) -> Evaluation:
     return replace(first, summary=summary, aulc_mr=area_under_curve(summary, first.task))
 
 
+def left_out(method: Method) -> list[str]:
+    """Return the conditions that some runs of a method have and others have not, which its means therefore leave out."""
+    by_run = [{condition_key(one): one.name for one in run.evaluation.summary} for run in method.runs]
+    return list(dict.fromkeys(n for found in by_run for key, n in found.items() if any(key not in b for b in by_run)))
+
+
 def _mean_condition(same: Sequence[ConditionSummary]) -> ConditionSummary:
     metrics = {}
     for name in same[0].metrics:
@@ -232,4 +261,4 @@ def _mean_condition(same: Sequence[ConditionSummary]) -> ConditionSummary:
 
 def condition_key(one: ConditionSummary) -> ConditionKey:
     """Return what identifies a condition across runs."""
-    return (one.protocol, one.missing_rate, one.pattern)
+    return (one.protocol, one.missing_rate, one.pattern, one.detail)

@@ -33,6 +33,13 @@ class Condition:
     table: MaskTable | None = None
 
     @property
+    def detail(self) -> str:
+        """What protocol, rate and pattern leave open: the rates by modality, or which mask it is that a file holds."""
+        if self.table is not None:
+            return f"{self.table.detail} mask {self.table.fingerprint}".strip()
+        return ",".join(f"{m}={r:g}" for m, r in self.rates)
+
+    @property
     def name(self) -> str:
         """A short name for tables and messages."""
         if self.pattern is not None:
@@ -41,7 +48,7 @@ class Condition:
             return f"mask file ({self.protocol})"
         if self.rate is not None:
             return f"{self.protocol} {self.rate:g}"
-        return f"{self.protocol} " + ",".join(f"{m}={r:g}" for m, r in self.rates)
+        return f"{self.protocol} {self.detail}"
 
 
 def parse_rate_grid(text: str) -> list[float]:

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from imer.core.registry import entries
-from imer.evaluation.compare import EvaluatedRun, Method, group_methods, known_settings, over_runs
+from imer.evaluation.compare import (
+    ConditionKey,
+    EvaluatedRun,
+    Method,
+    condition_key,
+    group_methods,
+    known_settings,
+    over_runs,
+)
 from imer.evaluation.differences import MethodTallies, read_tallies
 from imer.evaluation.results import Evaluation, rate_curve
 from imer.metrics.compute import LOWER_IS_BETTER
@@ -19,11 +27,12 @@ MARK = " †"  # behind the names of methods whose figures are optimistic
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method with its mean over runs and, once read, its tallies."""
+    """A method with its mean over runs, its tallies, and the missing rates that all methods of its table have."""
 
     method: Method
     merged: Evaluation
     tallies: MethodTallies
+    rates: frozenset[ConditionKey] = frozenset()
 
     @property
     def name(self) -> str:
@@ -50,18 +59,21 @@ class Contestant:
 
     def over_rates(self, metric: str) -> float | None:
         """Return the plain mean over the missing rates."""
-        values = [one.metrics[metric].mean for one in rate_curve(self.merged.summary)]
+        values = self._at_rates(self.merged, metric)
         return None if not values or None in values else float(np.mean([v for v in values if v is not None]))
 
     def spread_over_rates(self, metric: str) -> float | None:
         """Return the standard deviation over seeds of the mean over the missing rates."""
         means = []
         for run in self.method.runs:
-            values = [one.metrics[metric].mean for one in rate_curve(run.evaluation.summary)]
+            values = self._at_rates(run.evaluation, metric)
             if not values or None in values:
                 return None
             means.append(np.mean([v for v in values if v is not None]))
         return float(np.std(means, ddof=1)) if len(means) > 1 else None
+
+    def _at_rates(self, evaluation: Evaluation, metric: str) -> list[float | None]:
+        return [one.metrics[metric].mean for one in evaluation.summary if condition_key(one) in self.rates]
 
     @property
     def validation(self) -> float | None:
@@ -73,7 +85,10 @@ class Contestant:
 
 def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
     """Return the methods among the runs, with their tallies read."""
-    return [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
+    found = [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
+    curves = [{condition_key(condition) for condition in rate_curve(one.merged.summary)} for one in found]
+    shared = frozenset.intersection(*map(frozenset, curves)) if curves else frozenset()
+    return [replace(one, rates=shared) for one in found]
 
 
 def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,10 @@ def _read_answers(run: EvaluatedRun) -> dict[tuple[ConditionKey, int], _Answers]
         try:
             for line in read_json_lines(path):
                 if rate is None or (line["missing_rate"] == rate and line["pattern"] is None):
-                    key = ((line["protocol"], line["missing_rate"], line["pattern"]), line["mask_seed"])
+                    key = (
+                        (line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", "")),
+                        line["mask_seed"],
+                    )
                     place = (line["utterance_id"], line["fold"])
                     entry = (place, line["dialogue_id"], line["label"], line["prediction"])
                     grouped.setdefault(key, []).append(entry)
@@ -95,15 +98,22 @@ def paired(first: MethodTallies, second: MethodTallies) -> bool:
 
 
 def tally_differences(
-    method: MethodTallies, reference: MethodTallies, *, n_replicates: int = REPLICATES
+    method: MethodTallies,
+    reference: MethodTallies,
+    *,
+    over: Collection[ConditionKey] = (),
+    n_replicates: int = REPLICATES,
 ) -> MethodDifferences:
-    """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both."""
+    """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both.
+
+    `over` names the missing rates of the mean over rates.
+    """
     found = {
         key: paired_replicates(tallies, reference.by_condition[key], n_replicates=n_replicates)
         for key, tallies in method.by_condition.items()
         if key in reference.by_condition
     }
-    rates = [one for (_, rate, pattern), one in found.items() if rate is not None and pattern is None]
+    rates = [one for key, one in found.items() if key in over]
     return MethodDifferences(
         {key: one.with_intervals() for key, one in found.items()},
         mean_difference(rates).with_intervals() if rates else {},

@@ -79,6 +79,7 @@ def prediction_lines(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Dra
                     "protocol": condition.protocol,
                     "missing_rate": condition.rate,
                     "pattern": condition.pattern,
+                    "detail": condition.detail,
                     "mask_seed": mask_seed,
                 }
             )[1:-1]

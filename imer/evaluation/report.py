@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from imer.core.errors import OutputExists, UsageError, listed
+from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
 from imer.evaluation.balance_plots import balance_png, learning_png
 from imer.evaluation.compare import (
     EvaluatedRun,
     Method,
+    check_distinct,
     data_key,
     group_methods,
     join_matched,
     known_settings,
+    left_out,
     over_runs,
     read_run,
     same_test_part,
@@ -57,6 +59,7 @@ def write_report(
     reference: str | None = None,
     table: bool = False,
     overwrite: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write a report on evaluated runs; the ending of `out` chooses HTML, Markdown or LaTeX.
 
@@ -66,6 +69,8 @@ def write_report(
         The method that the others are compared to; by default the first, and with `table` the best baseline.
     table
         Write the results table alone: methods × missing rates, with every method's difference to the reference.
+    warn
+        Is told what the report leaves out.
 
     Returns
     -------
@@ -74,9 +79,9 @@ def write_report(
     Raises
     ------
     UsageError
-        No run, another ending, or a reference that is no method of the report.
+        No run, the same model twice, another ending, or a reference that is no method of the report.
     InvalidInput
-        A run has not been evaluated.
+        A run has not been evaluated, or the runs of a method were evaluated in nothing that all of them have.
     OutputExists
         `out` exists and `overwrite` is false.
     """
@@ -88,6 +93,8 @@ def write_report(
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     runs = [read_run(path) for path in run_dirs]
+    for sentence in _omissions(runs):
+        warn(sentence)
     blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table)
     render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
     pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix != ".html"]
@@ -103,6 +110,35 @@ def write_report(
     return written
 
 
+def _sections(runs: Sequence[EvaluatedRun]) -> list[list[Method]]:
+    """Return the methods by data set and test part."""
+    by_data: dict[tuple[str, ...], list[EvaluatedRun]] = {}
+    for run in runs:
+        by_data.setdefault(data_key(run.evaluation), []).append(run)
+    return [methods for members in by_data.values() for methods in same_test_part(group_methods(join_matched(members)))]
+
+
+def _omissions(runs: Sequence[EvaluatedRun]) -> list[str]:
+    """Say what the means over runs leave out, since not all runs have it.
+
+    Raises
+    ------
+    InvalidInput
+        Nothing is left of a method.
+    """
+    sentences = []
+    for method in (method for methods in _sections(runs) for method in methods):
+        missing = left_out(method)
+        if missing and not over_runs(method).summary:
+            raise InvalidInput(
+                f"The {len(method.runs)} runs of {method.name} were evaluated under nothing that all of them have "
+                f"({listed(missing)}); evaluate them alike."
+            )
+        if missing:
+            sentences.append(f"Not every run of {method.name} was evaluated under {listed(missing)}: left out.")
+    return sentences
+
+
 def report_blocks(
     runs: Sequence[EvaluatedRun], *, prefix: str = "report", reference: str | None = None, table: bool = False
 ) -> list[Block]:
@@ -110,13 +146,9 @@ def report_blocks(
 
     With `table` a section is the results table alone (see `scoreboard`).
     """
-    by_data: dict[tuple[str, ...], list[EvaluatedRun]] = {}
-    for run in runs:
-        by_data.setdefault(data_key(run.evaluation), []).append(run)
-    sections = [
-        methods for members in by_data.values() for methods in same_test_part(group_methods(join_matched(members)))
-    ]
-    blocks: list[Block] = []
+    check_distinct(runs)
+    sections = _sections(runs)
+    blocks: list[Block] = [Paragraph(sentence) for sentence in _omissions(runs)]
     for number_, methods in enumerate(sections, start=1):
         name = prefix if len(sections) == 1 else f"{prefix}-{number_}"
         blocks += _head(methods)

@@ -22,7 +22,10 @@ _DIGITS = 12  # results are rounded to this: below it, sums differ between CPU k
 
 @dataclass(frozen=True)
 class MaskResult:
-    """The metrics under one mask. `n` counts the labelled utterances, which alone enter the metrics."""
+    """The metrics under one mask. `n` counts the labelled utterances, which alone enter the metrics.
+
+    detail   what protocol, rate and pattern leave open: the rates by modality, or which mask it is that a file holds
+    """
 
     split: str
     protocol: str
@@ -32,6 +35,7 @@ class MaskResult:
     mask_seed: int
     n: int
     metrics: Metrics
+    detail: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,13 +73,15 @@ class ConditionSummary:
     folds: list[dict[str, Any]] = field(default_factory=list)
     weights: dict[str, float | None] = field(default_factory=dict)
     confusion: list[list[float]] = field(default_factory=list)
+    detail: str = ""
 
     @property
     def name(self) -> str:
         """Short name for tables: the pattern, or the protocol and its nominal rate."""
         if self.pattern is not None:
             return self.pattern
-        return self.protocol if self.missing_rate is None else f"{self.missing_rate:g}"
+        name = self.protocol if self.missing_rate is None else f"{self.missing_rate:g}"
+        return f"{name} {self.detail}".strip()
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,11 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of `metrics.json`."""
-        return {"schema": SCHEMA, "imer_version": __version__, **rounded(asdict(self))}
+        document = {"schema": SCHEMA, "imer_version": __version__, **rounded(asdict(self))}
+        for entry in document["results"]:  # most have none
+            if not entry["detail"]:
+                del entry["detail"]
+        return document
 
     @classmethod
     def read(cls, path: Path) -> Evaluation:
@@ -136,9 +146,14 @@ def _condition_summary(entry: Mapping[str, Any]) -> ConditionSummary:
 
 
 def rate_curve(summary: Sequence[ConditionSummary]) -> list[ConditionSummary]:
-    """Return the conditions with a nominal rate of one protocol (the first that occurs), by rising rate."""
+    """Return the conditions with a nominal rate of one protocol (the first that occurs), by rising rate.
+
+    Masks of files are not on the curve of masks that were drawn for it.
+    """
     curve = [one for one in summary if one.missing_rate is not None and one.pattern is None]
-    return sorted((one for one in curve if one.protocol == curve[0].protocol), key=lambda one: one.realised_rate)
+    kinds = [(one.protocol, bool(one.detail)) for one in curve]
+    same = [one for one, kind in zip(curve, kinds, strict=True) if kind == kinds[0]]
+    return sorted(same, key=lambda one: one.realised_rate)
 
 
 def area_under_curve(summary: Sequence[ConditionSummary], task: str) -> Metrics:

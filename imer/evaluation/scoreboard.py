@@ -60,7 +60,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     task = contestants[0].merged.task
     base = _reference(contestants, reference, SHOWN[task][0])
     found = {
-        one.name: tally_differences(one.tallies, base.tallies)
+        one.name: tally_differences(one.tallies, base.tallies, over=base.rates)
         for one in contestants
         if one is not base and paired(one.tallies, base.tallies)
     }
@@ -73,9 +73,9 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         better = "lower is better; " if metric in LOWER_IS_BETTER else ""
         caption = (
             f"{TITLES[metric]} by missing rate (nominal / realised), {better}mean ± sd over seeds, each the mean over its "
-            f"masks. Validation: mean {TITLES[_selection(contestants)]} of the selected epochs. Difference: the mean over "
-            f"the rates minus that of {base.name}, on the same utterances and masks, with its 95 % interval over "
-            f"dialogues; * excludes 0.{marked}"
+            f"masks. Validation: mean {TITLES[_selection(contestants)]} of the selected epochs. Mean: over the rates that all "
+            f"methods have. Difference: that minus the mean of {base.name}, on the same utterances, with its 95 % interval "
+            f"over dialogues; * excludes 0.{marked}"
         )
         if rates:
             yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)
@@ -84,13 +84,14 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     if rates and found:
         yield Grid(_difference_grid(found, rates, primary), f"{_against(primary, base)}, at each missing rate.{marked}")
     if patterns:
-        columns = ["method", *(str(one.pattern) for one in patterns)]
+        columns = ["method", *map(condition_title, patterns)]
         rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
-        yield Grid((columns, rows), f"{TITLES[primary]} by observed modalities.{marked}")
+        others = "by observed modalities" if all(one.pattern for one in patterns) else "in the other conditions"
+        yield Grid((columns, rows), f"{TITLES[primary]} {others}.{marked}")
         if found:
             yield Grid(
                 _difference_grid(found, patterns, primary),
-                f"{_against(primary, base)}, by observed modalities.{marked}",
+                f"{_against(primary, base)}, {others}.{marked}",
             )
 
 
@@ -152,10 +153,13 @@ def _selection(contestants: Sequence[Contestant]) -> str:
 
 
 def _conditions(contestants: Sequence[Contestant], *, patterns: bool) -> list[ConditionSummary]:
-    """Return the patterns of all methods, or the rates of their curves, in order."""
-    seen: dict[tuple, ConditionSummary] = {}
+    """Return the rates of all methods' curves, in order, or what else they were judged in: patterns and mask files."""
+    seen: dict[ConditionKey, ConditionSummary] = {}
     for one in contestants:
-        for condition in one.merged.patterns() if patterns else rate_curve(one.merged.summary):
+        curve = rate_curve(one.merged.summary)
+        on_it = {condition_key(condition) for condition in curve}
+        others = [condition for condition in one.merged.summary if condition_key(condition) not in on_it]
+        for condition in others if patterns else curve:
             seen.setdefault(condition_key(condition), condition)
     return list(seen.values()) if patterns else sorted(seen.values(), key=lambda c: c.realised_rate)
 
@@ -195,7 +199,7 @@ def _against(metric: str, base: Contestant) -> str:
 def _difference_grid(
     found: Mapping[str, MethodDifferences], conditions: Sequence[ConditionSummary], metric: str
 ) -> tuple[list[str], list[list[str]]]:
-    columns = ["method", *(str(c.pattern) if c.pattern else condition_title(c) for c in conditions)]
+    columns = ["method", *map(condition_title, conditions)]
     keys = [condition_key(c) for c in conditions]
     return columns, [[name, *(_at(one.by_condition.get(k), metric) for k in keys)] for name, one in found.items()]
 
@@ -216,7 +220,7 @@ def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[B
     for one in by_protocol.get("mixed", []):
         for other in by_protocol.get("matched", []):
             if _but_for_protocol(one) == _but_for_protocol(other) and paired(one.tallies, other.tallies):
-                found = tally_differences(one.tallies, other.tallies).over_rates
+                found = tally_differences(one.tallies, other.tallies, over=one.rates & other.rates).over_rates
                 rows.append([one.name, *(_difference(found.get(metric)) for metric in SHOWN[task])])
     if rows:
         yield Heading("One model for all missing rates against one for each", 3)

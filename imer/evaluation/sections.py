@@ -35,9 +35,7 @@ def condition_title(one: ConditionSummary) -> str:
     """Return the title of a condition's column: the pattern, or nominal / realised rate."""
     if one.pattern is not None:
         return one.pattern
-    if one.missing_rate is None:
-        return f"{one.protocol} / {one.realised_rate:.3f}"
-    return f"{one.missing_rate:g} / {one.realised_rate:.3f}"
+    return f"{one.name} / {one.realised_rate:.3f}"
 
 
 def metric_table(
@@ -86,7 +84,7 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
     blocks: list[Block] = [
         Heading("Paired differences", 3),
         Paragraph(
-            f"Each method minus {base.name}, on the same utterances and masks, with the 95 % interval over dialogues. An "
+            f"Each method minus {base.name}, on the same utterances, with the 95 % interval over dialogues. An "
             "interval that excludes 0 is marked *. For MAE a negative difference is better."
         ),
     ]

@@ -90,6 +90,7 @@ def summarise_condition(
         "protocol": condition.protocol,
         "missing_rate": condition.rate,
         "pattern": condition.pattern,
+        "detail": condition.detail,
         "n": labels.n_labelled,
     }
     results = [

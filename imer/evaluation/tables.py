@@ -83,7 +83,7 @@ def _condition_row(one: ConditionSummary, names: Sequence[str], headline: Sequen
 def tidy_table(evaluation: Evaluation) -> Table:
     """One row per condition and metric, for R, pandas or a spreadsheet; empty cells where undefined."""
     columns = ["run", "split", "protocol", "missing_rate", "realised_rate", "pattern", "metric", "mean", "sd", "ci_low"]
-    columns += ["ci_high", "n_masks", "n", "baseline"]
+    columns += ["ci_high", "n_masks", "n", "baseline", "detail"]
     baseline = evaluation.baseline["metrics"] or {}
     rows = []
     for one in evaluation.summary:
@@ -102,6 +102,7 @@ def tidy_table(evaluation: Evaluation) -> Table:
                     str(one.n_masks),
                     str(one.n),
                     _plain(baseline.get(name)),
+                    one.detail,
                 ]
             )
     return columns, rows

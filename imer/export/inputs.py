@@ -84,9 +84,9 @@ def read_clips(paths: Sequence[Path], *, text: str | None = None, allow_outside:
 def _named_clips(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """Return (name, file) of every clip: the file's name without suffix, as long as that is unique."""
     found: list[Path] = []
+    if not any(path.exists() for path in paths):
+        raise InvalidInput(f"The clip {paths[0]} does not exist.")
     for path in paths:
-        if not path.exists():
-            raise InvalidInput(f"The clip {path} does not exist.")
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES and p.is_file())
             if not inside:

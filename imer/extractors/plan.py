@@ -158,7 +158,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     """
     index, slash, count = text.partition("/")
     if not slash or not index.isdecimal() or not count.isdecimal() or int(count) < 1 or int(index) > int(count):
-        raise UsageError(f"--shard takes I/N, such as 1/4 of 1/4 to 4/4; found {text!r}.")
+        raise UsageError(f"--shard takes I/N, such as 2/4, with I from 1 to N (0 means N); found {text!r}.")
     return int(index) % int(count), int(count)
 
 

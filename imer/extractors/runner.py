@@ -26,7 +26,7 @@ from imer.extractors.packing import pack
 from imer.extractors.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
 from imer.extractors.recipe import Recipe, chosen_device
 from imer.extractors.sources import Sources
-from imer.extractors.staging import Staging
+from imer.extractors.staging import StagedCell, Staging
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.columns import column_kinds
 from imer.store.writer import Part
@@ -202,12 +202,16 @@ class _Job:
         try:
             self._absences()
             self._work(tasks, workers, limit)
+        except PartialFailure:
+            self.staging.flush()
+            self._list_failures()
+            raise
         finally:
             self.staging.flush()
-        cells = [self.staging.cells[u.utterance_id, m] for u in self.utterances for m in self.specs]
-        # Before the store: where that exists, all that was to be said of it is there.
-        lines = error_lines(self.out, cells, self.table.problems, self.table.path)
-        errors_file = write_errors(self.out, lines, shard=self.share.part is not None)
+        errors_file = (
+            self._list_failures()
+        )  # before the store: where that exists, all that was to be said of it is there
+        cells = self._cells()
         digest = pack(
             self.out,
             self.utterances,
@@ -227,6 +231,15 @@ class _Job:
             counts[cell.verdict.name] = counts.get(cell.verdict.name, 0) + 1
         self.staging.remove()
         return summary
+
+    def _cells(self) -> list[StagedCell]:
+        """Return what there is of the cells, in the manifest's order."""
+        wanted = ((u.utterance_id, modality) for u in self.utterances for modality in self.specs)
+        return [self.staging.cells[name] for name in wanted if name in self.staging.cells]
+
+    def _list_failures(self) -> Path | None:
+        lines = error_lines(self.out, self._cells(), self.table.problems, self.table.path)
+        return write_errors(self.out, lines, shard=self.share.part is not None)
 
     @property
     def _n_cells(self) -> int:
@@ -291,7 +304,8 @@ class _Job:
                 if limit is not None and self._n_failed > limit:
                     raise PartialFailure(
                         f"stopped: {self._n_failed} items failed, more than --max-failures {self.settings.max_failures} "
-                        f"allows; {done} of {n_cells} items are kept in {self.staging.folder} for the same command."
+                        f"allows (errors.jsonl beside the output lists them); what is done is kept in {self.staging.folder} "
+                        "for the same command."
                     )
 
     def _lost(self, task: Task, code: str, message: str) -> None:

@@ -57,7 +57,9 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
 
 
 def _mean(rows_TD: np.ndarray) -> np.ndarray:
-    """Return the mean row [1, D]; values that are no finite numbers count as 0, as the SDK's users set them."""
+    """Return the mean row [1, D]; values that are no finite numbers count as 0, as the SDK's users set them, unless all are."""
+    if not np.isfinite(rows_TD).any():
+        return np.full((1, rows_TD.shape[1]), np.nan)
     return np.where(np.isfinite(rows_TD), rows_TD, 0.0).mean(axis=0, dtype=np.float64)[None]
 
 

@@ -86,5 +86,11 @@ def _sequences(part: Mapping[str, Any], key: str, n: int, path: Path, split: str
         return [trimmed(sequence) for sequence in values]
     if len(lengths) != n:
         raise InvalidInput(f"{path}: {split}/{key}_lengths has {len(lengths)} entries for {n} utterances.")
+    for i, length in enumerate(lengths):
+        if not 0 <= int(length) <= values.shape[1]:
+            raise InvalidInput(
+                f"{path}: {split}/{key}_lengths has {int(length)} for utterance {i} of that split, but its sequences have "
+                f"{values.shape[1]} steps."
+            )
     cut = [sequence[: int(length)] for sequence, length in zip(values, lengths, strict=True)]
     return [sequence if sequence.any() else None for sequence in cut]

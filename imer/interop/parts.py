@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import InvalidInput
+from imer.core.errors import InvalidInput, listed
 from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.store.writer import FeatureBlock, write_store
@@ -58,11 +58,18 @@ def write_import(
     quality: dict[str, np.ndarray] = {}
     for modality in ordered_modalities(columns):
         column = columns[modality]
-        values = [None if v is None or not v.size else v for v in column.values]
+        given = [v is not None and v.size > 0 for v in column.values]
+        # What is no number throughout was never measured; it is not present, as in arrays.
+        values = [v if v is not None and np.isfinite(v).any() else None for v in column.values]
         widths = {v.shape[1] for v in values if v is not None}
         if len(widths) != 1:
-            found = ", ".join(map(str, sorted(widths))) or "none"
-            raise InvalidInput(f"The {modality} feature {column.name} must have one width; found: {found}.")
+            raise InvalidInput(
+                f"The {modality} feature {column.name} must have one width for all utterances; found: "
+                f"{listed(map(str, sorted(widths)))}."
+                if widths
+                else f"The {modality} feature {column.name} has numbers for no utterance: do the ids, or the intervals, fit "
+                "those of the labels?"
+            )
         chunks = [np.asarray(v, dtype=np.float32) for v in values if v is not None]
         n_mended += sum(int(chunk.size - np.isfinite(chunk).sum()) for chunk in chunks)
         chunks = [np.where(np.isfinite(chunk), chunk, np.float32(0)) for chunk in chunks]
@@ -70,7 +77,7 @@ def write_import(
         counts = [0 if v is None else len(v) for v in values]
         spec = FeatureSpec(modality, column.name, "1", column.level, widths.pop())
         blocks.append(FeatureBlock(spec, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), present, chunks))
-        quality[modality] = np.where(present, Verdict.ok, Verdict.no_stream)
+        quality[modality] = np.where(present, Verdict.ok, np.where(given, Verdict.non_finite, Verdict.no_stream))
     provenance: dict[str, Any] = {
         "command": command,
         "files": [{"name": path.name, "sha256": sha256_file(path)} for path in files],

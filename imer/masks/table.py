@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imer.core.errors import InvalidInput, listed
+from imer.core.files import sha256_json
 from imer.masks.sampling import Mask, missing_rate
 from imer.store import profile
 
@@ -33,6 +34,12 @@ class MaskTable:
     def realised_rate(self) -> float:
         """1 − observed cells / (N·M)."""
         return missing_rate(self.observed_NM)
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells this mask from any other: 12 digits of a digest of what it hides from whom."""
+        cells = np.packbits(self.observed_NM).tobytes().hex()
+        return sha256_json([list(self.modalities), list(self.utterance_ids), cells])[:12]
 
     def write(self, path: Path, *, overwrite: bool = False) -> str:
         """Write the table; the same table gives the same bytes. Return its content digest."""

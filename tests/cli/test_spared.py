@@ -29,7 +29,10 @@ def test_an_input_is_never_the_output(imer: Callable, store: Path, tmp_path: Pat
     manifest = tmp_path / "m.csv"
     manifest.write_text("utterance_id,text\na,hello\n")
     np.save(tmp_path / "a.npy", np.ones((1, 3)))
+    shard = tmp_path / "shard.h5"
+    assert imer("extract", manifest, "-o", shard, "--audio", "none", "--visual", "none", "--shard", "1/1").code == 0
     commands = {
+        shard: [("data", "merge", shard)],
         manifest: [
             ("extract", manifest, "--audio", "none", "--visual", "none"),
             ("data", "import", "arrays", "--manifest", manifest, "--features", f"audio={tmp_path / 'a.npy'}"),

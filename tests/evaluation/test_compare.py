@@ -96,13 +96,13 @@ def test_differences_are_those_of_the_means_and_turn_their_sign_round(runs):
     first, second = (read_tallies(method) for method in methods[:2])
     there = tally_differences(second, first, n_replicates=100).by_condition
     back = tally_differences(first, second, n_replicates=100).by_condition
-    assert set(there) == {("nested", 0.3, None), ("nested", 0.6, None)}
+    assert set(there) == {("nested", 0.3, None, ""), ("nested", 0.6, None, "")}
     for rate, own in ((0.3, "rate3"), (0.6, "rate6")):
-        value, (low, high) = there["nested", rate, None]["ua"]
+        value, (low, high) = there["nested", rate, None, ""]["ua"]
         expected = mean(runs[own], rate) - (mean(runs["seed0"], rate) + mean(runs["seed1"], rate)) / 2
         assert value == pytest.approx(expected)
         assert low <= high
-        other, bounds = back["nested", rate, None]["ua"]
+        other, bounds = back["nested", rate, None, ""]["ua"]
         assert (other, *bounds) == pytest.approx((-value, -high, -low))
 
 

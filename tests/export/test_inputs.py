@@ -19,6 +19,12 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_one_clip_that_is_not_there_costs_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"media")
+    clips = read_clips([tmp_path / "a.wav", tmp_path / "gone.wav"])
+    assert [u.utterance_id for u in clips.utterances] == ["a", "gone"]
+
+
 def test_a_folder_gives_its_clips_in_order_with_unique_names(folder: Path) -> None:
     clips = read_clips([folder])
     names = [u.utterance_id for u in clips.utterances]

@@ -18,6 +18,7 @@ import pytest
 
 import imer.core.files
 from imer.core.errors import InvalidInput, OutputExists, PartialFailure, UsageError
+from imer.core.files import read_json_lines
 from imer.core.types import Verdict
 from imer.extractors import runner, staging
 from imer.extractors.runner import ExtractSettings, extract
@@ -175,6 +176,9 @@ def test_failures_are_listed_and_tried_again(tmp_path: Path, inline: None, monke
     out = tmp_path / "f.h5"
     with pytest.raises(PartialFailure, match="--max-failures 0"):
         run(manifest, out, max_failures="0")
+    listed = read_json_lines(tmp_path / "errors.jsonl")
+    assert [line["code"] for line in listed][:2] == ["E-ROW", "E-ROW"]
+    assert {line["utterance_id"] for line in listed[2:]} & {"bad", "late"}, "what was too much is said"
     assert not out.exists()
     assert out.with_name("f.h5.staging").is_dir()
     summary = run(manifest, out)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput
+from imer.core.types import Verdict
 from imer.interop.csd import import_csd
 from imer.interop.gcnet import import_gcnet
 from imer.interop.mmsa import import_mmsa
@@ -64,6 +65,17 @@ def test_mmsa(mmsa: Path, tmp_path: Path) -> None:
         assert len(store.feature("text").of(2)) == 2
         assert store.feature("audio").of(0)[0, 2] == 0
         assert store.specs["audio"]["mmsa/audio"].level == "frame"
+
+
+@pytest.mark.parametrize("length", [-1, 7])
+def test_mmsa_with_impossible_lengths_is_refused(tmp_path: Path, length: int) -> None:
+    part = mmsa_split(3, 0)
+    part["audio_lengths"][1] = length
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": part}))
+    with pytest.raises(
+        InvalidInput, match=f"has {length} for utterance 1 of that split, but its sequences have 6 steps"
+    ):
+        import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
 
 
 def test_a_pickle_of_something_else_is_not_mmsa(tmp_path: Path) -> None:
@@ -168,6 +180,20 @@ def test_csd(labels: Path, tmp_path: Path) -> None:
         assert values[[0, 1, 3]].tolist() == [[0.75, 0], [2.75, 0], [7, 8]]
         assert store.texts.tolist() == ["", "", "hello you", ""]
         assert store.labels["sentiment"].values.tolist() == [1.5, -2, 0, 3]
+
+
+def test_what_is_no_number_throughout_is_not_present(labels: Path, tmp_path: Path) -> None:
+    steps = np.arange(8) / 2
+    values = np.where(steps[:, None] < 2, np.nan, steps[:, None])  # vidA[0] was never measured
+    audio = write_csd(tmp_path / "COVAREP.csd", {"vidA": (values, np.column_stack([steps, steps + 0.5]))})
+    assert import_csd(labels, {"audio": audio}, tmp_path / "f.h5").n_mended == 4
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.feature("audio").present.tolist() == [False, True, False, False]
+        found = [Verdict(code) for code in store.quality["audio"].tolist()]
+        assert found == [Verdict.non_finite, Verdict.ok, Verdict.no_stream, Verdict.no_stream]
+    reversed_ = write_csd(tmp_path / "back.csd", {"vidA": ([[1.0]], [[5, 4]])})
+    with pytest.raises(InvalidInput, match="numbers for no utterance"):
+        import_csd(labels, {"audio": reversed_}, tmp_path / "g.h5")
 
 
 def test_hostile_csd_is_refused(labels: Path, tmp_path: Path) -> None:

@@ -1,0 +1,122 @@
+"""What may stand in one column, and what may not: other masks, other rates, one model twice, changed files."""
+
+import shutil
+
+import pytest
+
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import read_json, write_json
+from imer.evaluation.compare import check_distinct, group_methods, left_out, read_run
+from imer.evaluation.contestants import best_baseline, contestants_of
+from imer.evaluation.differences import read_tallies, tally_differences
+from imer.evaluation.report import report_blocks, write_report
+from imer.evaluation.sweep import evaluate
+from imer.masks.make import make_mask
+from imer.store.reader import FeatureStore
+from imer.training.run import train
+from tests.evaluation.tiny_runs import train_tiny
+from tests.stores import write_small_store
+
+QUICK = {"device": "cpu", "replicates": 100, "plots": False}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The store, two seeds of ComP, and a baseline."""
+    folder = tmp_path_factory.mktemp("honest")
+    store = write_small_store(folder / "features.h5")
+    linear = {"run": {"model": "linear"}, "data": {"label": "emotion"}, "train": {"threads": 1}}
+    train(store, folder / "linear", flags=linear)
+    return {
+        "store": store,
+        "linear": folder / "linear",
+        "seed0": train_tiny(store, folder / "seed0"),
+        "seed1": train_tiny(store, folder / "seed1", "emotion", "", "train.seed=1"),
+    }
+
+
+def judged(made, name, out, **how):
+    evaluate(made[name], out=out, **{**QUICK, **how})
+    return read_run(out)
+
+
+def test_other_rates_of_the_modalities_are_another_condition(made, tmp_path):
+    one = judged(made, "linear", tmp_path / "a", missing_rate="audio=0.2,text=0.7", mask_seeds=2)
+    other = judged(made, "seed0", tmp_path / "b", missing_rate="audio=0.6,text=0.1", mask_seeds=2)
+    assert [c.detail for run in (one, other) for c in run.evaluation.summary] == [
+        "audio=0.2,text=0.7",
+        "audio=0.6,text=0.1",
+    ]
+    tallies = [read_tallies(method) for method in group_methods([one, other])]
+    assert tally_differences(*tallies).by_condition == {}
+    columns = (tmp_path / "a" / "results.tsv").read_text().splitlines()
+    assert columns[0].split("\t")[-1] == "detail"
+    assert columns[1].split("\t")[-1] == "audio=0.2,text=0.7"
+
+
+def test_a_mask_file_is_a_condition_of_its_own(made, tmp_path):
+    """Also beside masks of the same protocol and rate that the evaluation draws itself."""
+    with FeatureStore.open(made["store"]) as store:
+        masks = [make_mask(store, "nested", rate=0.5, seed=seed, split="test") for seed in (0, 1)]
+    for seed, mask in enumerate(masks):
+        mask.write(tmp_path / f"{seed}.h5")
+    run = judged(made, "linear", tmp_path / "a", missing_rate="0.5", mask=tmp_path / "0.h5", mask_seeds=1)
+    own, file = run.evaluation.summary
+    assert (own.protocol, own.missing_rate) == (file.protocol, file.missing_rate) == ("nested", 0.5)
+    assert (own.detail, file.detail) == ("", f"mask {masks[0].fingerprint}")
+    assert masks[0].fingerprint != masks[1].fingerprint
+    lines = (tmp_path / "a" / "predictions.jsonl").read_text()
+    assert lines.count(f'"detail": "{file.detail}"') == lines.count('"detail": ""') > 0
+    assert [one.detail for one in run.evaluation.rate_curve()] == [""]
+    text = str(report_blocks([run], table=True))
+    assert f"0.5 {file.detail}" in text, "and the table shows it"
+
+
+def test_a_mean_over_rates_is_over_those_that_all_have(made, tmp_path):
+    few = judged(made, "linear", tmp_path / "few", missing_rate="0", mask_seeds=2)
+    many = judged(made, "seed0", tmp_path / "many", missing_rate="0,0.5", mask_seeds=2)
+    contestants = contestants_of([few, many])
+    complete = [one.evaluation.summary[0].metrics["ua"].mean for one in (few, many)]
+    assert [one.over_rates("ua") for one in contestants] == pytest.approx(complete)
+    assert best_baseline(contestants, "ua").name == contestants[0].name
+    other = judged(made, "seed0", tmp_path / "other", missing_rate="0.5", mask_seeds=2)
+    assert [one.over_rates("ua") for one in contestants_of([few, other])] == [None, None]
+
+
+def test_one_model_is_not_two_seeds(made, tmp_path):
+    first = judged(made, "seed0", tmp_path / "a", missing_rate="0", mask_seeds=1)
+    again = judged(made, "seed0", tmp_path / "b", missing_rate="0.5", mask_seeds=1)
+    with pytest.raises(UsageError, match="evaluations of one model"):
+        report_blocks([first, again], table=True)
+    check_distinct([first, judged(made, "seed1", tmp_path / "c", missing_rate="0", mask_seeds=1)])
+
+
+def test_what_not_every_seed_has_is_said(made, tmp_path):
+    judged(made, "seed0", tmp_path / "a", missing_rate="0,0.5", mask_seeds=2)
+    judged(made, "seed1", tmp_path / "b", missing_rate="0", pattern="a", mask_seeds=2)
+    (method,) = group_methods([read_run(tmp_path / name) for name in "ab"])
+    assert left_out(method) == ["0.5", "a"]
+    said: list[str] = []
+    write_report([tmp_path / "a", tmp_path / "b"], tmp_path / "r.md", table=True, warn=said.append)
+    assert said == ["Not every run of comp was evaluated under 0.5, a: left out."]
+    assert said[0] in (tmp_path / "r.md").read_text()
+    judged(made, "seed1", tmp_path / "c", pattern="a", mask_seeds=2)
+    with pytest.raises(InvalidInput, match="nothing that all of them have"):
+        write_report([tmp_path / "a", tmp_path / "c"], tmp_path / "s.md", table=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "predictions.jsonl"])
+def test_an_evaluation_that_was_changed_is_refused(made, tmp_path, name):
+    judged(made, "linear", tmp_path / "a", missing_rate="0", mask_seeds=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    (tmp_path / "b" / "results.tsv").unlink()
+    read_run(tmp_path / "b")  # what is not read may be gone
+    if name == "metrics.json":
+        document = read_json(tmp_path / "b" / name)
+        document["summary"][0]["metrics"]["ua"]["mean"] = 0.99
+        write_json(tmp_path / "b" / name, document)
+    else:
+        lines = (tmp_path / "b" / name).read_text()
+        (tmp_path / "b" / name).write_text(lines.replace('"label": "happy"', '"label": "sad"', 1) + "\n")
+    with pytest.raises(InvalidInput, match="was changed or damaged"):
+        read_run(tmp_path / "b")
