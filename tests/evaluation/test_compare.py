@@ -12,9 +12,9 @@ from imer.evaluation.compare import (
     over_runs,
     read_run,
 )
-from imer.evaluation.contestants import Contestant
+from imer.evaluation.contestants import Contestant, contestants_of
 from imer.evaluation.differences import paired, read_tallies, tally_differences
-from imer.evaluation.scoreboard import _ensembles
+from imer.evaluation.scoreboard import _ensembles, _mixed_against_matched
 from imer.evaluation.sweep import evaluate
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
@@ -89,6 +89,16 @@ def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):
     assert curve[1].metrics["ua"].mean == mean(runs["rate6"], 0.6)
     methods = group_methods(joined)
     assert [one.name for one in methods] == ["comp (protocol=mixed)", "comp (protocol=matched)"]
+
+
+def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs):
+    evaluation = runs["seed0"].evaluation
+    settings = {key: value for key, value in evaluation.run["settings"].items() if key != "train.members"}
+    older = EvaluatedRun(runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings}))
+    matched = contestants_of(join_matched([runs["rate3"], runs["rate6"]]))
+    for mixed in (older, runs["seed0"]):
+        *_, grid = _mixed_against_matched([contestants_of([mixed]), matched])
+        assert [row[0] for row in grid.table[1]] == ["comp"]
 
 
 def test_differences_are_those_of_the_means_and_turn_their_sign_round(runs):
