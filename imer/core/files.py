@@ -207,7 +207,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a log and flush it to disk. A torn last line after a kill is ended first; the reader drops it.
+    """Append one line to a log and flush it to disk. What a kill left of a torn last line is ended first.
 
     Raises
     ------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import multiprocessing
-import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from imer.core.files import published_folder, write_text
 from imer.core.locks import output_lock
+from imer.core.processes import usable_cores
 from imer.core.types import MODALITIES
 from imer.demo import DEFAULT_UTTERANCES
 from imer.demo.clip import write_clip
@@ -85,7 +85,7 @@ def make_demo(
         tasks = [
             (line, samples, part / _media(line), seed) for line, samples in zip(lines + unseen, spoken, strict=True)
         ]
-        duration_s = _make_clips(tasks, workers or min(os.cpu_count() or 1, 8), progress)
+        duration_s = _make_clips(tasks, workers or usable_cores(), progress)
         for line in unseen:
             write_text(part / _media(line).with_suffix(".txt"), line.words + "\n")
         write_text(part / "manifest.csv", _table(MANIFEST_COLUMNS, [_manifest_row(line) for line in lines]))

@@ -86,8 +86,8 @@ class Contestant:
 def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
     """Return the methods among the runs, with their tallies read."""
     found = [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
-    curves = [{condition_key(condition) for condition in rate_curve(one.merged.summary)} for one in found]
-    shared = frozenset.intersection(*map(frozenset, curves)) if curves else frozenset()
+    curves = [frozenset(condition_key(condition) for condition in rate_curve(one.merged.summary)) for one in found]
+    shared = frozenset.intersection(*curves) if curves else frozenset()
     return [replace(one, rates=shared) for one in found]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
@@ -93,9 +93,7 @@ def write_report(
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     runs = [read_run(path) for path in run_dirs]
-    for sentence in _omissions(runs):
-        warn(sentence)
-    blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table)
+    blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table, warn=warn)
     render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
     pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix != ".html"]
     taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
@@ -118,7 +116,7 @@ def _sections(runs: Sequence[EvaluatedRun]) -> list[list[Method]]:
     return [methods for members in by_data.values() for methods in same_test_part(group_methods(join_matched(members)))]
 
 
-def _omissions(runs: Sequence[EvaluatedRun]) -> list[str]:
+def _omissions(methods: Iterable[Method]) -> list[str]:
     """Say what the means over runs leave out, since not all runs have it.
 
     Raises
@@ -127,7 +125,7 @@ def _omissions(runs: Sequence[EvaluatedRun]) -> list[str]:
         Nothing is left of a method.
     """
     sentences = []
-    for method in (method for methods in _sections(runs) for method in methods):
+    for method in methods:
         missing = left_out(method)
         if missing and not over_runs(method).summary:
             raise InvalidInput(
@@ -140,15 +138,23 @@ def _omissions(runs: Sequence[EvaluatedRun]) -> list[str]:
 
 
 def report_blocks(
-    runs: Sequence[EvaluatedRun], *, prefix: str = "report", reference: str | None = None, table: bool = False
+    runs: Sequence[EvaluatedRun],
+    *,
+    prefix: str = "report",
+    reference: str | None = None,
+    table: bool = False,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> list[Block]:
     """Return the report: one section per data set and test part, then the runs and what the metrics mean.
 
-    With `table` a section is the results table alone (see `scoreboard`).
+    With `table` a section is the results table alone (see `scoreboard`); `warn` is told what the report leaves out.
     """
     check_distinct(runs)
     sections = _sections(runs)
-    blocks: list[Block] = [Paragraph(sentence) for sentence in _omissions(runs)]
+    blocks: list[Block] = []
+    for sentence in _omissions(method for methods in sections for method in methods):
+        warn(sentence)
+        blocks.append(Paragraph(sentence))
     for number_, methods in enumerate(sections, start=1):
         name = prefix if len(sections) == 1 else f"{prefix}-{number_}"
         blocks += _head(methods)

@@ -76,11 +76,8 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
         if path.exists():
             try:
                 others = [line for line in read_json_lines(path) if line.get("output") != output.name]
-            except (
-                InvalidInput,
-                AttributeError,
-            ):  # not ours or damaged: a list of failures replaces it, nothing else does
-                ours = False
+            except (InvalidInput, AttributeError):
+                ours = False  # or damaged: a list of failures replaces it, nothing else does
         kept = [*others, *lines]
         if kept:
             write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

@@ -200,17 +200,16 @@ class _Job:
         tasks = self._tasks()
         reused = self._n_reusable()
         try:
-            self._absences()
-            self._work(tasks, workers, limit)
+            try:
+                self._absences()
+                self._work(tasks, workers, limit)
+            finally:
+                self.staging.flush()
         except PartialFailure:
-            self.staging.flush()
             self._list_failures()
             raise
-        finally:
-            self.staging.flush()
-        errors_file = (
-            self._list_failures()
-        )  # before the store: where that exists, all that was to be said of it is there
+        # Before the store: where that exists, all that was to be said of it is there.
+        errors_file = self._list_failures()
         cells = self._cells()
         digest = pack(
             self.out,

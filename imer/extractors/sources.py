@@ -18,10 +18,9 @@ from imer.core.types import FeatureSpec, Utterance
 from imer.extractors.plan import media_path
 
 _BLOCK_BYTES = 1 << 20
-_WHOLE_BYTES = (
-    64 << 20
-)  # files up to this size are read whole, which is a small part of decoding them; of larger ones …
-_BLOCKS = 64  # … so many blocks are, evenly spaced, the first and the last among them
+# Files up to this size are read whole, which is a small part of decoding them; of larger ones so many blocks are, evenly
+# spaced, the first and the last among them.
+_WHOLE_BYTES, _BLOCKS = 64 << 20, 64
 _DIGITS = 32
 
 
