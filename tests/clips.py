@@ -61,12 +61,13 @@ def write_clip(
     pixels: str = "yuv420p",
     sample_format: str | None = None,
     keyframe_every: int = 12,
+    encoder: dict[str, str] | None = None,
 ) -> Path:
     """Write a clip with a video stream (unless `picture` is None) and an audio stream (unless `sound` is None)."""
     with av.open(str(path), "w") as container:
         if picture is not None:
             first = picture(0)
-            video = container.add_stream(video_codec, rate=fps)
+            video = container.add_stream(video_codec, rate=fps, options=encoder or {})
             video.width, video.height, video.pix_fmt = first.shape[1], first.shape[0], pixels
             video.codec_context.gop_size = keyframe_every
             if turned:

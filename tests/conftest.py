@@ -8,6 +8,7 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 runpy.run_path(str(GUARD / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(GUARD), os.environ.get("PYTHONPATH", "")]))
+# What `imer` keeps for later in the user's cache is kept apart from what the user has there.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir()) / f"imer-tests-cache-{os.getuid()}")
 
 
 @pytest.fixture(scope="session")

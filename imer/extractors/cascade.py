@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
+from imer.extractors.facenet_import import facenet_pytorch, library_versions
 from imer.extractors.networks import NetworkFunction, as_function
 from imer.extractors.summed import SummedFrames, Window
 
@@ -40,18 +42,30 @@ class Found:
 NOTHING = Found(np.zeros(0, np.int64), np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros((0, 5, 2)))
 
 
+@cache
+def _stages() -> dict[str, Any]:
+    """Return MTCNN's three networks with the weights that come with the library."""
+    from imer.extractors.slopes import split_slopes
+
+    nets = facenet_pytorch().MTCNN(device="cpu").eval()
+    return {name: split_slopes(getattr(nets, name)) for name in ("pnet", "rnet", "onet")}
+
+
 class Cascade:
     """The three networks on one device."""
 
-    def __init__(self, library: Any, device: str) -> None:
-        from imer.extractors.slopes import split_slopes
-
+    def __init__(self, device: str) -> None:
         self._crops_at_once = CROPS_ON_CPU if device == "cpu" else CROPS_ON_CUDA
-        nets = library.MTCNN(device="cpu").eval()
-        first, second, third = (split_slopes(stage) for stage in (nets.pnet, nets.rnet, nets.onet))
-        self._propose = as_function(first, (1, 3, 24, 24), ("shift", "score"), device, any_size=True)
-        self._refine = as_function(second, (1, 3, 24, 24), ("shift", "score"), device)
-        self._output = as_function(third, (1, 3, 48, 48), ("shift", "points", "score"), device)
+
+        def network(stage: str, side: int, outputs: tuple[str, ...], *, any_size: bool = False) -> NetworkFunction:
+            made_from = f"MTCNN {stage}, {library_versions()}"
+            return as_function(
+                lambda: _stages()[stage], made_from, (1, 3, side, side), outputs, device, any_size=any_size
+            )
+
+        self._propose = network("pnet", 24, ("shift", "score"), any_size=True)
+        self._refine = network("rnet", 24, ("shift", "score"))
+        self._output = network("onet", 48, ("shift", "points", "score"))
 
     def find(self, frames_BHWC: np.ndarray, sizes: tuple[float, float], window: Window | None = None) -> Found:
         """Return the faces in uint8 RGB frames [B, H, W, 3], largest first within a frame; boxes in pixels.

@@ -9,12 +9,11 @@ Per frame: 14 geometry values, 360 HOG values, and the time, box and confidence 
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 import numpy as np
 
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, aligned_face
+from imer.extractors.facenet_import import library_versions
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
@@ -57,7 +56,7 @@ class GeometryHog(SeesFaces):
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"3, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"3, {library_versions()}",
             level=self.level,
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if self.level == "frame" else None,

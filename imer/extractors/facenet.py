@@ -7,8 +7,6 @@ from the full-size frame, as it did in training.
 
 from __future__ import annotations
 
-import os
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,8 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError, did_yo
 from imer.core.files import published_file, sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, boxed_face
-from imer.extractors.facenet_import import facenet_pytorch
+from imer.extractors.conversions import cache_folder
+from imer.extractors.facenet_import import facenet_pytorch, library_versions
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.moments import Moments
@@ -72,7 +71,7 @@ class FaceNet(SeesFaces):
         return FeatureSpec(
             modality="visual",
             extractor=self.name,
-            version=f"3, facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}",
+            version=f"3, {library_versions()}",
             level=self.level,
             dim=len(names),
             hop_s=1.0 / self.frames_per_s if frame else None,
@@ -93,19 +92,26 @@ class FaceNet(SeesFaces):
         return self._digest
 
     def load(self, device: str) -> None:
-        import torch
-
-        digest = self._weights_digest()
-        with torch.device("meta"):  # 23 million random numbers need not be drawn
-            network = facenet_pytorch().InceptionResnetV1(pretrained=None, classify=False)
-        state = checked_state(read_state(self.weights), network.state_dict(), self.weights, digest)
-        network.load_state_dict(state, assign=True)
         self._network = as_function(
-            network.eval(), (1, 3, FACE_SIZE, FACE_SIZE), ("embedding",), device, precision=self.face_precision
+            self._network_with_weights,
+            f"InceptionResnetV1 {self._weights_digest()}, {library_versions()}",
+            (1, 3, FACE_SIZE, FACE_SIZE),
+            ("embedding",),
+            device,
+            precision=self.face_precision,
         )
         self._detector = FaceDetector(device)
         on_cpu = FACES_ON_CPU if self.face_precision == "float32" else FACES_IN_HALF
         self._at_once = on_cpu if device == "cpu" else FACES_ON_CUDA
+
+    def _network_with_weights(self) -> Any:
+        import torch
+
+        with torch.device("meta"):  # 23 million random numbers need not be drawn
+            network = facenet_pytorch().InceptionResnetV1(pretrained=None, classify=False)
+        state = checked_state(read_state(self.weights), network.state_dict(), self.weights, self._weights_digest())
+        network.load_state_dict(state, assign=True)
+        return network.eval()
 
     def embed(self, faces: list[np.ndarray]) -> np.ndarray:
         """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""
@@ -199,8 +205,7 @@ def downloaded_weights() -> Path:
     """
     import requests
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "imer"
-    path = cache / RELEASE_URL.rsplit("/", 1)[-1]
+    path = cache_folder() / RELEASE_URL.rsplit("/", 1)[-1]
     if path.is_file():
         return path
     advice = "fetch it on a machine with a network and name it with --face-weights PATH"

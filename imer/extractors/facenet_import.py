@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -137,6 +138,11 @@ def _stand_ins() -> Iterator[None]:
     finally:
         _purge()
         sys.modules.update(before)
+
+
+def library_versions() -> str:
+    """Return the versions of facenet-pytorch and of the torch that it runs on."""
+    return f"facenet-pytorch {version('facenet-pytorch')}, torch {version('torch').partition('+')[0]}"
 
 
 @lru_cache(maxsize=1)

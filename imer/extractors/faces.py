@@ -16,7 +16,6 @@ import numpy as np
 from PIL import Image
 
 from imer.extractors.cascade import Cascade, Found
-from imer.extractors.facenet_import import facenet_pytorch
 
 BATCH_ON_CPU, BATCH_ON_CUDA = 16, 128  # frames; on a CPU more gain nothing
 DETECTION_SHORT_SIDE = 360  # pixels
@@ -58,7 +57,7 @@ class FaceDetector:
     }
 
     def __init__(self, device: str) -> None:
-        self._cascade = Cascade(facenet_pytorch(), device)
+        self._cascade = Cascade(device)
         self.batch_frames = BATCH_ON_CPU if device == "cpu" else BATCH_ON_CUDA
 
     def detect(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:

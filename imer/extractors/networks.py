@@ -6,18 +6,24 @@ networks of MTCNN. What it gives for one picture does not depend, to the last bi
 
 from __future__ import annotations
 
+import hashlib
 import io
 import warnings
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from imer.extractors.conversions import converted
 
 NetworkFunction = Callable[[np.ndarray], tuple[np.ndarray, ...]]  # float32 [N, C, H, W] → its outputs
 
 
 def as_function(
-    network: Any,
+    build: Callable[[], Any],
+    made_from: str,
     example_NCHW: tuple[int, ...],
     outputs: tuple[str, ...],
     device: str,
@@ -25,14 +31,24 @@ def as_function(
     any_size: bool = False,
     precision: str = "float32",
 ) -> NetworkFunction:
-    """Return a function that runs an evaluated network on float32 arrays [N, C, H, W].
+    """Return a function that runs the network that `build` makes on float32 arrays [N, C, H, W].
 
+    `made_from` names the network, its weights and its library: what was converted from them before is not made again.
     N may vary from call to call, and with `any_size` H and W too. `outputs` names the network's outputs in order.
     """
     if device != "cpu" or precision != "float32":
-        return _torch_function(network, device, precision)
+        return _torch_function(build(), device, precision)
     axes = {0: "N", 2: "H", 3: "W"} if any_size else {0: "N"}
-    return onnx_function(onnx_bytes(network, example_NCHW, outputs, {"pictures": axes}))
+    made_from = f"{made_from}, {example_NCHW} {axes} → {outputs}, by {_own_code()}"
+    return onnx_function(converted(made_from, lambda: onnx_bytes(build(), example_NCHW, outputs, {"pictures": axes})))
+
+
+@cache
+def _own_code() -> str:
+    """Return the digest of our own code that makes networks, so that changing it is enough."""
+    folder = Path(__file__).parent
+    code = b"".join((folder / name).read_bytes() for name in ("networks.py", "slopes.py"))
+    return hashlib.sha256(code).hexdigest()
 
 
 def onnx_bytes(

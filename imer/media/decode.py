@@ -1,8 +1,9 @@
 """Decode a clip once, in order, for all its segments: audio samples and sampled frames as they come.
 
 Reading is sequential and single-threaded (one process per core is faster than threads within one). A broken packet
-costs that packet. A segment that lies far into a file is reached by seeking to an anchor, a whole multiple of 30 s, so
-that what a segment yields never depends on which other segments are read with it.
+costs that packet; frames that nobody needs are not decoded (`skipping.py`). A segment that lies far into a file is
+reached by seeking to an anchor, a whole multiple of 30 s, so that what a segment yields never depends on which other
+segments are read with it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from imer.media import probe
 from imer.media.probe import MediaError
 from imer.media.sampling import FrameClock, Picture, mono, rgb
+from imer.media.skipping import Spared
 
 ANCHOR_S = 30.0  # segments are reached from the last whole multiple of this
 _PREROLL_S = 1.0  # decoded before the anchor, so that codecs with memory have settled
@@ -175,7 +177,7 @@ class ClipReader:
             except (av.FFmpegError, OverflowError):  # beyond the end, or beyond what a container can count
                 raise _SeekFailed from None
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
-        for kind, frame in self._frames(container, wanted, origin_s):
+        for kind, frame in self._frames(container, wanted, origin_s, Spared(clocks)):
             state = self._streams[kind]
             time_s = state.counted_s if frame.time is None else frame.time - origin_s
             if state.first_s is None:
@@ -194,7 +196,11 @@ class ClipReader:
             self._reached_s = max(self._reached_s, state.counted_s)
 
     def _frames(
-        self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], origin_s: float
+        self,
+        container: av.container.InputContainer,
+        wanted: list[av.AudioStream | av.VideoStream],
+        origin_s: float,
+        spared: Spared,
     ) -> Iterator[tuple[str, av.AudioFrame | av.VideoFrame]]:
         """Demux and decode packet by packet; a packet that cannot be decoded is counted and left out."""
         kinds = {stream.index: stream.type for stream in wanted}
@@ -218,6 +224,9 @@ class ClipReader:
                 continue
             state = self._streams[kind]
             state.packets += packet.size > 0
+            if isinstance(packet.stream, av.VideoStream):
+                may_skip = self._is_spared(packet, origin_s, spared) and not state.broken
+                packet.stream.codec_context.skip_frame = "NONREF" if may_skip else "DEFAULT"
             try:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError):
@@ -226,6 +235,12 @@ class ClipReader:
             for frame in frames:
                 if isinstance(frame, av.AudioFrame | av.VideoFrame):
                     yield kind, frame
+
+    def _is_spared(self, packet: av.Packet, origin_s: float, spared: Spared) -> bool:
+        if packet.pts is None or packet.time_base is None or packet.is_discard:
+            return False
+        time_s = float(packet.pts * packet.time_base) - origin_s
+        return spared.spares(time_s, [i for i, segment in enumerate(self.segments) if segment.covers(time_s)])
 
     def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
         rate_hz = frame.sample_rate

@@ -105,8 +105,13 @@ class FrameClock:
         self._frames_per_s = frames_per_s
         self._next = 0
 
+    def tick(self, time_s: float) -> int:
+        """Return the number of the last tick at or before a time."""
+        return int((time_s - self._start_s + _TIME_SLACK_S) * self._frames_per_s)
+
     def wants(self, time_s: float) -> bool:
-        tick = int((time_s - self._start_s + _TIME_SLACK_S) * self._frames_per_s)
+        """Say whether the frame is kept; frames are asked for in the order in which they are shown."""
+        tick = self.tick(time_s)
         if tick < self._next:
             return False
         self._next = tick + 1
