@@ -71,6 +71,7 @@ def run(words: list[str]) -> int:
             return EXIT_USAGE
         command = context.command_path.removeprefix("imer").strip()
         message = error.format_message().rstrip(".")
-        refuse(command or "imer", f"{message}; see `{context.command_path} --help`.", as_json="--json" in words)
+        see = " See" if message.endswith("?") else "; see"
+        refuse(command or "imer", f"{message}{see} `{context.command_path} --help`.", as_json="--json" in words)
         return EXIT_USAGE
     return code if isinstance(code, int) else EXIT_DONE

@@ -286,4 +286,4 @@ def _fail(report: Report, message: str, kind: str) -> None:
     report.stop_progress()
     report.extra["error"] = {"kind": kind, "message": message}
     report._log("error", message)
-    report._stderr(f"imer {report.command}: error: {message}")
+    report._stderr(f"imer {report.command.removeprefix('imer')}".rstrip() + f": error: {message}")

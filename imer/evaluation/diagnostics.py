@@ -16,24 +16,6 @@ from imer.metrics.tally import tally
 from imer.training.history import Log, curves, mean_shares
 
 
-def mean_weights(
-    weights_SPM: np.ndarray, observed_SPM: np.ndarray, modalities: Sequence[str]
-) -> dict[str, float | None]:
-    """Return the mean coordinator weight of each modality where it is observed beside at least one other.
-
-    A lone modality always has weight 1 and would say nothing. None where a modality is never observed beside another;
-    empty when the model has no coordinator (it then weighs every observed modality by exactly 1).
-    """
-    if np.array_equal(weights_SPM, observed_SPM):
-        return {}
-    beside_SPM = observed_SPM & (observed_SPM.sum(axis=-1, keepdims=True) > 1)
-    found: dict[str, float | None] = {}
-    for column, modality in enumerate(modalities):
-        values = weights_SPM[..., column][beside_SPM[..., column]]
-        found[modality] = float(values.mean(dtype=np.float64)) if values.size else None
-    return found
-
-
 def branch_metrics(
     branches: Mapping[str, np.ndarray], observed_PM: np.ndarray, modalities: Sequence[str], target_P: np.ndarray,
     n_classes: int,

@@ -10,12 +10,12 @@ import numpy as np
 
 from imer.evaluation.bootstrap import REPLICATES, intervals
 from imer.evaluation.conditions import Condition
-from imer.evaluation.diagnostics import mean_weights
 from imer.evaluation.pooled import Pooled
 from imer.evaluation.results import ConditionSummary, MaskResult, summarise
 from imer.masks.sampling import missing_rate
 from imer.metrics.compute import METRICS, Metrics, labelled, plain_numbers
 from imer.metrics.tally import Tally, tally
+from imer.training.results import mean_weights
 
 
 @dataclass(frozen=True)

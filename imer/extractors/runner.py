@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import OutputExists, PartialFailure, UsageError, listed
+from imer.core.errors import ImerError, OutputExists, PartialFailure, UsageError, listed
 from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
@@ -115,7 +115,7 @@ def extract(
     say = notice or (lambda _: None)
     out = Path(output)
     replaces = run.overwrite or (run.add is not None and same_file(run.add, out))
-    if out.exists() and not replaces and not plan_only:
+    if out.exists() and not replaces:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
     if out.is_dir():
         raise OutputExists(f"{out} is a folder; name a file, such as {out / 'features.h5'}.")
@@ -196,7 +196,11 @@ class _Job:
         if found:
             done = self._n_reusable()
             self.notice(f"continuing {self.staging.folder}: {done} of {self._n_cells} items are done already.")
-        self._adopt()
+        try:
+            self._adopt()
+        except ImerError:
+            self.staging.remove_empty()
+            raise
         tasks = self._tasks()
         reused = self._n_reusable()
         try:

@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -189,6 +190,11 @@ class Staging:
                 return np.asarray(arrays[modality])
         except (OSError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise InvalidInput(f"{path} cannot be read any more ({error}); run the same command again.") from error
+
+    def remove_empty(self) -> None:
+        """Delete the folder where nothing is in it: the work was refused before it began."""
+        with suppress(OSError):
+            self.folder.rmdir()
 
     def remove(self) -> None:
         """Delete the folder: the store is published and verified."""

@@ -75,4 +75,5 @@ def _load(path: Path, modality: str, manifest: Manifest) -> np.ndarray:
             f"{path} has {len(values)} rows, but {manifest.path} has {manifest.n_rows}: row i of an array belongs to row i "
             "of the manifest."
         )
-    return np.asarray(values, dtype=np.float32)
+    with np.errstate(over="ignore"):  # a value beyond float32 becomes infinite, and so its row's verdict
+        return np.asarray(values, dtype=np.float32)

@@ -6,6 +6,7 @@ The test part is predicted here, once, with the selected weights and under the f
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,11 @@ def write_results(
                 "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
                 "n": int(corpus.labelled_N[rows].sum()),
                 "metrics": measure(corpus, rows, joint),
-                "mean_weight": _mean_weight(corpus, found),
+                "mean_weight": mean_weights(
+                    np.concatenate([p.weights_NM for p in found]),
+                    np.concatenate([p.observed_NM for p in found]),
+                    list(corpus.modalities),
+                ),
             }
         )
         if number == 0:
@@ -83,18 +88,20 @@ def _test_conditions(masks: Masks, splits: list[Split], settings: Settings) -> l
     return masks.fixed(rows, "test", TEST_MASK_SEEDS)
 
 
-def _mean_weight(corpus: Corpus, found: list[Prediction]) -> dict[str, float | None]:
-    """Return each modality's mean coordinator weight over the utterances where it is observed beside another one.
+def mean_weights(weights_PM: np.ndarray, observed_PM: np.ndarray, modalities: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean coordinator weight of each modality where it is observed beside at least one other.
 
-    A lone modality has weight 1 whatever the coordinator thinks.
+    A lone modality always has weight 1 and would say nothing. None where a modality is never observed beside another;
+    empty when the model has no coordinator (it then weighs every observed modality by exactly 1).
     """
-    observed = np.concatenate([p.observed_NM for p in found])
-    observed = observed & (observed.sum(axis=1, keepdims=True) > 1)
-    weights = np.concatenate([p.weights_NM for p in found])
-    return {
-        name: round(float(weights[observed[:, u], u].mean()), 6) if observed[:, u].any() else None
-        for u, name in enumerate(corpus.modalities)
-    }
+    if np.array_equal(weights_PM, observed_PM):
+        return {}
+    beside_PM = observed_PM & (observed_PM.sum(axis=-1, keepdims=True) > 1)
+    found: dict[str, float | None] = {}
+    for column, modality in enumerate(modalities):
+        values = weights_PM[..., column][beside_PM[..., column]]
+        found[modality] = float(values.mean(dtype=np.float64)) if values.size else None
+    return found
 
 
 def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[str, Any]:

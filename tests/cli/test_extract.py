@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import signal
@@ -14,6 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from imer.cli.extract import extract_command
+from imer.extractors.face import GeometryHog
+from imer.extractors.facenet import FaceNet
+from imer.extractors.opensmile import EGeMAPS
 from imer.store.reader import FeatureStore
 from tests.clips import face, grey, still, voice, write_clip, write_manifest
 from tests.conftest import Finished
@@ -234,6 +239,22 @@ def test_of_rivals_that_start_together_one_works(voices: Path, tmp_path: Path) -
     for rival, text in zip(rivals, told, strict=True):
         assert rival.returncode == 0 or "is locked by" in text or "just been made" in text or "exists already" in text
     assert [path.name for path in tmp_path.iterdir()] == ["f.h5"]
+
+
+def test_a_plan_says_what_the_run_would_say(voices: Path, tmp_path: Path, imer: Imer) -> None:
+    out = tmp_path / "f.h5"
+    out.write_bytes(b"mine")
+    assert imer("extract", voices, "-o", out, *ONLY_AUDIO, "--dry-run").code == 6
+    assert imer("extract", voices, "-o", out, *ONLY_AUDIO, "--dry-run", "--overwrite").code == 0
+    assert out.read_bytes() == b"mine"
+
+
+def test_the_defaults_of_the_command_are_those_of_the_extractors() -> None:
+    asked = {p.name: p.default for p in inspect.signature(extract_command).parameters.values()}
+    for extractor in (FaceNet, GeometryHog, EGeMAPS):
+        for name, option in inspect.signature(extractor).parameters.items():
+            if option.default is not None:
+                assert asked[name] == option.default, name
 
 
 def test_wrong_commands(voices: Path, corpus: Path, tmp_path: Path, imer: Imer) -> None:

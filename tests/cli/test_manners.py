@@ -47,6 +47,12 @@ def test_mask_and_inspect_import_nothing_heavy(tmp_path: Path) -> None:
         assert done.stderr.strip().splitlines()[-1] == "[]"
 
 
+def test_an_unknown_command_is_told_once(imer: Callable) -> None:
+    done = imer("trian")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "imer: error: No such command 'trian'. Did you mean 'train'? See `imer --help`.\n"
+
+
 def test_every_command_has_help(imer: Callable) -> None:
     top = imer("--help").out
     for command in COMMANDS:

@@ -115,3 +115,4 @@ def test_what_cannot_be_added_to(tmp_path: Path, rows: Rows) -> None:
     with pytest.raises(InvalidInput, match="damaged"):
         run(manifest, out, add=old)
     assert not out.exists()
+    assert not out.with_name("out.h5.staging").exists()

@@ -44,6 +44,15 @@ def test_rows_of_nan_are_not_present(imer: Callable, corpus: Path) -> None:
         assert arrays["audio"]["sha256"] == sha256_file(corpus / "audio.npy")
 
 
+def test_a_value_beyond_float32_makes_its_row_non_finite(imer: Callable, corpus: Path) -> None:
+    values = np.load(corpus / "audio.npy").astype(np.float64)
+    values[0, 0] = 1e300
+    np.save(corpus / "audio.npy", values)
+    done = run(imer, corpus, "audio=audio.npy")
+    assert (done.code, done.err) == (0, "")
+    assert done.json["quality"]["audio"]["non_finite"] == 2
+
+
 def test_a_second_import_of_new_rows_fits_a_model_of_the_first(imer: Callable, corpus: Path) -> None:
     """The fingerprint says what is known of an array, its modality and width, so that new data can be evaluated."""
     assert run(imer, corpus, "audio=audio.npy").code == 0
