@@ -22,11 +22,15 @@ class Scaler:
     spread: dict[str, np.ndarray]
 
     @classmethod
-    def fit(cls, corpus: Corpus, rows: np.ndarray) -> Scaler:
-        """Measure the rows of the corpus where each modality is present; one that never is gets centre 0, spread 1."""
+    def fit(cls, corpus: Corpus, rows: np.ndarray, observed_NM: np.ndarray | None = None) -> Scaler:
+        """Measure the rows of the corpus where each modality is present, and observed where that is said.
+
+        One that never is gets centre 0 and spread 1.
+        """
+        there_NM = corpus.present_NM if observed_NM is None else corpus.present_NM & observed_NM
         centre, spread = {}, {}
         for column, (name, width) in enumerate(corpus.modalities.items()):
-            present = rows[corpus.present_NM[rows, column]]
+            present = rows[there_NM[rows, column]]
             values = corpus.features[name][present].astype(np.float64)
             mean_D = values.mean(axis=0) if len(values) else np.zeros(width)
             sd_D = values.std(axis=0) if len(values) else np.ones(width)

@@ -226,6 +226,12 @@ def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
             f"{len(cut)} dialogues{where} have utterances both in training and in test ({listed(sorted(cut), 3)}): the test "
             f"is not independent{other_folds}."
         )
+    torn = set(corpus.dialogue_ids[split.train]) & set(corpus.dialogue_ids[split.val])
+    if torn and first:
+        warnings.append(
+            f"{len(torn)} dialogues{where} have utterances both in training and in validation ({listed(sorted(torn), 3)}): "
+            f"what is chosen on validation may be too optimistic{other_folds}."
+        )
     shared = sorted((set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""})
     if shared and first:
         warnings.append(

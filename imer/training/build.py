@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import nn
 
 from imer.batches.corpus import Corpus
+from imer.batches.dialogues import Dialogues
+from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.registry import resolve
 from imer.core.seeding import derived_seed
@@ -49,6 +52,26 @@ def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str) -> Mo
     n = len(corpus.class_names)
     weights = class_weight(np.bincount(target, minlength=n), class_weights)
     return ModelSpec(dict(corpus.modalities), "classification", n, class_weights=weights)
+
+
+def check_lengths(corpus: Corpus, splits: Iterable[Split], settings: Settings) -> None:
+    """Refuse dialogues that are longer than a model with prototypes of the batch has positions for.
+
+    Raises
+    ------
+    UsageError
+        The longest dialogue does not fit.
+    """
+    most = getattr(settings.model, "longest_dialogue", None)
+    if most is None or getattr(settings.model, "prototypes", "batch") != "batch":
+        return
+    parts = [part for split in splits for part in (split.train, split.val, split.test)]
+    longest = max(int(Dialogues.of(corpus, part).lengths.max()) for part in parts)
+    if longest > most:
+        raise UsageError(
+            f"A dialogue has {longest} utterances, more than model.longest_dialogue = {most}: add --set "
+            f"model.longest_dialogue={longest}."
+        )
 
 
 def class_weight(count_C: np.ndarray, kind: str) -> tuple[float, ...] | None:

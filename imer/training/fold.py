@@ -51,7 +51,7 @@ class Fold:
 
     def shared(self) -> SharedData:
         """Make what its models have in common."""
-        return SharedData.of(self.corpus, learnt_rows(self.splits), self.settings, self.device)
+        return SharedData.of(self.corpus, learnt_rows(self.splits), self.name, self.masks, self.settings, self.device)
 
     def states(self, member: int | None = None) -> Path:
         """Return where the fold, or one of its members, is saved while it trains."""

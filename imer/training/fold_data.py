@@ -11,6 +11,7 @@ from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues, Resident
 from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
+from imer.masks.sampling import Mask
 from imer.models.base import ModelSpec
 from imer.training.build import model_spec
 from imer.training.masks import Condition, Masks
@@ -27,13 +28,17 @@ class SharedData:
     spec: ModelSpec
     scaler: Scaler
     resident: Resident
+    once_NM: Mask | None  # what is ever seen of the rows that are learnt from, where the protocol fixes it
 
     @classmethod
-    def of(cls, corpus: Corpus, learnt_R: np.ndarray, settings: Settings, device: torch.device) -> SharedData:
-        """Standardise by the corpus rows that any of the models learns from, and place the corpus on the device."""
+    def of(
+        cls, corpus: Corpus, learnt_R: np.ndarray, fold: str, masks: Masks, settings: Settings, device: torch.device
+    ) -> SharedData:
+        """Standardise by what any of the fold's models learns from, and place the corpus on the device."""
         spec = model_spec(corpus, learnt_R, settings.train.class_weights)
-        scaler = Scaler.fit(corpus, learnt_R)
-        return cls(spec, scaler, place(corpus, scaler, spec, device))
+        once_NM = masks.once(learnt_R, fold)
+        scaler = Scaler.fit(corpus, learnt_R, once_NM)
+        return cls(spec, scaler, place(corpus, scaler, spec, device), once_NM)
 
 
 @dataclass(frozen=True)

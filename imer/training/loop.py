@@ -53,8 +53,8 @@ class FoldTrainer:
         shared: SharedData | None = None,
     ) -> None:
         self.settings, self.masks, self.device = settings, masks, device
-        shared = shared or SharedData.of(corpus, split.train, settings, device)
-        self.spec = shared.spec
+        shared = shared or SharedData.of(corpus, split.train, split.name, masks, settings, device)
+        self.spec, self.once_NM = shared.spec, shared.once_NM
         self.data = FoldData.of(corpus, split, shared, masks, settings)
         self.seed_parts = (settings.train.seed, split.name, *member_part(member))
         self.mask_name = "/".join((split.name, *member_part(member)))
@@ -121,21 +121,26 @@ class FoldTrainer:
 
     def _fit(self) -> None:
         """Let a fitted model solve for its next candidate, on all draws of the training masks at once."""
-        progress, split = self.progress, self.data.split
+        progress = self.progress
         batches: list[Batch] = []
         for draw in range(self.model.mask_draws):
-            observed_NM = self.masks.training(split.train, f"{self.mask_name}/{self.stage}", draw)
-            observed = torch.from_numpy(observed_NM).to(self.device)
+            observed = self._observed(draw)
             batches.extend(self.data.resident.batch(row_BU, observed) for row_BU in self._tables(0))
         losses = self.model.fit(batches, progress.epoch)
         progress.epoch += 1
         self._validate(losses, None)
 
+    def _observed(self, epoch: int) -> Tensor:
+        """Return what is observed of the training part in this epoch of the stage."""
+        if self.once_NM is not None:
+            return torch.from_numpy(self.once_NM).to(self.device)
+        observed_NM = self.masks.training(self.data.split.train, f"{self.mask_name}/{self.stage}", epoch)
+        return torch.from_numpy(observed_NM).to(self.device)
+
     def _epoch(self) -> None:
         progress, stage = self.progress, self.stage
         torch.manual_seed(derived_seed("dropout", *self.seed_parts, stage, progress.epoch))
-        observed_NM = self.masks.training(self.data.split.train, f"{self.mask_name}/{stage}", progress.epoch)
-        observed = torch.from_numpy(observed_NM).to(self.device)
+        observed = self._observed(progress.epoch)
         optimiser = self.optimiser
         if optimiser is None:
             raise RuntimeError("a stage has no optimiser")
@@ -208,13 +213,13 @@ class FoldTrainer:
     @torch.no_grad()
     def _introduce_stage(self) -> None:
         """Show the model the branches of all labelled training utterances as they are when the stage begins."""
-        split = self.data.split
         self.model.eval()
-        natural = torch.from_numpy(self.masks.natural(split.train).observed_NM).to(self.device)
+        ever_NM = self.once_NM if self.once_NM is not None else self.masks.natural(self.data.split.train).observed_NM
+        ever = torch.from_numpy(ever_NM).to(self.device)
         branches, observed, target = [], [], []
         train = self.settings.train
         for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=train.pad_to, dialogues=train.batch_dialogues):
-            batch = gather(self.model, self.data.resident, row_BU, natural)
+            batch = gather(self.model, self.data.resident, row_BU, ever)
             output = run(self.model, batch, self.stage)
             counted = batch.labelled_BU
             branches.append(output.extra["branches"][:, counted])

@@ -3,7 +3,7 @@
 complete             nothing
 complete2incomplete  nothing in training; validated and tested incomplete, as `mixed`
 matched              a missing rate, redrawn every epoch; validated and tested at the same rate
-matched-static       the same, drawn once: what is hidden is never seen
+matched-static       the same, drawn once for all stages and members of a fold: what is hidden is never seen
 mixed                a random non-empty subset of the modalities per utterance, redrawn every epoch
 pattern              in training as `mixed`, validated and tested under every pattern; or one given pattern throughout
 instance             with a given probability an utterance is incomplete
@@ -30,6 +30,7 @@ from imer.training.settings import TrainSettings
 PROTOCOLS = (
     "complete", "complete2incomplete", "matched", "matched-static", "mixed", "pattern", "instance", "imbalanced", "table",
 )  # fmt: skip
+DRAWN_ONCE = ("complete", "complete2incomplete", "matched-static", "table")  # and `pattern` with a given one
 SAMPLERS = ("exact", "bernoulli", "cpm")
 MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed selection
 
@@ -56,6 +57,11 @@ class Masks:
             raise UsageError(f"There is no training protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
         if settings.sampler not in SAMPLERS:
             raise UsageError(f"There is no sampler {settings.sampler!r}; {did_you_mean(settings.sampler, SAMPLERS)}")
+        for name, only in (("pattern", "pattern"), ("mask", "table")):
+            if getattr(settings, name) and protocol != only:
+                raise UsageError(
+                    f"train.{name} is for the protocol {only}, and this run has {protocol}: add --protocol {only}, or drop it."
+                )
         self.rate, self.rates = parse_rates(settings.missing_rate or None)
         if protocol in ("matched", "matched-static", "instance") and self.rate is None:
             raise UsageError(f"The protocol {protocol} needs one missing rate, such as --missing-rate 0.5.")
@@ -87,20 +93,35 @@ class Masks:
         listed_NM = np.asarray(table.observed_NM, dtype=bool)[:, columns][rows_N]
         return self.corpus.present_NM & np.where(rows_N[:, None] >= 0, listed_NM, True)
 
-    def training(self, rows: np.ndarray, fold: str, epoch: int) -> Mask:
-        """Return what is observed in this epoch: bool [N of the corpus, M], false outside `rows`."""
-        protocol = self.settings.protocol
-        counter = 0 if protocol == "matched-static" else epoch
-        rng = generator(self.settings.seed, "training-mask", fold, counter)
+    def once(self, rows: np.ndarray, fold: str) -> Mask | None:
+        """Return what the models of a fold ever see of the rows that they learn from: bool [N of the corpus, M], false outside.
+
+        None where that is redrawn every epoch: then each modality of each utterance is seen sooner or later.
+        """
         present = self.corpus.present_NM[rows]
         observed = np.zeros_like(self.corpus.present_NM)
-        if protocol in ("complete", "complete2incomplete"):
+        if self.settings.protocol in ("complete", "complete2incomplete"):
             observed[rows] = present
         elif self.table is not None:
             observed[rows] = self.table[rows]
         elif self.pattern is not None:
             observed[rows] = sampling.pattern(present, self.pattern)
-        elif protocol in ("mixed", "pattern"):
+        elif self.settings.protocol == "matched-static":
+            rng = generator(self.settings.seed, "training-mask", fold, "static")
+            observed[rows] = self._at_the_rate(present, rng)
+        else:
+            return None
+        return observed
+
+    def training(self, rows: np.ndarray, fold: str, epoch: int) -> Mask:
+        """Return what is observed in this epoch where it is redrawn: bool [N of the corpus, M], false outside `rows`."""
+        protocol = self.settings.protocol
+        if protocol in DRAWN_ONCE or self.pattern is not None:
+            raise RuntimeError(f"what the protocol {protocol} shows is drawn once")
+        rng = generator(self.settings.seed, "training-mask", fold, epoch)
+        present = self.corpus.present_NM[rows]
+        observed = np.zeros_like(self.corpus.present_NM)
+        if protocol in ("mixed", "pattern"):
             observed[rows] = sampling.mixed(present, rng)
         elif protocol == "instance":
             observed[rows] = sampling.instance(present, self.rate or 0.0, rng)
@@ -108,11 +129,12 @@ class Masks:
             rates = self.rates or {}
             observed[rows] = sampling.imbalanced(present, [rates.get(name, 0.0) for name in self.names], rng)
         else:
-            sampler = {"exact": sampling.exact, "bernoulli": sampling.bernoulli, "cpm": sampling.cpm}[
-                self.settings.sampler
-            ]
-            observed[rows] = sampler(present, self.rate or 0.0, rng)
+            observed[rows] = self._at_the_rate(present, rng)
         return observed
+
+    def _at_the_rate(self, present: Mask, rng: np.random.Generator) -> Mask:
+        samplers = {"exact": sampling.exact, "bernoulli": sampling.bernoulli, "cpm": sampling.cpm}
+        return samplers[self.settings.sampler](present, self.rate or 0.0, rng)
 
     def validation(self, rows: np.ndarray) -> list[Condition]:
         """Return the fixed masks that every epoch is validated under: the same protocol as the test's."""

@@ -23,12 +23,16 @@ class Best:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
     def offer(self, score: float, epoch: int, metrics: dict[str, float | None], tensors: dict[str, Tensor]) -> bool:
-        """Take this epoch if it is better than all before; tell whether it was."""
-        if not score > self.score and self.tensors:
+        """Take this epoch if it is better than all before; tell whether it was.
+
+        Where validation has never said anything (no score, as of a modality that it never observes), the newest is kept.
+        """
+        improved = score > self.score or not self.tensors
+        if not improved and math.isfinite(self.score):
             return False
         self.score, self.epoch, self.metrics = score, epoch, dict(metrics)
         self.tensors = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        return True
+        return improved
 
 
 @dataclass

@@ -36,7 +36,7 @@ def write_results(
     """Predict the test part of every fold and write `predictions.jsonl` and, last of all, `metrics.json`."""
     folds = [load_fold(fold_folder(out, split.name), device) for split in splits]
     rows = np.concatenate([split.test for split in splits])
-    conditions = _test_conditions(masks, splits, settings)
+    conditions = conditions_of_test(masks, splits, settings)
     results, lines = [], []
     for number, condition in enumerate(conditions):
         found = [f.predict(corpus, s.test, condition.observed_NM) for f, s in zip(folds, splits, strict=True)]
@@ -80,7 +80,7 @@ def write_results(
     return metrics
 
 
-def _test_conditions(masks: Masks, splits: list[Split], settings: Settings) -> list[Condition]:
+def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) -> list[Condition]:
     """Return the conditions of the test, the one that predictions are written for first."""
     rows = np.sort(np.concatenate([split.test for split in splits]))
     if settings.train.protocol in TESTED_OVER_GRID and not settings.train.pattern:

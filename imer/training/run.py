@@ -17,12 +17,13 @@ from imer.core.files import make_folder, read_json, remove_leftovers, write_json
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
+from imer.training.build import check_lengths
 from imer.training.data import read_corpus
 from imer.training.device import repeatable, resolve_device
 from imer.training.fold import Fold, folds_of
 from imer.training.listener import Listener
 from imer.training.masks import Masks
-from imer.training.results import write_results
+from imer.training.results import conditions_of_test, write_results
 from imer.training.runs import is_published, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, Settings, load_settings
@@ -146,6 +147,9 @@ class _Run:
     def _train(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold], jobs: int) -> dict[str, Any]:
         """Train what is not trained yet, and write the results."""
         device, splits = folds[0].device, [fold.splits[0] for fold in folds]
+        # What could not be tested in the end is refused now, and not after hours of training.
+        conditions_of_test(masks, splits, self.settings)
+        check_lengths(corpus, splits, self.settings)
         with repeatable(device, self.settings.train.threads):
             if jobs > 1 and len(folds) * self.settings.train.members > 1:
                 train_side_by_side([fold for fold in folds if not fold.is_published], jobs, self.listener)

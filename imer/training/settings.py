@@ -135,16 +135,22 @@ class TrainSettings:
                 raise UsageError(
                     f"train.{name} cannot be {getattr(self, name)!r}; {did_you_mean(getattr(self, name), choices)}"
                 )
-        for name in ("max_epochs_joint", "patience", "batch_utterances", "validation_masks"):
+        for name in ("max_epochs_joint", "patience", "batch_utterances", "least_dialogues", "validation_masks"):
             if getattr(self, name) < 1:
                 raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
         if self.carry_optimiser and self.schedule == "cosine":
             raise UsageError("train.carry_optimiser takes a constant learning rate: a cosine ends with its stage.")
-        if self.members < 0:
-            raise UsageError(f"train.members is not below 0, but {self.members} was given.")
+        if self.carry_optimiser and self.average_epochs:
+            raise UsageError(
+                "train.carry_optimiser takes train.average_epochs = 0: the mean of the first stage's weights would weigh down "
+                "the second's."
+            )
         if self.learning_rate <= 0:
             raise UsageError(f"train.learning_rate is above 0, but {self.learning_rate} was given.")
-        for name in ("average_epochs", "warmup_epochs", "clip_norm", "weight_decay"):
+        for name in (
+            "average_epochs", "warmup_epochs", "clip_norm", "weight_decay", "members", "threads", "batch_dialogues", "pad_to",
+            "checkpoint_every_s", "max_epochs_branches",
+        ):  # fmt: skip
             if getattr(self, name) < 0:
                 raise UsageError(f"train.{name} is not below 0, but {getattr(self, name)} was given.")
 

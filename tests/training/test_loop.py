@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError
+from imer.masks.make import draw_mask
 from imer.metrics.compute import SELECTION_METRIC
 from imer.training.build import class_weight, model_spec
 from imer.training.device import repeatable
@@ -173,7 +176,7 @@ def test_choosing_on_the_test_part_is_possible_and_says_so() -> None:
 def test_the_optimiser_is_new_in_each_stage_unless_it_is_carried_over() -> None:
     corpus = _learnable("classification")
     one_stage = _trained(corpus).optimiser
-    carried = _trained(corpus, "train.carry_optimiser=true").optimiser
+    carried = _trained(corpus, "train.carry_optimiser=true", "train.average_epochs=0").optimiser
     assert one_stage is not None
     assert carried is not None
     assert carried.steps > one_stage.steps
@@ -192,3 +195,50 @@ def test_bfloat16_trains_repeatably_and_validates_in_float32() -> None:
         assert reduced.validation_metrics("joint")[0] == reduced.progress.best.metrics
     key = SELECTION_METRIC["classification"]
     assert abs(reduced.progress.best.metrics[key] - exact.progress.best.metrics[key]) < 0.15
+
+
+@pytest.mark.parametrize("protocol", ["matched-static", "pattern", "table"])
+def test_what_is_hidden_for_good_is_never_seen(protocol: str, tmp_path: Path) -> None:
+    """Not by another stage, not by another member, not in the standardisation, not where prototypes start."""
+    corpus = _learnable("classification")
+    asked = {"matched-static": ["train.missing_rate=0.5"], "pattern": ["train.pattern=a"], "table": []}[protocol]
+    if protocol == "table":
+        names = tuple(corpus.modalities)
+        table = draw_mask(corpus.present_NM, corpus.utterance_ids.tolist(), names, protocol="exact", rate=0.5)
+        table.write(tmp_path / "mask.h5")
+        asked = [f"train.mask={tmp_path / 'mask.h5'}"]
+    asked += [f"train.protocol={protocol}", "run.head=dpl", "model.bank_start=kmeans"]
+    settings = load_settings(assignments=[*QUICK, *asked])
+    split = _split(corpus)
+    once = Masks(corpus, settings.train).once(split.train, "")
+    assert once is not None
+    hidden = np.zeros_like(once)
+    hidden[split.train] = corpus.present_NM[split.train] & ~once[split.train]
+    assert hidden.any()
+    wild = {
+        name: np.where(hidden[:, column, None], np.float32(1e4), values)
+        for column, (name, values) in enumerate(corpus.features.items())
+    }
+    for member in (0, 1):
+        logs, weights = [], []
+        for features in (corpus.features, wild):
+            seen = replace(corpus, features=features)
+            with repeatable(CPU):
+                trainer = FoldTrainer(seen, split, settings, Masks(seen, settings.train), CPU, member=member)
+                trainer.run(lambda _: None)
+            logs.append(trainer.progress.log)
+            weights.append(trainer.model.state_dict())
+        assert logs[0] == logs[1]
+        assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_a_branch_that_validation_never_sees_keeps_its_last_epoch() -> None:
+    corpus = _learnable("classification")
+    present = corpus.present_NM.copy()
+    present[_split(corpus).val, 1] = False
+    trainer = _trained(replace(corpus, present_NM=present))
+    names = list(corpus.modalities)
+    best = trainer.progress.branch_best
+    assert best[names[1]].epoch == max(r["epoch"] for r in trainer.progress.log if r["stage"] == "branches")
+    assert not math.isfinite(best[names[1]].score)
+    assert math.isfinite(best[names[0]].score)

@@ -30,18 +30,25 @@ def _check(observed: np.ndarray, rows: np.ndarray = ROWS) -> None:
     assert np.array_equal(observed[rows].any(axis=1), CORPUS.present_NM[rows].any(axis=1))
 
 
-@pytest.mark.parametrize("protocol", ["complete", "complete2incomplete", "mixed", "pattern"])
+@pytest.mark.parametrize("protocol", ["mixed", "pattern"])
 def test_protocols_without_a_rate(protocol: str) -> None:
     masks = _masks(protocol=protocol)
+    assert masks.once(ROWS, "f") is None
     first, second = (masks.training(ROWS, "f", epoch) for epoch in (0, 1))
     _check(first)
-    complete = protocol.startswith("complete")
-    assert np.array_equal(first[ROWS], CORPUS.present_NM[ROWS]) == complete
-    assert np.array_equal(first, second) == complete
+    assert not np.array_equal(first[ROWS], CORPUS.present_NM[ROWS])
+    assert not np.array_equal(first, second)
     assert np.array_equal(first, masks.training(ROWS, "f", 0))
-    if not complete:
-        assert not np.array_equal(first, masks.training(ROWS, "g", 0))
-        assert not np.array_equal(first, _masks(protocol=protocol, seed=1).training(ROWS, "f", 0))
+    assert not np.array_equal(first, masks.training(ROWS, "g", 0))
+    assert not np.array_equal(first, _masks(protocol=protocol, seed=1).training(ROWS, "f", 0))
+
+
+@pytest.mark.parametrize("protocol", ["complete", "complete2incomplete"])
+def test_protocols_that_hide_nothing_in_training(protocol: str) -> None:
+    once = _masks(protocol=protocol).once(ROWS, "f")
+    assert once is not None
+    _check(once)
+    assert np.array_equal(once[ROWS], CORPUS.present_NM[ROWS])
 
 
 @pytest.mark.parametrize("sampler", ["exact", "bernoulli", "cpm"])
@@ -60,9 +67,23 @@ def test_matched_meets_its_rate_in_training_and_validation(sampler: str) -> None
         assert abs(missing_rate(condition.observed_NM[ROWS]) - 0.5) <= tolerance
 
 
-def test_static_masks_never_change() -> None:
+def test_static_masks_are_drawn_once_for_a_fold() -> None:
     masks = _masks(protocol="matched-static", missing_rate="0.4")
-    assert np.array_equal(masks.training(ROWS, "f", 0), masks.training(ROWS, "f", 7))
+    once = masks.once(ROWS, "f")
+    assert once is not None
+    _check(once)
+    assert abs(missing_rate(once[ROWS]) - 0.4) <= 1e-9
+    assert np.array_equal(once, masks.once(ROWS, "f"))
+    assert not np.array_equal(once, masks.once(ROWS, "g"))
+    with pytest.raises(RuntimeError, match="drawn once"):
+        masks.training(ROWS, "f", 0)
+
+
+@pytest.mark.parametrize(("given", "only"), [({"pattern": "a"}, "pattern"), ({"mask": "m.h5"}, "table")])
+def test_what_another_protocol_would_read_is_refused(given: dict[str, str], only: str) -> None:
+    for protocol in ("mixed", "matched"):
+        with pytest.raises(UsageError, match=f"is for the protocol {only}"):
+            _masks(protocol=protocol, missing_rate="0.5" if protocol == "matched" else "", **given)
 
 
 def test_instance_and_imbalanced() -> None:
@@ -75,7 +96,10 @@ def test_instance_and_imbalanced() -> None:
 
 def test_a_given_pattern_is_kept_throughout_and_all_are_validated_otherwise() -> None:
     masks = _masks(protocol="pattern", pattern="at")
-    assert not masks.training(ROWS, "f", 0)[:, 2].any()
+    once = masks.once(ROWS, "f")
+    assert once is not None
+    assert once[:, :2].any()
+    assert not once[:, 2].any()
     (only,) = masks.validation(ROWS)
     assert only.pattern == "audio+text"
     names = [condition.pattern for condition in _masks(protocol="pattern").validation(ROWS)]
@@ -89,7 +113,7 @@ def test_a_table_is_taken_as_it_is(tmp_path: Path) -> None:
     table = draw_mask(CORPUS.present_NM[:80], ids[:80], tuple(CORPUS.modalities), protocol="exact", rate=0.5)
     table.write(tmp_path / "mask.h5")
     masks = _masks(protocol="table", mask=str(tmp_path / "mask.h5"))
-    observed = masks.training(ROWS, "f", 0)
+    observed = masks.once(ROWS, "f")
     for row, name in enumerate(table.utterance_ids):
         assert np.array_equal(observed[ids.index(name)], table.observed_NM[row])
     assert np.array_equal(observed[80:100], CORPUS.present_NM[80:100])  # not in the table

@@ -12,12 +12,16 @@ import pytest
 import torch
 
 from imer.batches.corpus import Corpus
-from imer.core.errors import InvalidInput
+from imer.batches.splits import Split
+from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json_lines
 from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
+from imer.training.build import check_lengths
 from imer.training.run import train
 from imer.training.runs import RunFolder, load_fold
+from imer.training.settings import load_settings
+from tests.batches.small import small_corpus
 from tests.training.small import quick
 
 
@@ -136,3 +140,20 @@ def test_regression_over_folds_comes_back_in_the_labels_units(store: Path, tmp_p
     assert len(result.selected["epoch"]) == 4
     assert load_fold(out / "checkpoint" / "fold-2").model.training is False
     assert torch.is_tensor(next(opened.folds[0].model.parameters()))
+
+
+def test_what_cannot_be_tested_is_refused_before_training(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"A dialogue has 5 utterances, more than model\.longest_dialogue = 4"):
+        quick(store, tmp_path / "run", "model.prototypes=batch", "model.longest_dialogue=4")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_length_of_every_part_counts() -> None:
+    corpus = small_corpus([3] * 10 + [6])
+    length_N = np.array([(corpus.dialogue_ids == name).sum() for name in corpus.dialogue_ids])
+    short, long = np.flatnonzero(length_N == 3), np.flatnonzero(length_N == 6)
+    split = Split("", short, short, long)
+    settings = load_settings(assignments=["model.prototypes=batch", "model.longest_dialogue=5"])
+    with pytest.raises(UsageError, match="has 6 utterances"):
+        check_lengths(corpus, [split], settings)
+    check_lengths(corpus, [split], load_settings())

@@ -30,6 +30,32 @@ def test_a_protocol_that_is_written_somewhere_is_kept(tmp_path: Path) -> None:
     assert load_settings(flags=flags, assignments=["train.protocol=instance"]).train.protocol == "instance"
 
 
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "train.threads=-1", "train.batch_dialogues=-1", "train.pad_to=-1", "train.least_dialogues=0", "train.members=-1",
+        "model.regulator_limit=0", "model.regulator_strength=-1", "model.feed_forward=-1", "model.feed_forward=0",
+        "model.clip_z=-1", "model.branch_weight=-1", "model.blocks=-1", "head.dropout=1.5", "head.dropout=-0.3",
+        "head.label_smoothing=2", "head.late_fusion=-1", "head.regression_loss=l3",
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_is_refused_by_its_name(assignment: str) -> None:
+    name = assignment.split(".")[1].split("=")[0]
+    with pytest.raises(UsageError, match=name):
+        load_settings(assignments=[assignment])
+
+
+@pytest.mark.parametrize("assignment", ["head.dropout=2", "head.label_smoothing=1.5", "head.dropout=-1"])
+def test_so_is_one_of_the_prototype_head(assignment: str) -> None:
+    with pytest.raises(UsageError, match=assignment.split("=")[0]):
+        load_settings(preset="dpl", assignments=[assignment])
+
+
+def test_a_running_mean_does_not_go_on_into_the_next_stage() -> None:
+    with pytest.raises(UsageError, match="average_epochs = 0"):
+        load_settings(assignments=["train.carry_optimiser=true"])
+
+
 def test_a_cosine_does_not_go_on_into_the_next_stage() -> None:
     with pytest.raises(UsageError, match="carry_optimiser"):
-        load_settings(assignments=["train.carry_optimiser=true", "train.schedule=cosine"])
+        load_settings(assignments=["train.carry_optimiser=true", "train.schedule=cosine", "train.average_epochs=0"])

@@ -41,6 +41,8 @@ class NetworkSettings:
     def __post_init__(self) -> None:
         if self.hidden < 1:
             raise UsageError(f"model.hidden is at least 1, but {self.hidden} was given.")
+        if self.clip_z <= 0:
+            raise UsageError(f"model.clip_z is above 0, but {self.clip_z} was given.")
         for name in ("dropout", "input_dropout", "label_smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
@@ -72,6 +74,8 @@ class SequenceSettings(NetworkSettings):
                 raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
         if self.hidden % self.heads:
             raise UsageError(f"model.hidden ({self.hidden}) must be a multiple of model.heads ({self.heads}).")
+        if self.feed_forward <= 0:
+            raise UsageError(f"model.feed_forward is above 0, but {self.feed_forward} was given.")
         if self.position_width % 2 == 0:
             raise UsageError(f"model.position_width is an odd number, but {self.position_width} was given.")
 
@@ -84,6 +88,11 @@ class JointSequenceSettings(SequenceSettings):
     """
 
     branch_weight: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.branch_weight < 0:
+            raise UsageError(f"model.branch_weight is not below 0, but {self.branch_weight} was given.")
 
 
 class Entrance(nn.Module):

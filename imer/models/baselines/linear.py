@@ -42,6 +42,8 @@ class LinearModelSettings:
     def __post_init__(self) -> None:
         if not self.l2 or min(self.l2) <= 0:
             raise UsageError(f"model.l2 holds numbers above 0, but {list(self.l2)} was given.")
+        if self.clip_z <= 0:
+            raise UsageError(f"model.clip_z is above 0, but {self.clip_z} was given.")
         for name in ("mask_draws", "iterations"):
             if getattr(self, name) < 1:
                 raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")

@@ -12,17 +12,18 @@ from imer.models.products import Linear
 SOFT_START = -2.0  # logit of a modality that is not observed, with `coordinator_mask = soft`
 
 
-def may_speak(observed_MBU: Tensor, valid_BU: Tensor, layout: Layout, mask: str) -> Tensor:
+def may_speak(observed_MBU: Tensor, valid_BU: Tensor, layout: Layout, mask: str, *, causal: bool = False) -> Tensor:
     """Return bool [M, B, U]: which branches are heard.
 
     hard: observed ones. soft: also those of modalities that the dialogue has in some other utterance, since attention
-    has filled them in from there. none: all, as published.
+    has filled them in from there; where attention is causal, from earlier ones. none: all, as published.
     """
     if mask == "hard":
         return observed_MBU
     if mask == "soft":
         in_dialogue = layout.mask_to_dialogues(observed_MBU)
-        heard = in_dialogue.any(dim=2, keepdim=True).expand_as(in_dialogue)
+        so_far = in_dialogue.cumsum(dim=2)
+        heard = (so_far if causal else so_far[:, :, -1:].expand_as(so_far)) > 0
         return layout.to_rows(heard.unsqueeze(-1)).squeeze(-1) & valid_BU
     return valid_BU.expand_as(observed_MBU)
 
@@ -32,7 +33,7 @@ class Coordinator(nn.Module):
 
     def __init__(self, n_modalities: int, settings: CompSettings) -> None:
         super().__init__()
-        self.kind, self.mask = settings.coordinator, settings.coordinator_mask
+        self.kind, self.mask, self.causal = settings.coordinator, settings.coordinator_mask, settings.causal
         width = settings.hidden
         if self.kind == "router":
             self.router = nn.Sequential(Linear(n_modalities * width, width), nn.GELU(), nn.Linear(width, n_modalities))
@@ -43,7 +44,7 @@ class Coordinator(nn.Module):
         self.unobserved = nn.Parameter(torch.full((n_modalities,), SOFT_START)) if soft else None
 
     def forward(self, branches_MBUH: Tensor, observed_MBU: Tensor, valid_BU: Tensor, layout: Layout) -> Tensor:
-        speaks_MBU = may_speak(observed_MBU, valid_BU, layout, self.mask)
+        speaks_MBU = may_speak(observed_MBU, valid_BU, layout, self.mask, causal=self.causal)
         speaks_BUM = speaks_MBU.permute(1, 2, 0)
         if self.kind == "concat":
             return valid_BU.unsqueeze(-1).to(branches_MBUH.dtype).expand_as(speaks_BUM)

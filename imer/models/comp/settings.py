@@ -126,8 +126,15 @@ class CompSettings:
         for name in (*counts, "missing_prompt_length", "longest_dialogue"):
             if getattr(self, name) < 1:
                 raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
-        if self.blocks < 0:
-            raise UsageError(f"model.blocks is not below 0, but {self.blocks} was given.")
+        weights = ("branch_weight", "reconstruction_weight", "reconstruction_weight_joint")
+        for name in ("blocks", "regulator_strength", *weights):
+            if getattr(self, name) < 0:
+                raise UsageError(f"model.{name} is not below 0, but {getattr(self, name)} was given.")
+        for name in ("feed_forward", "clip_z"):
+            if getattr(self, name) <= 0:
+                raise UsageError(f"model.{name} is above 0, but {getattr(self, name)} was given.")
+        if self.regulator_limit < 1:
+            raise UsageError(f"model.regulator_limit is at least 1, but {self.regulator_limit} was given.")
         for name in ("dropout", "input_dropout", "label_smoothing"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
@@ -137,5 +144,9 @@ class CompSettings:
             raise UsageError(f"model.hidden ({self.hidden}) must be a multiple of model.heads ({self.heads}).")
         if self.attention == "published" and (self.positions == "rotary" or self.missing_prompts != "none"):
             raise UsageError("model.attention = published knows neither rotary positions nor missing-aware prompts.")
+        if self.causal and self.prototypes != "bank":
+            raise UsageError(
+                f"model.prototypes = {self.prototypes} looks at whole dialogues, the future included; model.causal takes bank."
+            )
         if self.positions == "rotary" and (self.hidden // self.heads) % 2:
             raise UsageError("model.positions = rotary needs an even width per head (hidden / heads).")

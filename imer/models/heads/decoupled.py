@@ -55,7 +55,8 @@ class DecoupledPrototypes(nn.Module):
     n_classes   K: classes, bins, or 1 for an axis
     """
 
-    count_C: Tensor
+    count_C: Tensor  # the most training utterances of each case in an epoch
+    this_epoch_C: Tensor
     modality_names: Tensor
 
     def __init__(
@@ -81,6 +82,7 @@ class DecoupledPrototypes(nn.Module):
             holds_CB[0] = False
         self.prototypes = Prototypes(self.cases, widths, holds_CB, n_classes, settings.sharing, settings.initial)
         self.register_buffer("count_C", torch.zeros(self.cases.n_cases))
+        self.register_buffer("this_epoch_C", torch.zeros(self.cases.n_cases), persistent=False)
         names = torch.tensor(list(",".join(modalities).encode()), dtype=torch.uint8)
         self.register_buffer("modality_names", names)
         for block in self.blocks:
@@ -92,9 +94,14 @@ class DecoupledPrototypes(nn.Module):
 
     @torch.no_grad()
     def count(self, case: Tensor, used: Tensor) -> None:
-        """Add training utterances to their cases' counts: int64 [...] and bool [...]."""
+        """Add utterances of this epoch to their cases: int64 [...] and bool [...]. At its end `count_C` takes them up."""
         met = nn.functional.one_hot(case.flatten(), self.cases.n_cases) * used.flatten().unsqueeze(1)
-        self.count_C += met.sum(0).to(self.count_C.dtype)
+        self.this_epoch_C += met.sum(0).to(self.count_C.dtype)
+
+    @property
+    def met_C(self) -> Tensor:
+        """The most training utterances of each case in an epoch, the one that is going on included."""
+        return torch.maximum(self.count_C, self.this_epoch_C)
 
     @torch.no_grad()
     def refresh_stand_ins(self) -> None:
@@ -110,6 +117,9 @@ class DecoupledPrototypes(nn.Module):
 
     def train(self, mode: bool = True) -> DecoupledPrototypes:
         super().train(mode)
+        if not mode:  # an epoch ends where validation begins
+            self.count_C.copy_(self.met_C)
+            self.this_epoch_C.zero_()
         self.refresh_stand_ins()
         return self
 

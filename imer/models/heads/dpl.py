@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from imer.core.errors import UsageError
 from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
 from imer.models.heads.contrast import prototype_contrast
@@ -78,6 +79,11 @@ class DPLHead(nn.Module):
         Slots that have no vote are set to zero first, so that nothing in them, even NaN, passes a refiner.
         """
         if self.settings.attach == "fused":
+            if len(branches) != 1:
+                raise UsageError(
+                    f"head.attach = fused is for a model that gives one vector per utterance; this one gives {len(branches)}: "
+                    "use branches or concatenated."
+                )
             kept = [branches[0]]
         else:
             read = observed.any(-1, keepdim=True) if self.settings.absent == "trainable" else observed
@@ -143,7 +149,7 @@ class DPLHead(nn.Module):
         components, active = [], []
         for block in self.prototypes.blocks:
             unit_VKD, of_row_R = table.components(block)
-            met_R = (self.prototypes.count_C > 0)[table.case_codes(block)].float()
+            met_R = (self.prototypes.met_C > 0)[table.case_codes(block)].float()
             components.append(unit_VKD)
             met_V = torch.zeros(len(unit_VKD), device=met_R.device).index_add(0, of_row_R, met_R)
             active.append(met_V > 0)

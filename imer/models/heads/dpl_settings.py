@@ -33,7 +33,8 @@ class DPLSettings:
                       vector per utterance
     absent            `zero`: only observed modalities vote; `trainable`: reconstructed branches vote as well
     normalise         `block`: every block to unit length by itself; `joint`: their concatenation (ablation)
-    initial           class_mean (at the start of the last stage, from the training features), tied or xavier
+    initial           class_mean (at the start of the last stage, from the training features as they are: a case that only
+                      simulated masks make starts at the mean over all cases), tied or xavier
     class_mean_pull   utterances at which a case's own mean counts as much as the mean over all cases
     delta_penalty     weight of the mean squared length of the offsets of `delta` and `additive`
     scale             s of softmax(s·z); learnable within scale_low … scale_high where `learn_scale` says so
@@ -51,7 +52,7 @@ class DPLSettings:
     dropout           of the residual layer, share of its units
     label_smoothing   share of the target spread over all classes
     zero_as_missing   treat an observed feature vector of zeros as missing
-    unseen            a case with fewer than unseen_minimum training utterances: use a trained substitute, use its
+    unseen            a case with fewer than unseen_minimum training utterances in any epoch: use a trained substitute, use its
                       own prototypes all the same, or refuse
     learning_rate_factor   the head's learning rate over the encoder's
     decay             whether the run's weight decay also applies to the prototypes (their directions do not care)
@@ -104,8 +105,11 @@ class DPLSettings:
             )
         self._refuse_below_zero(
             "delta_penalty", "contrast_weight", "bin_loss_weight", "margin_complete", "margin_single",
-            "late_fusion", "dropout", "label_smoothing", "class_mean_pull", "unseen_minimum",
+            "late_fusion", "class_mean_pull", "unseen_minimum",
         )  # fmt: skip
+        for name in ("dropout", "label_smoothing"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"The setting head.{name} lies in 0 … 1 (1 excluded), but is {getattr(self, name)!r}.")
         for case, value in {"": self.scale, **by_case("head.scales", self.scales)}.items():
             if not self.scale_low <= value <= self.scale_high:
                 raise UsageError(

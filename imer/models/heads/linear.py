@@ -32,6 +32,18 @@ class LinearSettings:
     late_fusion: float = 1.0
     mixing: bool = True
 
+    def __post_init__(self) -> None:
+        for name in ("dropout", "label_smoothing"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise UsageError(f"head.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
+        if self.late_fusion < 0:
+            raise UsageError(f"head.late_fusion is not below 0, but {self.late_fusion} was given.")
+        if self.regression_loss not in REGRESSION_LOSSES:
+            raise UsageError(
+                f"head.regression_loss cannot be {self.regression_loss!r}; "
+                f"{did_you_mean(self.regression_loss, REGRESSION_LOSSES)}"
+            )
+
 
 class LinearHead(nn.Module):
     """Reads the concatenation of the weighted branches, [B, U, M·H]."""
@@ -43,11 +55,6 @@ class LinearHead(nn.Module):
 
     def __init__(self, spec: HeadSpec, settings: LinearSettings) -> None:
         super().__init__()
-        if settings.regression_loss not in REGRESSION_LOSSES:
-            raise UsageError(
-                f"There is no regression loss {settings.regression_loss!r}; "
-                f"{did_you_mean(settings.regression_loss, REGRESSION_LOSSES)}"
-            )
         self.spec, self.settings = spec, settings
         width = len(spec.modalities) * spec.width
         self.mix = Linear(width, width) if settings.mixing else None

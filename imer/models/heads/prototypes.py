@@ -23,6 +23,7 @@ from imer.models.heads.cases import CaseTable
 
 SHARING = ("full", "shared", "delta", "additive", "cardinality")
 INITIAL = ("xavier", "tied", "class_mean")
+SMALLEST_COUNT = 1e-12  # utterances: without any, and without a pull, a case's own mean counts nothing
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -145,7 +146,7 @@ class Prototypes(nn.Module):
         n_groups = int(groups.max()) + 1
         sums = torch.zeros(n_groups, *sum_RKD.shape[1:], device=sum_RKD.device).index_add_(0, groups, sum_RKD)
         counts = torch.zeros(n_groups, count_RK.shape[1], device=sum_RKD.device).index_add_(0, groups, count_RK)
-        trust = (counts / (counts + pull)).unsqueeze(-1)
+        trust = (counts / (counts + pull).clamp(min=SMALLEST_COUNT)).unsqueeze(-1)
         mean = unit(trust * unit(sums) + (1 - trust) * everywhere_KD)
         if self.sharing == "delta":
             self.offset[block].copy_(torch.where(met_K[:, None], mean - everywhere_KD, torch.zeros_like(mean)))

@@ -106,7 +106,7 @@ def test_a_model_without_a_head_refuses_one(tmp_path: Path) -> None:
         train(store, tmp_path / "run", flags={"run": {"model": "linear", "head": "dpl"}, "data": {"label": "emotion"}})
 
 
-@pytest.mark.parametrize("wrong", [{"l2": ()}, {"l2": (0.0,)}, {"mask_draws": 0}, {"iterations": 0}])
+@pytest.mark.parametrize("wrong", [{"l2": ()}, {"l2": (0.0,)}, {"mask_draws": 0}, {"iterations": 0}, {"clip_z": 0.0}])
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=rf"model\.{next(iter(wrong))}"):
         LinearModelSettings(**wrong)

@@ -91,7 +91,8 @@ def test_experts_of_the_first_stage_are_each_modalitys_own() -> None:
     [
         (NetworkSettings, {"hidden": 0}), (NetworkSettings, {"dropout": 1.0}), (NetworkSettings, {"regression_loss": "l3"}),
         (SequenceSettings, {"layers": 0}), (SequenceSettings, {"heads": 3}), (SequenceSettings, {"position_width": 4}),
-        (MlpSettings, {"modality_dropout": 1.0}),
+        (MlpSettings, {"modality_dropout": 1.0}), (JointSequenceSettings, {"branch_weight": -1.0}),
+        (NetworkSettings, {"clip_z": -1.0}), (SequenceSettings, {"feed_forward": 0.0}),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_are_refused(kind: type, wrong: dict[str, Any]) -> None:

@@ -167,8 +167,9 @@ def test_with_positions_the_order_matters(positions: str) -> None:
 
 
 @pytest.mark.parametrize("positions", ["none", "conv", "sinusoidal", "rotary"])
-def test_causal_models_do_not_look_ahead(positions: str) -> None:
-    model = stir(build(causal=True, positions=positions, coordinator_mask="hard"))
+@pytest.mark.parametrize("mask", ["hard", "soft"])
+def test_causal_models_do_not_look_ahead(positions: str, mask: str) -> None:
+    model = stir(build(causal=True, positions=positions, coordinator_mask=mask))
     given = batch(model, padded=False)
     later = {m: x.clone() for m, x in given.features.items()}
     for x in later.values():
@@ -176,6 +177,18 @@ def test_causal_models_do_not_look_ahead(positions: str) -> None:
     before, after = answers(model, given), answers(model, given, features=later)
     assert torch.allclose(after[:, :4], before[:, :4], atol=1e-6)
     assert not torch.allclose(after[:, 4:], before[:, 4:], atol=1e-3)
+    first_lost = given.observed_BUM.clone()
+    first_lost[:, :4, 0] = False
+    lost = first_lost.clone()
+    lost[:, 4:, 0] = False
+    before, after = (answers(model, given, observed_BUM=observed) for observed in (first_lost, lost))
+    assert torch.allclose(after[:, :4], before[:, :4], atol=1e-6), "what is missing later is not known yet"
+
+
+@pytest.mark.parametrize("prototypes", ["dialogue", "batch"])
+def test_prototypes_of_whole_dialogues_are_refused_where_the_future_is_unknown(prototypes: str) -> None:
+    with pytest.raises(UsageError, match="the future included"):
+        build(causal=True, prototypes=prototypes)
 
 
 @pytest.mark.parametrize("coordinator", ["router", "uniform"])

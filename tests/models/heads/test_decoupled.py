@@ -284,6 +284,7 @@ def test_half_precision_context_does_not_reach_the_cosines() -> None:  # E.22
 def test_saved_prototypes_load_and_another_order_of_modalities_is_refused(sharing: str) -> None:  # E.23
     comparing, other = comparer(sharing=sharing), comparer(sharing=sharing, seed=9)
     comparing.count(comparing.cases.codes(OBSERVED), torch.ones(len(OBSERVED), dtype=torch.bool))
+    comparing.eval().train()
     x = features(comparing, len(OBSERVED))
     other.load_state_dict(comparing.state_dict())
     assert torch.equal(other(x, OBSERVED).cosine_K, comparing(x, OBSERVED).cosine_K)

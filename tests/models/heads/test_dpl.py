@@ -83,6 +83,21 @@ def test_counts_only_training_utterances() -> None:
     assert deciding.prototypes.count_C.tolist() == [0] + [2] * 7
 
 
+def test_counts_are_of_utterances_and_not_of_epochs() -> None:
+    deciding, asked = head(), given()
+    target = torch.zeros(1, 21, dtype=torch.long)
+    for n in (7, 14, 7):
+        deciding.train()
+        deciding.losses(deciding(asked), target, torch.arange(21).unsqueeze(0) < n)
+        deciding.eval()
+    assert deciding.prototypes.count_C.tolist() == [0] + [2] * 7, "the most of any epoch"
+
+
+def test_one_fused_vector_is_asked_of_a_model_that_has_one() -> None:
+    with pytest.raises(UsageError, match="one vector per utterance; this one gives 3"):
+        head(attach="fused")(given())
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.3])
 def test_prototype_exactly_on_the_feature_is_finite(margin: float) -> None:  # E.13
     deciding = head(margin_complete=margin, margin_single=margin)
