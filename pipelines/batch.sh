@@ -58,7 +58,8 @@ step_once() {
   "$@" --log-file "$log" || code=$?
   case $code in
     0) ;;
-    3) partial=1 && say "   finished with failures; going on with what there is" ;;
+    3) [ -e "$output" ] || exit 3 # given up: --max-failures
+       partial=1 && say "   finished with failures; going on with what there is" ;;
     6) [ -e "$output" ] || exit 6; say "   kept as it is" ;;
     *) say "   stopped: exit code $code" && exit "$code" ;;
   esac

@@ -42,7 +42,8 @@ code=0
 imer extract "$manifest" -o "$shard" --shard "$index/$count" --workers "${SLURM_CPUS_PER_TASK:-auto}" "$@" || code=$?
 case $code in
   0) ;;
-  3) printf 'Shard %s/%s is finished; some items failed.\n' "$index" "$count" >&2 ;;
+  3) [ -e "$shard" ] || exit 3 # --max-failures: given up
+     printf 'Shard %s/%s is finished; some items failed.\n' "$index" "$count" >&2 ;;
   6) [ -e "$shard" ] || exit 6 ;;
   *) exit "$code" ;;
 esac

@@ -20,6 +20,7 @@ def write_small_store(
     length: int = 5,
     seed: int = 0,
     modalities: tuple[str, ...] = ("audio", "text", "visual"),
+    prefix: str = "",
 ) -> Path:
     """Write a learnable store: each modality carries a noisy copy of the emotion, some of it is absent by nature.
 
@@ -39,7 +40,7 @@ def write_small_store(
                 "sentiment": "" if unlabelled else f"{(state - 1) * 2 + rng.normal() * 0.3:.3f}",
                 "take": str(d % 3),
             }
-            name = f"d{d:02d}_u{position}"
+            name = f"{prefix}d{d:02d}_u{position}"
             utterances.append(
                 Utterance(
                     name,

@@ -25,8 +25,13 @@ def _registered(kind: str) -> Rows:
 
 def _protocols() -> Rows:
     from imer.masks.make import PROTOCOLS
+    from imer.training.masks import PROTOCOLS as IN_TRAINING
 
-    return [{"name": name, "what it does": text} for name, text in PROTOCOLS.items()]
+    return [
+        {"name": name, "used by": command, "what it does": text}
+        for command, protocols in (("mask, eval", PROTOCOLS), ("train, sweep", IN_TRAINING))
+        for name, text in protocols.items()
+    ]
 
 
 def _metrics() -> Rows:

@@ -53,6 +53,8 @@ def import_command(
         report.output(made.path)
         _describe(made.path, report, verify=False)
         report.extra["content_sha256"] = made.content_sha256
+        for note in made.notes:
+            report.warn(note)
         if made.n_mended:
             report.warn(f"{made.n_mended} values were no finite numbers and are 0 now.")
 
@@ -78,11 +80,14 @@ def verify(
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """Recompute the digests of a file or folder; exit 4 where anything was changed or damaged."""
+    """Recompute the digests of a file, or of a folder's files that a manifest.json names; exit 4 where any was changed."""
     with reporting("data verify", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.store.verify import verify_any
+        from imer.core.errors import listed
+        from imer.store.verify import not_covered, verify_any
 
         kind, digest = verify_any(file)
+        if file.is_dir() and (others := not_covered(file)):
+            report.warn(f"nothing says what these files held, so they were not checked: {listed(others, 5)}.")
         report.extra = {"path": str(file), "kind": kind, "content_sha256": digest}
         report.table("verified", ["file", "kind", "content_sha256"], [[file, kind, digest]])
 

@@ -56,7 +56,7 @@ def extract_command(
     same command continues. With --add, modalities that are not named are extracted as in the store that is added to.
     """
     with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.core.errors import PartialFailure, UsageError
+        from imer.core.errors import PartialFailure, UsageError, listed
         from imer.extractors.runner import ExtractSettings, extract, failure_sentence
 
         if not 0 < frames_per_s <= 1000:
@@ -86,6 +86,8 @@ def extract_command(
             columns = ["utterances", "broken rows", "items", "done already", "tasks"]
             values = [summary.n_utterances, summary.n_rows_broken, summary.cells, summary.reused, summary.tasks]
             report.table("plan", columns, [values])
+            if summary.broken_rows:
+                report.warn(f"rows that cannot be used: {listed(summary.broken_rows, 3)}.")
             return
         report.extra |= {"content_sha256": summary.content_sha256, "stage_s": summary.stage_s}
         report.output(out)

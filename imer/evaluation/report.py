@@ -151,6 +151,9 @@ def report_blocks(
     """
     check_distinct(runs)
     sections = _sections(runs)
+    names = {method.name for methods in sections for method in methods}
+    if reference is not None and not table and reference not in names:
+        raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(sorted(names))}.")
     blocks: list[Block] = []
     for sentence in _omissions(method for methods in sections for method in methods):
         warn(sentence)

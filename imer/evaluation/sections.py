@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from imer.core.errors import UsageError, listed
 from imer.evaluation.compare import Method, condition_key
 from imer.evaluation.differences import paired, read_tallies, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
@@ -74,13 +73,11 @@ def cell(metric: MetricSummary, *, several: bool) -> str:
 
 
 def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[Block]:
-    """Paired differences of every method to the reference (by default the first)."""
+    """Paired differences of every method to the reference (the first, where that is not named or not among them)."""
     if len(methods) < 2:
         return []
     names = {method.name: method for method in methods}
-    if reference is not None and reference not in names:
-        raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(names)}.")
-    base = names[reference] if reference is not None else methods[0]
+    base = names.get(reference or "", methods[0])
     blocks: list[Block] = [
         Heading("Paired differences", 3),
         Paragraph(

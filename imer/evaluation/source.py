@@ -74,6 +74,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     warnings = []
     if corpus.content_sha256 != _trained_on(run):
         warnings.append(f"{path} is not the store of the training, but its features were made in the same way.")
+        warnings += _of_new_data(folds, corpus, split, path)
     optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
@@ -87,6 +88,26 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         log=read_json_lines(log) if (log := run.path / "log.jsonl").is_file() else [],
         warnings=warnings,
     )
+
+
+def _of_new_data(folds: Sequence[FoldRows], corpus: Corpus, split: str, path: Path) -> list[str]:
+    """Say which utterances of another store are asked about, where a user may expect others."""
+    asked = sum(len(one.rows) for one in folds)
+    rows = np.unique(np.concatenate([one.rows for one in folds]))
+    if asked > len(rows):
+        return [
+            f"each of the {len(folds)} folds answers all {len(rows)} utterances, so that n counts each {len(folds)} times; "
+            "`imer predict` answers with one model."
+        ]
+    if split != "test":
+        return []
+    by_split = len(folds) == 1 and (corpus.splits != "").any()
+    if len(rows) != (int((corpus.splits == split).sum()) if by_split else corpus.n):
+        return [
+            f"{len(rows)} of its {corpus.n} utterances are evaluated, those with the ids of the run's {split} part; give new "
+            "utterances ids of their own, so that all of them are."
+        ]
+    return []
 
 
 def _recorded_store(run: RunFolder) -> Path:
@@ -123,7 +144,7 @@ def _fitting_corpus(fold: TrainedFold, store: FeatureStore) -> Corpus:
     if lacking:
         raise InvalidInput(
             f"The model reads {listed(fold.modalities)}, but {store.path} has {listed(store.modalities)}: {listed(lacking)} is "
-            "missing; extract it too, or evaluate a model of these modalities."
+            "missing; extract it too, or evaluate a model of these modalities (`imer predict` answers without them)."
         )
     if fold.label not in store.labels:
         raise InvalidInput(

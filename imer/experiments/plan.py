@@ -176,13 +176,19 @@ def _cell(
         "flags": flags,
         "assignments": assignments,
     }
-    settings = load_settings(**training)
+    try:
+        settings = load_settings(**training)
+    except UsageError as error:
+        for text in variant:
+            if str(error).startswith(f"--set {text}"):
+                raise UsageError(f"--grid {str(error).removeprefix('--set ')}") from error
+        raise
     for section, values in (("run", flags["run"]), ("train", flags["train"])):
         for key in ("model", "head", "protocol", "seed", "missing_rate"):
             if key in values and getattr(getattr(settings, section), key) != values[key]:
                 raise UsageError(
-                    f"--set decides {section}.{key}, which the sweep itself sets for each run; use --models, --heads, "
-                    "--protocols, --missing-rates or --seeds instead."
+                    f"--set or --grid decides {section}.{key}, which the sweep itself sets for each run; use --models, "
+                    "--heads, --protocols, --missing-rates or --seeds instead."
                 )
     if asked.grid and settings.train.select != "val":
         raise UsageError("--grid chooses on validation data, but train.select = test_best looks at the test part.")

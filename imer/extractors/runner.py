@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import ImerError, OutputExists, PartialFailure, UsageError, listed
+from imer.core.errors import ImerError, InvalidInput, OutputExists, PartialFailure, UsageError, listed
 from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
@@ -32,6 +32,7 @@ from imer.store.columns import column_kinds
 from imer.store.writer import Part
 
 Progress = Callable[[str, int, int], None]
+SOURCE_COLUMNS = ("media", "audio", "visual", "text")  # of a manifest: what features are made from
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class ExtractSummary:
     errors_file: Path | None = None
     failed: int = 0
     stage_s: dict[str, float] = field(default_factory=dict)
+    broken_rows: tuple[str, ...] = ()
 
 
 def extract(
@@ -122,6 +124,11 @@ def extract(
     spare_inputs(out, manifest)
     check_engine(run.engine, run.address)
     table = read_manifest(Path(manifest), allow_outside=run.allow_outside)
+    if not set(SOURCE_COLUMNS) & set(table.columns):
+        raise InvalidInput(
+            f"{manifest} has none of the columns {listed(SOURCE_COLUMNS)}, so there is nothing to extract from; it has "
+            f"{listed(table.columns)}."
+        )
     share = _share(table, run)
     asked: dict[str, str | None] = {"audio": audio, "text": text, "visual": visual}
     if run.add is not None:
@@ -340,6 +347,7 @@ class _Job:
             tasks=sum(1 for _ in tasks),
             extractors=dict(self.recipe.extractors),
             stage_s={stage: round(seconds, 3) for stage, seconds in self._stage_s.items()},
+            broken_rows=tuple(map(str, self.table.problems)),
         )
 
 

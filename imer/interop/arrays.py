@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,16 @@ from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
 
 
-def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *, overwrite: bool = False) -> str:
-    """Write a store from a manifest and one `.npy` file [rows, D] per modality; return its content digest.
+@dataclass(frozen=True)
+class Imported:
+    """The content digest of the store, and what a user should know of the arrays."""
+
+    content_sha256: str
+    notes: tuple[str, ...]
+
+
+def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *, overwrite: bool = False) -> Imported:
+    """Write a store from a manifest and one `.npy` file [rows, D] per modality.
 
     A row of NaN means that the modality is not present. A row that is NaN or infinite in part is not present either,
     and its verdict is `non_finite`. Nobody can say how an array was made, so its fingerprint says no more than its
@@ -37,11 +46,18 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         )
     blocks: list[FeatureBlock] = []
     quality: dict[str, np.ndarray] = {}
+    notes: list[str] = []
     for modality, path in arrays.items():
         values_ND = _load(Path(path), modality, manifest)
         finite_N = np.isfinite(values_ND).all(axis=1)
         absent_N = np.isnan(values_ND).all(axis=1)
         quality[modality] = np.where(finite_N, Verdict.ok, np.where(absent_N, Verdict.no_stream, Verdict.non_finite))
+        if n_partly := int((~finite_N & ~absent_N).sum()):
+            columns = np.flatnonzero(~np.isfinite(values_ND[~absent_N]).all(axis=0))
+            notes.append(
+                f"{modality}: {n_partly} of {len(values_ND)} rows are NaN or infinite in part and count as not present "
+                f"(columns, from 0: {listed(columns, 5)})."
+            )
         spec = FeatureSpec(
             modality=modality,
             extractor=f"array/{modality}",
@@ -55,7 +71,8 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         "manifest": {"name": Path(manifest_path).name, "sha256": sha256_file(Path(manifest_path))},
         "arrays": {m: {"name": Path(path).name, "sha256": sha256_file(Path(path))} for m, path in arrays.items()},
     }
-    return write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    digest = write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    return Imported(digest, tuple(notes))
 
 
 def _load(path: Path, modality: str, manifest: Manifest) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.files import spare_inputs
 from imer.interop.arrays import import_arrays
 from imer.interop.csd import import_csd
@@ -14,6 +14,12 @@ from imer.interop.gcnet import import_gcnet
 from imer.interop.mmsa import import_mmsa
 
 KINDS = ("arrays", "gcnet", "mmsa", "csd")
+_TAKES = {
+    "arrays": ("--manifest", "--features"),
+    "gcnet": ("SOURCE", "--features"),
+    "mmsa": ("SOURCE",),
+    "csd": ("--labels", "--features"),
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Made:
     path: Path
     content_sha256: str
     n_mended: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def import_features(request: Request, out: Path | None, *, overwrite: bool = False) -> Made:
@@ -51,6 +58,11 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
     kind = request.kind
     if kind not in KINDS:
         raise UsageError(f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)}.")
+    given = {
+        "SOURCE": request.source, "--manifest": request.manifest, "--features": request.features, "--labels": request.labels,
+    }  # fmt: skip
+    if useless := [name for name, value in given.items() if value and name not in _TAKES[kind]]:
+        raise UsageError(f"imer data import {kind} takes no {listed(useless)}; it takes {listed(_TAKES[kind])}.")
     if out is None:
         raise UsageError(f"imer data import {kind} needs -o FEATURES.h5, the store to write.")
     named = [text.partition("=")[2] for text in request.features]
@@ -58,7 +70,8 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
     if kind == "arrays":
         manifest = _needed(request.manifest, kind, "--manifest m.csv")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.npy").items()}
-        return Made(out, import_arrays(manifest, pairs, out, overwrite=overwrite))
+        imported = import_arrays(manifest, pairs, out, overwrite=overwrite)
+        return Made(out, imported.content_sha256, notes=imported.notes)
     if kind == "mmsa":
         made = import_mmsa(
             _needed(request.source, kind, "the pickle, such as aligned_50.pkl"), out, overwrite=overwrite

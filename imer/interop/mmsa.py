@@ -43,6 +43,9 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     for split in splits:
         part = content[split]
         names = _names(part, path, split)
+        for key in (*_LABELS, "raw_text"):
+            if part.get(key) is not None and len(part[key]) != len(names):
+                raise InvalidInput(f"{path}: {split}/{key} has {len(part[key])} entries for {len(names)} utterances.")
         for i, name in enumerate(names):
             utterances.append(_utterance(part, i, name, _SPLITS[split], len(utterances)))
         for modality, key in _FEATURES.items():
@@ -65,12 +68,12 @@ def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int)
     labels = {}
     for key, label in _LABELS.items():
         values = part.get(key)
-        if values is not None and i < len(values):
+        if values is not None:
             labels[label] = str(values[i] if isinstance(values, list) else values[i].item())
-    texts = part.get("raw_text") or []
+    texts = part.get("raw_text")
     return Utterance(
         name, dialogue, int(clip) if clip.isdecimal() else row, line=row + 2, row=row, split=split,
-        text=str(texts[i]) if i < len(texts) else None, labels=labels,
+        text=None if texts is None else str(texts[i]), labels=labels,
     )  # fmt: skip
 
 

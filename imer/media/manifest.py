@@ -10,6 +10,7 @@ every other row is used.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
@@ -30,7 +31,7 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits
 MAX_ID_BYTES = 512
-# How R, pandas and spreadsheets spell an empty cell. In a label column it means what an empty cell means.
+# How R, pandas and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
 NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
 _SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
 
@@ -74,6 +75,8 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     """
     path = Path(path)
     columns, rows = _read_rows(path)
+    known = _known_names(columns)
+    columns = [known.get(column, column) for column in columns]
     if "utterance_id" not in columns:
         near = did_you_mean("utterance_id", columns) if columns else "it has no columns"
         raise InvalidInput(f"{path} has no column utterance_id, which every manifest needs; {near}")
@@ -87,6 +90,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
         try:
             if isinstance(cells, str):
                 raise _BadRow(cells)
+            cells = {known.get(column, column): value for column, value in cells.items()}
             name = cells.get("utterance_id", "").strip()
             utterance = _utterance(cells, line, n_rows, places)
             if name in seen:
@@ -103,6 +107,13 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     return Manifest(path, _with_positions(utterances), tuple(problems), tuple(columns), n_rows)
 
 
+def _known_names(columns: list[str]) -> dict[str, str]:
+    """Return the columns that are ours but for their capitals: `Utterance_ID` → `utterance_id`."""
+    mine = {column: column.lower() for column in columns if column not in COLUMNS and column.lower() in COLUMNS}
+    spelt = list(mine.values())
+    return {column: name for column, name in mine.items() if name not in columns and spelt.count(name) == 1}
+
+
 Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)
 
 
@@ -116,11 +127,14 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
     if not path.is_file():
         raise InvalidInput(f"The manifest {path} does not exist or is not a file.")
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InvalidInput(f"{path} is UTF-16 text, as Excel's 'Unicode Text'; save it as 'CSV UTF-8'.")
+        text = content.decode("utf-8-sig")
     except OSError as error:
         raise InvalidInput(f"The manifest {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        line = content[: error.start].count(b"\n") + 1
         raise InvalidInput(f"{path} is not UTF-8 text (line {line}); save it as UTF-8.") from error
     if not text.strip():
         raise InvalidInput(f"The manifest {path} is empty.")
@@ -129,6 +143,9 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
 
 def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Iterator[Row]]:
     csv.field_size_limit(MAX_CELL_BYTES)
+    header = text.split("\n", 1)[0]
+    if delimiter not in header:  # spreadsheets write semicolons where a comma is the decimal sign
+        delimiter = next((other for other in (";", "\t", ",") if other in header), delimiter)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         columns = [name.strip() for name in next(reader)]
@@ -178,7 +195,7 @@ def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
 
 
 def _as_cell(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # null, or NaN, which is how pandas writes an empty cell
         return ""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -186,6 +203,9 @@ def _as_cell(value: Any) -> str:
 def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> Utterance:
     """Check one row. The values of its own columns are stripped; a text is kept as written."""
     stripped = {column: value.strip() for column, value in cells.items()}
+    stripped |= {
+        column: "" for column, value in stripped.items() if value in NOT_AVAILABLE and column != "utterance_id"
+    }
 
     def cell(column: str) -> str:
         return stripped.get(column, "")
@@ -207,7 +227,6 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
     if split and split not in SPLITS:
         raise _BadRow(f"{name}: split {cell('split')!r} is not one of {', '.join(SPLITS)}")
     labels = {column: value for column, value in stripped.items() if column and column not in COLUMNS}
-    labels = {column: "" if value in NOT_AVAILABLE else value for column, value in labels.items()}
     sentiment = labels.get("sentiment", "")
     if sentiment and _parsed(float, sentiment) is None:
         raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number")

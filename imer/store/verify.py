@@ -11,6 +11,14 @@ from imer.core.files import FOLDER_MANIFEST, sha256_json, verify_folder
 from imer.store import profile
 
 
+def not_covered(folder: Path) -> list[str]:
+    """Return the files in a folder that no manifest in it says anything of, such as the results of a run."""
+    folder = Path(folder)
+    covered = [manifest.parent for manifest in folder.rglob(FOLDER_MANIFEST)]
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return [str(path.relative_to(folder)) for path in files if not any(path.is_relative_to(one) for one in covered)]
+
+
 def verify_any(path: Path) -> tuple[str, str]:
     """Verify a store, a mask, or a folder with a manifest; return its kind and content digest.
 

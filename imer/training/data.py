@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imer.batches.corpus import Corpus, default_label
+from imer.batches.corpus import Corpus, default_label, odd_classes
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import UsageError
 from imer.store.reader import FeatureStore
@@ -34,6 +34,8 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
         label = data.label or default_label(store)
         corpus = Corpus.from_store(store, data.modalities or None, label, sets, task=data.task)
     check_modalities(corpus)
+    for sentence in odd_classes(corpus.class_names):
+        warn(f"{corpus.label}: {sentence}")
     for name, count in corpus.non_finite.items():
         warn(f"{count} {name} features hold NaN or infinities; they count as not present.")
     return corpus

@@ -1,15 +1,4 @@
-"""What is hidden from a model while it trains, validates and is tested, by the name of the protocol.
-
-complete             nothing
-complete2incomplete  nothing in training; validated and tested incomplete, as `mixed`
-matched              a missing rate, redrawn every epoch; validated and tested at the same rate
-matched-static       the same, drawn once for all stages and members of a fold: what is hidden is never seen
-mixed                a random non-empty subset of the modalities per utterance, redrawn every epoch
-pattern              in training as `mixed`, validated and tested under every pattern; or one given pattern throughout
-instance             with a given probability an utterance is incomplete
-imbalanced           a rate of its own for every modality
-table                a mask file, made by `imer mask` or by hand
-"""
+"""What is hidden from a model while it trains, validates and is tested, by the name of the protocol."""
 
 from __future__ import annotations
 
@@ -27,9 +16,17 @@ from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
 from imer.training.settings import TrainSettings
 
-PROTOCOLS = (
-    "complete", "complete2incomplete", "matched", "matched-static", "mixed", "pattern", "instance", "imbalanced", "table",
-)  # fmt: skip
+PROTOCOLS = {
+    "complete": "nothing is hidden",
+    "complete2incomplete": "nothing in training; validated and tested incomplete, as mixed",
+    "matched": "a missing rate, redrawn every epoch; validated and tested at the same rate",
+    "matched-static": "the same, drawn once for all stages and members of a fold: what is hidden is never seen",
+    "mixed": "a random non-empty subset of the modalities per utterance, redrawn every epoch",
+    "pattern": "in training as mixed, validated and tested under every pattern; or one given pattern throughout",
+    "instance": "with a given probability an utterance is incomplete",
+    "imbalanced": "a rate of its own for every modality",
+    "table": "a mask file, made by imer mask or by hand",
+}
 DRAWN_ONCE = ("complete", "complete2incomplete", "matched-static", "table")  # and `pattern` with a given one
 SAMPLERS = ("exact", "bernoulli", "cpm")
 MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed selection

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,8 @@ def train(
     if features is not None:
         given.setdefault("data", {})["features"] = str(features)
     settings = load_settings(preset=preset, config=config, flags=given, assignments=assignments)
+    if config is not None and features is None:
+        settings = _with_store_of(settings, Path(config))
     if not settings.data.features:
         raise UsageError("Name the feature store to train on: imer train FEATURES.h5 -o RUN_DIR.")
     out = Path(out)
@@ -102,6 +104,21 @@ def train(
         listener.warn(SLOW_BFLOAT16.format(device=device))
     with output_lock(out, listener.note):
         return _Run(settings, out, listener).go(device, jobs, resume=resume, overwrite=overwrite)
+
+
+def _with_store_of(settings: Settings, config: Path) -> Settings:
+    """Return the settings with the store that a config file means: it may name it from where it was written."""
+    named = settings.data.features
+    if not named or Path(named).exists():
+        return settings
+    run = config.parent / "run.json"  # the config of another run, which keeps the full path
+    recorded = [Path(read_json(run).get("features", named))] if run.is_file() else []
+    for path in (*recorded, config.parent / named):
+        if path.is_file():
+            return replace(settings, data=replace(settings.data, features=str(path)))
+    raise InvalidInput(
+        f"The feature store {named}, which {config} names, does not exist; name one on the command line."
+    )
 
 
 class _Run:

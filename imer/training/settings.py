@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.errors import InvalidInput, UsageError, did_you_mean
 from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, to_toml, toml_layer
 
@@ -217,11 +217,9 @@ def load_settings(
     Raises
     ------
     UsageError
-        An unknown preset, section, key or name, or a value of the wrong type.
-    InvalidInput
-        The config file is missing or is not TOML.
+        An unknown preset, section, key or name, a value of the wrong type, or a config file that is missing or not TOML.
     """
-    files = [] if config is None else [toml_layer(config)]
+    files = [] if config is None else [_config_layer(config)]
     given = Layer("the command line", {k: v for k, v in (flags or {}).items() if v})
     choice_schema: Schema = {"run": RunChoice}
     # First only what is trained: it decides which settings there are.
@@ -239,6 +237,13 @@ def load_settings(
         layers.append(Layer("--preset", {"run": {"preset": preset}}))
     settings = Settings(**resolve(schema, layers))
     return replace(settings, train=replace(settings.train, members=_members(settings)))
+
+
+def _config_layer(path: Path) -> Layer:
+    try:
+        return toml_layer(path)
+    except InvalidInput as error:  # a mistake of the command line, unlike a run folder's own file that is damaged
+        raise UsageError(str(error)) from error
 
 
 def _protocol_of_rate(given: Layer) -> Layer:

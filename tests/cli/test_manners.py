@@ -218,3 +218,8 @@ def test_ctrl_c_during_the_imports_is_quiet() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_all_protocols_are_listed_with_the_commands_that_take_them(imer: Callable) -> None:
+    rows = {(row["name"], row["used by"]) for row in imer("ls", "protocols", "--json").json["items"]}
+    assert {("exact", "mask, eval"), ("matched-static", "train, sweep"), ("mixed", "train, sweep")} <= rows

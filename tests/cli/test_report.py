@@ -161,3 +161,6 @@ def test_runs_of_other_test_parts_have_sections_of_their_own(runs, contest, tmp_
     assert done.exit_code == 0, done.stderr
     headings = [line for line in (tmp_path / "report.md").read_text().splitlines() if line.startswith("## emotion on")]
     assert len(headings) == 2
+    wrong = run_here(runs[0], *contest, "-o", tmp_path / "other.md", "--reference", "magic")
+    assert wrong.exit_code == 2
+    assert "--reference 'magic' is no method" in wrong.stderr

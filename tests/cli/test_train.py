@@ -100,7 +100,7 @@ def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp
         (["--set", "model.hiden=3"], 2, "did you mean 'model.hidden'"),
         (["--set", "hidden"], 2, "key=value"),
         (["--set", "train.learning_rate=fast"], 2, "a number"),
-        (["--config", "nowhere.toml"], 4, "does not exist"),
+        (["--config", "nowhere.toml"], 2, "does not exist"),
         (["--max-epochs", "0"], 2, "at least 1"),
         (["--members", "0"], 2, "at least 1"),
     ],
@@ -194,6 +194,22 @@ def test_settings_come_from_environment_config_and_flags_in_this_order(
     assert "patience = 9" in text
     assert "hidden = 8" in text
     assert json.loads(done.stdout)["status"] == "ok"
+
+
+def test_the_config_of_another_run_knows_its_store(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "there").mkdir()
+    shutil.copy(store, tmp_path / "there" / "f.h5")
+    monkeypatch.chdir(tmp_path / "there")
+    assert _train("f.h5", "-o", "run", *TINY).exit_code == 0
+    monkeypatch.chdir(tmp_path)
+    again = _train("-o", "again", "--config", "there/run/config.toml")
+    assert again.exit_code == 0, again.stderr
+    (tmp_path / "there" / "f.h5").unlink()
+    lost = _train("-o", "lost", "--config", "there/run/config.toml")
+    assert lost.exit_code == 4
+    assert "f.h5, which there/run/config.toml names, does not exist" in lost.stderr
 
 
 def test_a_run_that_lost_its_checkpoint_is_trained_again(store: Path, tmp_path: Path) -> None:

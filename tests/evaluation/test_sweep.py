@@ -21,6 +21,7 @@ from imer.metrics.compute import METRICS, classification_metrics, regression_met
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
 from tests.evaluation.tiny_runs import tiny_setting
+from tests.stores import write_small_store
 
 FAST = {"device": "cpu", "replicates": 200}
 SWEEP = {"missing_rate": "0:0.6:0.2", "pattern": "all", **FAST}
@@ -285,6 +286,23 @@ def test_new_data_with_the_same_features(setting, tmp_path):
     assert found.counts["labelled"] == 12
     assert found.baseline["metrics"] is None
     assert any("not the store of the training" in warning for warning in found.warnings)
+
+
+def test_new_data_with_ids_of_the_training_is_told(setting, tmp_path):
+    """Rows are numbered from 0 in many arrays: new ones with old ids are not silently cut to the old test part."""
+    path = write_small_store(tmp_path / "new.h5", n_dialogues=30, seed=5)
+    found = evaluate(setting["classes"], path, out=tmp_path / "out", **FAST)
+    (said,) = [warning for warning in found.warnings if "ids of the run" in warning]
+    assert said.startswith(f"{found.counts['utterances']} of its 150 utterances are evaluated")
+    path = write_small_store(tmp_path / "alike.h5", seed=5)
+    found = evaluate(setting["classes"], path, out=tmp_path / "again", **FAST)
+    assert not any("ids of the run" in warning for warning in found.warnings), "its test part is the run's"
+
+
+def test_every_fold_answers_new_data_and_says_so(setting, tmp_path):
+    path = write_small_store(tmp_path / "new.h5", n_dialogues=4, seed=5, prefix="new")
+    found = evaluate(setting["values"], path, out=tmp_path / "out", **FAST)
+    assert any("each of the 3 folds answers all" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize(

@@ -249,3 +249,18 @@ def test_the_command_line(mmsa: Path, gcnet: Path, tmp_path: Path, imer: Callabl
         done = imer("data", "import", *arguments)
         assert done.code == 2
         assert said in done.err
+
+
+def test_what_a_kind_does_not_take_is_refused(mmsa: Path, tmp_path: Path, imer: Callable[..., Finished]) -> None:
+    done = imer("data", "import", "mmsa", mmsa, "-o", tmp_path / "f.h5", "--features", "audio=x", "--manifest", "m.csv")
+    assert done.code == 2
+    assert "mmsa takes no --manifest, --features; it takes SOURCE" in done.err
+
+
+@pytest.mark.parametrize("key", ["regression_labels", "raw_text", "annotations"])
+def test_mmsa_with_too_few_of_something_is_refused(tmp_path: Path, key: str) -> None:
+    part = mmsa_split(4, 0)
+    part[key] = part[key][:3]
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": part}))
+    with pytest.raises(InvalidInput, match=f"train/{key} has 3 entries for 4 utterances"):
+        import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")

@@ -157,3 +157,40 @@ def test_labels_that_are_not_available_are_empty(tmp_path: Path) -> None:
     first, second = read_manifest(path).utterances
     assert (first.text, first.labels) == ("NA", {"emotion": "", "sentiment": ""})
     assert second.labels == {"emotion": "joy", "sentiment": "0.5"}
+
+
+def test_what_is_not_available_is_empty_in_every_column(tmp_path: Path) -> None:
+    text = (
+        "utterance_id,media,start,end,text,dialogue_id,position,speaker,split\n"
+        "NA,a.wav,NA,NaN,NA,NA,NA,NA,NA\n"
+        "u2,nan,,,NA yes,,,,\n"
+    )
+    read = read_manifest(manifest(tmp_path, text))
+    assert not read.problems
+    one, two = read.utterances
+    assert (one.utterance_id, one.text, one.dialogue_id, one.speaker, one.split) == ("NA", "", "NA", "", "")
+    assert (one.start_s, one.end_s) == (None, None)
+    assert (two.audio, two.text) == (None, "NA yes")
+    (line,) = read_manifest(manifest(tmp_path, '{"utterance_id": "a", "text": NaN}\n', "m.jsonl")).utterances
+    assert line.text == ""
+
+
+def test_columns_are_known_whatever_their_capitals(tmp_path: Path) -> None:
+    read = read_manifest(manifest(tmp_path, "Utterance_ID,Media,START,Text,Emotion\nu1,a.wav,1.5,hm,joy\n"))
+    (utterance,) = read.utterances
+    assert (utterance.start_s, utterance.text, utterance.labels) == (1.5, "hm", {"Emotion": "joy"})
+    assert read.columns == ("utterance_id", "media", "start", "text", "Emotion")
+    (both,) = read_manifest(manifest(tmp_path, "utterance_id,text,Text\nu1,mine,a label\n")).utterances
+    assert (both.text, both.labels) == ("mine", {"Text": "a label"})
+
+
+def test_the_semicolons_of_spreadsheets(tmp_path: Path) -> None:
+    (utterance,) = read_manifest(manifest(tmp_path, 'utterance_id;text\r\nu1;"one, two; three"\r\n')).utterances
+    assert utterance.text == "one, two; three"
+    (utterance,) = read_manifest(manifest(tmp_path, "utterance_id\ttext\nu1\tone, two\n", "m.csv")).utterances
+    assert utterance.text == "one, two"
+
+
+def test_utf_16_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match="UTF-16 text"):
+        read_manifest(manifest(tmp_path, "utterance_id\nu1\n", encoding="utf-16"))
