@@ -203,9 +203,7 @@ def _as_cell(value: Any) -> str:
 def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> Utterance:
     """Check one row. The values of its own columns are stripped; a text is kept as written."""
     stripped = {column: value.strip() for column, value in cells.items()}
-    stripped |= {
-        column: "" for column, value in stripped.items() if value in NOT_AVAILABLE and column != "utterance_id"
-    }
+    stripped |= {column: "" for column, value in stripped.items() if _is_empty(column, value)}
 
     def cell(column: str) -> str:
         return stripped.get(column, "")
@@ -246,6 +244,13 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
         labels=labels,
     )
+
+
+def _is_empty(column: str, value: str) -> bool:
+    """Say whether a cell stands for an empty one. A time that is not a number is a mistake of whoever computed it."""
+    if column == "utterance_id" or (column in ("start", "end") and value.lower() == "nan"):
+        return False
+    return value in NOT_AVAILABLE
 
 
 def _encodable(text: str) -> bool:

@@ -300,7 +300,7 @@ def test_new_data_with_ids_of_the_training_is_told(setting, tmp_path):
 
 
 def test_every_fold_answers_new_data_and_says_so(setting, tmp_path):
-    path = write_small_store(tmp_path / "new.h5", n_dialogues=4, seed=5, prefix="new")
+    path = write_small_store(tmp_path / "new.h5", n_dialogues=10, seed=5, prefix="new")
     found = evaluate(setting["values"], path, out=tmp_path / "out", **FAST)
     assert any("each of the 3 folds answers all" in warning for warning in found.warnings)
 
