@@ -74,7 +74,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     warnings = []
     if corpus.content_sha256 != _trained_on(run):
         warnings.append(f"{path} is not the store of the training, but its features were made in the same way.")
-        warnings += _of_new_data(folds, corpus, split, path)
+        warnings += _of_new_data(folds, rows, corpus, split)
     optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
@@ -90,11 +90,9 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     )
 
 
-def _of_new_data(folds: Sequence[FoldRows], corpus: Corpus, split: str, path: Path) -> list[str]:
-    """Say which utterances of another store are asked about, where a user may expect others."""
-    asked = sum(len(one.rows) for one in folds)
-    rows = np.unique(np.concatenate([one.rows for one in folds]))
-    if asked > len(rows):
+def _of_new_data(folds: Sequence[FoldRows], rows: np.ndarray, corpus: Corpus, split: str) -> list[str]:
+    """Say which utterances of another store are asked about (`rows`, by any fold), where a user may expect others."""
+    if sum(len(one.rows) for one in folds) > len(rows):
         return [
             f"each of the {len(folds)} folds answers all {len(rows)} utterances, so that n counts each {len(folds)} times; "
             "`imer predict` answers with one model."

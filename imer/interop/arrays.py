@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +10,9 @@ import numpy as np
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec, Verdict
+from imer.interop.parts import Imported
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
-
-
-@dataclass(frozen=True)
-class Imported:
-    """The content digest of the store, and what a user should know of the arrays."""
-
-    content_sha256: str
-    notes: tuple[str, ...]
 
 
 def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *, overwrite: bool = False) -> Imported:
@@ -72,7 +64,7 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         "arrays": {m: {"name": Path(path).name, "sha256": sha256_file(Path(path))} for m, path in arrays.items()},
     }
     digest = write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
-    return Imported(digest, tuple(notes))
+    return Imported(digest, len(manifest.utterances), notes=tuple(notes))
 
 
 def _load(path: Path, modality: str, manifest: Manifest) -> np.ndarray:

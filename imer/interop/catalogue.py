@@ -70,9 +70,8 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
     if kind == "arrays":
         manifest = _needed(request.manifest, kind, "--manifest m.csv")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.npy").items()}
-        imported = import_arrays(manifest, pairs, out, overwrite=overwrite)
-        return Made(out, imported.content_sha256, notes=imported.notes)
-    if kind == "mmsa":
+        made = import_arrays(manifest, pairs, out, overwrite=overwrite)
+    elif kind == "mmsa":
         made = import_mmsa(
             _needed(request.source, kind, "the pickle, such as aligned_50.pkl"), out, overwrite=overwrite
         )
@@ -83,7 +82,7 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
         labels = _needed(request.labels, kind, "--labels labels.csd")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=COVAREP.csd").items()}
         made = import_csd(labels, pairs, out, overwrite=overwrite)
-    return Made(out, made.content_sha256, made.n_mended)
+    return Made(out, made.content_sha256, made.n_mended, made.notes)
 
 
 def _needed(path: Path | None, kind: str, what: str) -> Path:

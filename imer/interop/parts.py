@@ -17,11 +17,12 @@ from imer.store.writer import FeatureBlock, write_store
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import gave: the store's digest, and how many values were not numbers and became 0."""
+    """What an import gave: the store's digest, how many values were not numbers and became 0, and what a user should know."""
 
     content_sha256: str
     n_utterances: int
-    n_mended: int
+    n_mended: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
