@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imer.core.ranges import OneOf
+
 
 def masked_mean(values: Tensor, counted: Tensor) -> Tensor:
     """Return the mean of `values` where `counted`; what stands elsewhere, even NaN, has no part in it."""
@@ -47,4 +49,4 @@ def regression_loss(values: Tensor, target: Tensor, counted: Tensor, kind: str =
     return masked_mean(each, counted)
 
 
-REGRESSION_LOSSES = ("mse", "l1", "huber")
+REGRESSION_LOSSES = OneOf("mse", "l1", "huber")

@@ -28,7 +28,6 @@ PROTOCOLS = {
     "table": "a mask file, made by imer mask or by hand",
 }
 DRAWN_ONCE = ("complete", "complete2incomplete", "matched-static", "table")  # and `pattern` with a given one
-SAMPLERS = ("exact", "bernoulli", "cpm")
 MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed selection
 
 
@@ -52,8 +51,6 @@ class Masks:
         protocol = settings.protocol
         if protocol not in PROTOCOLS:
             raise UsageError(f"There is no training protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
-        if settings.sampler not in SAMPLERS:
-            raise UsageError(f"There is no sampler {settings.sampler!r}; {did_you_mean(settings.sampler, SAMPLERS)}")
         for name, only in (("pattern", "pattern"), ("mask", "table")):
             if getattr(settings, name) and protocol != only:
                 raise UsageError(

@@ -6,18 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean
+from imer.core.ranges import Amount, Count, CountOrZero, OneOf, Positive, Range, check_ranges
 from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, to_toml, toml_layer
 
 DEFAULT_PRESET = "comp"
-CLASS_WEIGHTS = ("none", "sqrt", "balanced")
-SCHEDULES = ("constant", "cosine")
-OPTIMISERS = ("adamw", "adam")
-SELECTIONS = ("val", "test_best")
-PRECISIONS = ("float32", "bfloat16")
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
 
@@ -52,11 +48,10 @@ class DataSettings:
     feature_sets: tuple[str, ...] = ()
     folds: str = ""
     validation_by: str = "auto"
-    validation_share: float = 0.15
+    validation_share: Annotated[float, Range("lies between 0 and 1", 0, 1, open_low=True, open_high=True)] = 0.15
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.validation_share < 1.0:
-            raise UsageError(f"data.validation_share lies between 0 and 1, but {self.validation_share} was given.")
+        check_ranges(self, "data")
 
 
 @dataclass(frozen=True)
@@ -95,49 +90,36 @@ class TrainSettings:
 
     protocol: str = "mixed"
     missing_rate: str = ""
-    sampler: str = "exact"
+    sampler: Annotated[str, OneOf("exact", "bernoulli", "cpm")] = "exact"
     pattern: str = ""
     mask: str = ""
-    members: int = 0
+    members: CountOrZero = 0
     seed: int = 0
-    max_epochs_branches: int = 50
-    max_epochs_joint: int = 100
-    patience: int = 20
-    batch_utterances: int = 128
-    least_dialogues: int = 4
-    batch_dialogues: int = 0
-    pad_to: int = 0
-    optimiser: str = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 5e-2
-    clip_norm: float = 1.0
-    warmup_epochs: float = 1.0
-    schedule: str = "constant"
-    average_epochs: float = 5.0
-    class_weights: str = "sqrt"
-    validation_masks: int = 3
-    select: str = "val"
+    max_epochs_branches: CountOrZero = 50
+    max_epochs_joint: Count = 100
+    patience: Count = 20
+    batch_utterances: Count = 128
+    least_dialogues: Count = 4
+    batch_dialogues: CountOrZero = 0
+    pad_to: CountOrZero = 0
+    optimiser: Annotated[str, OneOf("adamw", "adam")] = "adamw"
+    learning_rate: Positive = 1e-3
+    weight_decay: Amount = 5e-2
+    clip_norm: Amount = 1.0
+    warmup_epochs: Amount = 1.0
+    schedule: Annotated[str, OneOf("constant", "cosine")] = "constant"
+    average_epochs: Amount = 5.0
+    class_weights: Annotated[str, OneOf("none", "sqrt", "balanced")] = "sqrt"
+    validation_masks: Count = 3
+    select: Annotated[str, OneOf("val", "test_best")] = "val"
     carry_optimiser: bool = False
-    precision: str = "float32"
+    precision: Annotated[str, OneOf("float32", "bfloat16")] = "float32"
     device: str = "auto"
-    threads: int = 0
-    checkpoint_every_s: float = 10.0
+    threads: CountOrZero = 0
+    checkpoint_every_s: Amount = 10.0
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("class_weights", CLASS_WEIGHTS),
-            ("schedule", SCHEDULES),
-            ("optimiser", OPTIMISERS),
-            ("select", SELECTIONS),
-            ("precision", PRECISIONS),
-        ):
-            if getattr(self, name) not in choices:
-                raise UsageError(
-                    f"train.{name} cannot be {getattr(self, name)!r}; {did_you_mean(getattr(self, name), choices)}"
-                )
-        for name in ("max_epochs_joint", "patience", "batch_utterances", "least_dialogues", "validation_masks"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"train.{name} is at least 1, but {getattr(self, name)} was given.")
+        check_ranges(self, "train")
         if self.carry_optimiser and self.schedule == "cosine":
             raise UsageError("train.carry_optimiser takes a constant learning rate: a cosine ends with its stage.")
         if self.carry_optimiser and self.average_epochs:
@@ -145,14 +127,6 @@ class TrainSettings:
                 "train.carry_optimiser takes train.average_epochs = 0: the mean of the first stage's weights would weigh down "
                 "the second's."
             )
-        if self.learning_rate <= 0:
-            raise UsageError(f"train.learning_rate is above 0, but {self.learning_rate} was given.")
-        for name in (
-            "average_epochs", "warmup_epochs", "clip_norm", "weight_decay", "members", "threads", "batch_dialogues", "pad_to",
-            "checkpoint_every_s", "max_epochs_branches",
-        ):  # fmt: skip
-            if getattr(self, name) < 0:
-                raise UsageError(f"train.{name} is not below 0, but {getattr(self, name)} was given.")
 
 
 @dataclass(frozen=True)

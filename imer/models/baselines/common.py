@@ -6,11 +6,13 @@ Shape suffixes: B dialogues, U padded utterances, M modalities, D feature width,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.errors import UsageError
+from imer.core.ranges import Amount, Count, Positive, Share, check_ranges
 from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
 from imer.models.inputs import visible
@@ -31,26 +33,15 @@ class NetworkSettings:
     clip_z           standardised features are cut to ± this
     """
 
-    hidden: int = 128
-    dropout: float = 0.5
-    input_dropout: float = 0.3
-    label_smoothing: float = 0.1
-    regression_loss: str = "mse"
-    clip_z: float = 10.0
+    hidden: Count = 128
+    dropout: Share = 0.5
+    input_dropout: Share = 0.3
+    label_smoothing: Share = 0.1
+    regression_loss: Annotated[str, REGRESSION_LOSSES] = "mse"
+    clip_z: Positive = 10.0
 
     def __post_init__(self) -> None:
-        if self.hidden < 1:
-            raise UsageError(f"model.hidden is at least 1, but {self.hidden} was given.")
-        if self.clip_z <= 0:
-            raise UsageError(f"model.clip_z is above 0, but {self.clip_z} was given.")
-        for name in ("dropout", "input_dropout", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
-        if self.regression_loss not in REGRESSION_LOSSES:
-            raise UsageError(
-                f"model.regression_loss cannot be {self.regression_loss!r}; "
-                f"{did_you_mean(self.regression_loss, REGRESSION_LOSSES)}"
-            )
+        check_ranges(self, "model")
 
 
 @dataclass(frozen=True)
@@ -62,20 +53,15 @@ class SequenceSettings(NetworkSettings):
     position_width   utterances (an odd number) that the convolution sees which tells their order
     """
 
-    heads: int = 4
-    layers: int = 2
-    feed_forward: float = 2.0
-    position_width: int = 5
+    heads: Count = 4
+    layers: Count = 2
+    feed_forward: Positive = 2.0
+    position_width: Count = 5
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("heads", "layers", "position_width"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
         if self.hidden % self.heads:
             raise UsageError(f"model.hidden ({self.hidden}) must be a multiple of model.heads ({self.heads}).")
-        if self.feed_forward <= 0:
-            raise UsageError(f"model.feed_forward is above 0, but {self.feed_forward} was given.")
         if self.position_width % 2 == 0:
             raise UsageError(f"model.position_width is an odd number, but {self.position_width} was given.")
 
@@ -87,12 +73,7 @@ class JointSequenceSettings(SequenceSettings):
     branch_weight    weight of the loss of the branches' own answers beside the joint one
     """
 
-    branch_weight: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.branch_weight < 0:
-            raise UsageError(f"model.branch_weight is not below 0, but {self.branch_weight} was given.")
+    branch_weight: Amount = 0.5
 
 
 class Entrance(nn.Module):

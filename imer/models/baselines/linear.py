@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from imer.batches.batch import Batch
 from imer.core.errors import UsageError
+from imer.core.ranges import Count, Positive, check_ranges
 from imer.models.base import ModelOutput, ModelSpec
 from imer.models.baselines.common import JOINT
 from imer.models.inputs import visible
@@ -35,18 +36,14 @@ class LinearModelSettings:
     """
 
     l2: tuple[float, ...] = (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001)
-    mask_draws: int = 8
-    clip_z: float = 10.0
-    iterations: int = 500
+    mask_draws: Count = 8
+    clip_z: Positive = 10.0
+    iterations: Count = 500
 
     def __post_init__(self) -> None:
+        check_ranges(self, "model")
         if not self.l2 or min(self.l2) <= 0:
             raise UsageError(f"model.l2 holds numbers above 0, but {list(self.l2)} was given.")
-        if self.clip_z <= 0:
-            raise UsageError(f"model.clip_z is above 0, but {self.clip_z} was given.")
-        for name in ("mask_draws", "iterations"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
 
 
 class LinearModel(nn.Module):

@@ -11,7 +11,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from imer.core.errors import UsageError
+from imer.core.ranges import Amount, Count, Share
 from imer.models.base import ModelSpec
 from imer.models.baselines.common import NetworkSettings
 from imer.models.baselines.joint import JointNetwork
@@ -27,16 +27,9 @@ class MlpSettings(NetworkSettings):
                       utterance keeps one)
     """
 
-    hidden: int = 256
-    branch_weight: float = 0.5
-    modality_dropout: float = 0.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.0 <= self.modality_dropout < 1.0:
-            raise UsageError(
-                f"model.modality_dropout lies in 0 … 1 (1 excluded), but {self.modality_dropout} was given."
-            )
+    hidden: Count = 256
+    branch_weight: Amount = 0.5
+    modality_dropout: Share = 0.0
 
 
 class Mlp(JointNetwork):

@@ -24,6 +24,7 @@ from torch.nn import functional
 from imer.batches.batch import Batch
 from imer.batches.layout import Padded
 from imer.core.errors import UsageError
+from imer.core.ranges import Amount, Count, Positive, Share, check_ranges
 from imer.models.base import ModelOutput, ModelSpec
 from imer.models.comp.attention import PublishedAttentionLayer, Reading, readable
 from imer.models.comp.prompts import Exchange, PromptGenerator
@@ -54,23 +55,24 @@ class OfficialSettings:
     clip_z             standardised features are cut to ± this
     """
 
-    hidden: int = 256
-    heads: int = 2
-    prompt_width: int = 16
-    n_prototypes: int = 10
-    dropout: float = 0.5
-    longest_dialogue: int = 150
+    hidden: Count = 256
+    heads: Count = 2
+    prompt_width: Count = 16
+    n_prototypes: Count = 10
+    dropout: Share = 0.5
+    longest_dialogue: Count = 150
     prompt_momentum: float = 0.3
-    branch_weight: float = 2.0
-    distance_weight: float = 1.0
-    reconstruction_weight: float = 1.0
-    clip_z: float = 10.0
+    branch_weight: Amount = 2.0
+    distance_weight: Amount = 1.0
+    reconstruction_weight: Amount = 1.0
+    clip_z: Positive = 10.0
 
     def __post_init__(self) -> None:
+        check_ranges(self, "model")
         self.shared()
 
     def shared(self) -> CompSettings:
-        """Return the settings of the parts that `comp` has as well; they check their ranges."""
+        """Return the settings of the parts that `comp` has as well; they check what must fit together."""
         return CompSettings(
             hidden=self.hidden, heads=self.heads, prompt_width=self.prompt_width, n_prototypes=self.n_prototypes,
             dropout=self.dropout, longest_dialogue=self.longest_dialogue, prompt_momentum=self.prompt_momentum,

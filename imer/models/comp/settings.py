@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from imer.core.errors import UsageError, did_you_mean
-
-CHOICES = {
-    "positions": ("none", "conv", "sinusoidal", "rotary"),
-    "keys": ("available", "valid"),
-    "prototypes": ("bank", "dialogue", "batch"),
-    "attention": ("pre_norm", "published"),
-    "prompt_head": ("sum", "paper"),
-    "bank_start": ("normal", "kmeans"),
-    "prompt_aggregation": ("sum", "rescale"),
-    "missing_prompts": ("none", "case", "modality"),
-    "regulator": ("balanced", "off", "paper"),
-    "regulator_direction": ("hard_up", "hard_down"),
-    "coordinator": ("router", "uniform", "concat"),
-    "coordinator_mask": ("hard", "soft", "none"),
-    "regression_loss": ("mse", "l1", "huber"),
-}
+from imer.core.errors import UsageError
+from imer.core.ranges import Amount, Count, CountOrZero, OneOf, Positive, Range, Share, check_ranges
+from imer.models.losses import REGRESSION_LOSSES
 
 
 @dataclass(frozen=True)
@@ -75,71 +62,50 @@ class CompSettings:
         regression_loss   of the branches' heads
     """
 
-    hidden: int = 96
-    heads: int = 4
-    blocks: int = 2
-    layers: int = 1
-    prompt_width: int = 16
-    n_prototypes: int = 10
-    feed_forward: float = 1.0
+    hidden: Count = 96
+    heads: Count = 4
+    blocks: CountOrZero = 2
+    layers: Count = 1
+    prompt_width: Count = 16
+    n_prototypes: Count = 10
+    feed_forward: Positive = 1.0
     final_norm: bool = True
-    dropout: float = 0.5
-    input_dropout: float = 0.3
-    label_smoothing: float = 0.1
-    clip_z: float = 10.0
-    attention: str = "pre_norm"
-    positions: str = "conv"
-    position_width: int = 5
+    dropout: Share = 0.5
+    input_dropout: Share = 0.3
+    label_smoothing: Share = 0.1
+    clip_z: Positive = 10.0
+    attention: Annotated[str, OneOf("pre_norm", "published")] = "pre_norm"
+    positions: Annotated[str, OneOf("none", "conv", "sinusoidal", "rotary")] = "conv"
+    position_width: Count = 5
     causal: bool = False
-    keys: str = "available"
+    keys: Annotated[str, OneOf("available", "valid")] = "available"
     speaker_embedding: bool = False
-    prototypes: str = "bank"
-    longest_dialogue: int = 150
-    bank_start: str = "normal"
-    prompt_momentum: float = 0.5
-    prompt_aggregation: str = "sum"
+    prototypes: Annotated[str, OneOf("bank", "dialogue", "batch")] = "bank"
+    longest_dialogue: Count = 150
+    bank_start: Annotated[str, OneOf("normal", "kmeans")] = "normal"
+    prompt_momentum: Annotated[float, Range("lies in 0 … 1", 0, 1)] = 0.5
+    prompt_aggregation: Annotated[str, OneOf("sum", "rescale")] = "sum"
     prompts: bool = True
-    prompt_head: str = "sum"
+    prompt_head: Annotated[str, OneOf("sum", "paper")] = "sum"
     prompts_from_missing: bool = False
-    missing_prompts: str = "none"
-    missing_prompt_length: int = 8
-    regulator: str = "balanced"
-    regulator_direction: str = "hard_up"
-    regulator_strength: float = 0.5
-    regulator_limit: float = 2.0
-    coordinator: str = "router"
-    coordinator_mask: str = "soft"
+    missing_prompts: Annotated[str, OneOf("none", "case", "modality")] = "none"
+    missing_prompt_length: Count = 8
+    regulator: Annotated[str, OneOf("balanced", "off", "paper")] = "balanced"
+    regulator_direction: Annotated[str, OneOf("hard_up", "hard_down")] = "hard_up"
+    regulator_strength: Amount = 0.5
+    regulator_limit: Annotated[float, Range("is at least 1", 1)] = 2.0
+    coordinator: Annotated[str, OneOf("router", "uniform", "concat")] = "router"
+    coordinator_mask: Annotated[str, OneOf("hard", "soft", "none")] = "soft"
     stage1: bool = True
     identity_start: bool = True
-    branch_weight: float = 0.5
-    reconstruction_weight: float = 0.1
-    reconstruction_weight_joint: float = 0.0
+    branch_weight: Amount = 0.5
+    reconstruction_weight: Amount = 0.1
+    reconstruction_weight_joint: Amount = 0.0
     branch_loss_on_missing: bool = False
-    regression_loss: str = "mse"
+    regression_loss: Annotated[str, REGRESSION_LOSSES] = "mse"
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise UsageError(f"model.{name} cannot be {value!r}; {did_you_mean(value, choices)}")
-        counts = ("hidden", "heads", "layers", "prompt_width", "n_prototypes", "position_width")
-        for name in (*counts, "missing_prompt_length", "longest_dialogue"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"model.{name} is at least 1, but {getattr(self, name)} was given.")
-        weights = ("branch_weight", "reconstruction_weight", "reconstruction_weight_joint")
-        for name in ("blocks", "regulator_strength", *weights):
-            if getattr(self, name) < 0:
-                raise UsageError(f"model.{name} is not below 0, but {getattr(self, name)} was given.")
-        for name in ("feed_forward", "clip_z"):
-            if getattr(self, name) <= 0:
-                raise UsageError(f"model.{name} is above 0, but {getattr(self, name)} was given.")
-        if self.regulator_limit < 1:
-            raise UsageError(f"model.regulator_limit is at least 1, but {self.regulator_limit} was given.")
-        for name in ("dropout", "input_dropout", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(f"model.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
-        if not 0.0 <= self.prompt_momentum <= 1.0:
-            raise UsageError(f"model.prompt_momentum lies in 0 … 1, but {self.prompt_momentum} was given.")
+        check_ranges(self, "model")
         if self.hidden % self.heads:
             raise UsageError(f"model.hidden ({self.hidden}) must be a multiple of model.heads ({self.heads}).")
         if self.attention == "published" and (self.positions == "rotary" or self.missing_prompts != "none"):

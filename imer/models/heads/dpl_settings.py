@@ -4,23 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Annotated
 
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.errors import UsageError
+from imer.core.ranges import Amount, CountOrZero, OneOf, Positive, Share, check_ranges
 from imer.models.losses import REGRESSION_LOSSES
-
-CHOICES: dict[str, tuple[str, ...]] = {
-    "sharing": ("delta", "full", "shared", "additive", "cardinality"),
-    "attach": ("branches", "concatenated", "fused"),
-    "absent": ("zero", "trainable"),
-    "normalise": ("block", "joint"),
-    "initial": ("class_mean", "tied", "xavier"),
-    "learn_scale": ("regression", "always", "never"),
-    "contrast_scope": ("intra_modality", "all", "none"),
-    "decoder": ("bins", "axis"),
-    "regression_loss": REGRESSION_LOSSES,
-    "coordinator": ("logit_weight", "off"),
-    "unseen": ("shared_fallback", "own", "error"),
-}
 
 
 @dataclass(frozen=True)
@@ -58,58 +46,48 @@ class DPLSettings:
     decay             whether the run's weight decay also applies to the prototypes (their directions do not care)
     """
 
-    sharing: str = "delta"
-    attach: str = "branches"
-    absent: str = "zero"
-    normalise: str = "block"
-    initial: str = "class_mean"
-    class_mean_pull: float = 20.0
-    delta_penalty: float = 1e-2
+    sharing: Annotated[str, OneOf("delta", "full", "shared", "additive", "cardinality")] = "delta"
+    attach: Annotated[str, OneOf("branches", "concatenated", "fused")] = "branches"
+    absent: Annotated[str, OneOf("zero", "trainable")] = "zero"
+    normalise: Annotated[str, OneOf("block", "joint")] = "block"
+    initial: Annotated[str, OneOf("class_mean", "tied", "xavier")] = "class_mean"
+    class_mean_pull: Amount = 20.0
+    delta_penalty: Amount = 1e-2
     scale: float = 16.0
-    learn_scale: str = "regression"
+    learn_scale: Annotated[str, OneOf("regression", "always", "never")] = "regression"
     scale_low: float = 4.0
     scale_high: float = 64.0
     scales: tuple[str, ...] = ()
-    margin_complete: float = 0.10
-    margin_single: float = 0.20
+    margin_complete: Amount = 0.10
+    margin_single: Amount = 0.20
     margins: tuple[str, ...] = ()
-    contrast_weight: float = 0.1
-    contrast_scope: str = "intra_modality"
-    contrast_temperature: float = 1.0
-    decoder: str = "bins"
+    contrast_weight: Amount = 0.1
+    contrast_scope: Annotated[str, OneOf("intra_modality", "all", "none")] = "intra_modality"
+    contrast_temperature: Positive = 1.0
+    decoder: Annotated[str, OneOf("bins", "axis")] = "bins"
     bins: int = 7
     bin_low: float | None = None
     bin_high: float | None = None
-    regression_loss: str = "mse"
-    bin_loss_weight: float = 1.0
-    coordinator: str = "logit_weight"
+    regression_loss: Annotated[str, REGRESSION_LOSSES] = "mse"
+    bin_loss_weight: Amount = 1.0
+    coordinator: Annotated[str, OneOf("logit_weight", "off")] = "logit_weight"
     refine: bool = True
-    late_fusion: float = 0.0
-    dropout: float = 0.3
-    label_smoothing: float = 0.0
+    late_fusion: Amount = 0.0
+    dropout: Share = 0.3
+    label_smoothing: Share = 0.0
     zero_as_missing: bool = True
-    unseen: str = "shared_fallback"
-    unseen_minimum: int = 50
-    learning_rate_factor: float = 1.0
+    unseen: Annotated[str, OneOf("shared_fallback", "own", "error")] = "shared_fallback"
+    unseen_minimum: CountOrZero = 50
+    learning_rate_factor: Positive = 1.0
     decay: bool = False
 
     def __post_init__(self) -> None:
-        for name, choices in CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise UsageError(f"The setting head.{name} is {value!r}: {did_you_mean(str(value), choices)}.")
+        check_ranges(self, "head")
         if not 0 < self.scale_low < self.scale_high:
             raise UsageError(
                 f"The settings head.scale_low and head.scale_high need 0 < low < high, "
                 f"but are {self.scale_low:g} and {self.scale_high:g}."
             )
-        self._refuse_below_zero(
-            "delta_penalty", "contrast_weight", "bin_loss_weight", "margin_complete", "margin_single",
-            "late_fusion", "class_mean_pull", "unseen_minimum",
-        )  # fmt: skip
-        for name in ("dropout", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(f"The setting head.{name} lies in 0 … 1 (1 excluded), but is {getattr(self, name)!r}.")
         for case, value in {"": self.scale, **by_case("head.scales", self.scales)}.items():
             if not self.scale_low <= value <= self.scale_high:
                 raise UsageError(
@@ -117,16 +95,8 @@ class DPLSettings:
                     f"({self.scale_low:g} to {self.scale_high:g}), but is {value:g}."
                 )
         by_case("head.margins", self.margins)
-        for name in ("contrast_temperature", "learning_rate_factor"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"The setting head.{name} must be above 0, but is {getattr(self, name)!r}.")
         if self.bin_low is not None and self.bin_high is not None and not self.bin_high > self.bin_low:
             raise UsageError(f"head.bin_high must lie above head.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
-
-    def _refuse_below_zero(self, *names: str) -> None:
-        for name in names:
-            if not getattr(self, name) >= 0:
-                raise UsageError(f"The setting head.{name} must not be below 0, but is {getattr(self, name)!r}.")
 
 
 def by_case(setting: str, parts: Iterable[str]) -> dict[str, float]:

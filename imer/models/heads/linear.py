@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.ranges import Amount, Share, check_ranges
 from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
 from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
@@ -26,23 +26,14 @@ class LinearSettings:
     mixing           whether the weighted branches pass the residual layer that mixes them
     """
 
-    dropout: float = 0.3
-    label_smoothing: float = 0.1
-    regression_loss: str = "mse"
-    late_fusion: float = 1.0
+    dropout: Share = 0.3
+    label_smoothing: Share = 0.1
+    regression_loss: Annotated[str, REGRESSION_LOSSES] = "mse"
+    late_fusion: Amount = 1.0
     mixing: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("dropout", "label_smoothing"):
-            if not 0.0 <= getattr(self, name) < 1.0:
-                raise UsageError(f"head.{name} lies in 0 … 1 (1 excluded), but {getattr(self, name)} was given.")
-        if self.late_fusion < 0:
-            raise UsageError(f"head.late_fusion is not below 0, but {self.late_fusion} was given.")
-        if self.regression_loss not in REGRESSION_LOSSES:
-            raise UsageError(
-                f"head.regression_loss cannot be {self.regression_loss!r}; "
-                f"{did_you_mean(self.regression_loss, REGRESSION_LOSSES)}"
-            )
+        check_ranges(self, "head")
 
 
 class LinearHead(nn.Module):

@@ -7,9 +7,10 @@ import torch
 from torch.nn.functional import cross_entropy, normalize
 
 from imer.core.errors import UsageError
+from imer.core.ranges import OneOf, declared
 from imer.models.heads.base import HeadInput
 from imer.models.heads.dpl import DPLHead
-from imer.models.heads.dpl_settings import CHOICES, DPLSettings, by_case
+from imer.models.heads.dpl_settings import DPLSettings, by_case
 from imer.models.heads.prototypes import SHARING, unit
 from imer.training.settings import load_settings
 from tests.models.heads.builders import MODALITIES, asking, given, head
@@ -268,7 +269,7 @@ def test_decay_reaches_the_prototypes_only_where_asked() -> None:
 
 
 def test_settings_refuse_what_makes_no_sense() -> None:
-    for name in CHOICES:
+    for name in (n for n, allowed in declared(DPLSettings).items() if isinstance(allowed, OneOf)):
         with pytest.raises(UsageError, match=f"head.{name}"):
             DPLSettings(**{name: "nonsense"})
     for bad in ({"scale": 128.0}, {"scale_low": 0.0}, {"margin_single": -0.1}, {"scales": ("audio=1",)},
