@@ -39,26 +39,16 @@ def mask(
     with reporting("mask", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         import numpy as np
 
-        from imer.core.errors import UsageError
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.masks.make import make_mask, parse_rates
         from imer.store.reader import FeatureStore
 
         rate, rates = parse_rates(missing_rate)
-        chosen = protocol or ("pattern" if pattern else "imbalanced" if rates else "exact")
-        if pattern and (missing_rate or chosen != "pattern"):
-            raise UsageError(
-                "--pattern says itself what is hidden; give it without --missing-rate and other protocols."
-            )
-        if missing_rate and chosen in ("pattern", "mixed"):
-            raise UsageError(f"The protocol {chosen} takes no --missing-rate; drop one of the two.")
-        if rates and chosen != "imbalanced":
-            raise UsageError(f"The protocol {chosen} takes one rate, such as 0.5; one per modality is for imbalanced.")
         spare_inputs(out, features)
         with output_lock(out, report.note):
             with FeatureStore.open(features) as store:
-                table = make_mask(store, chosen, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
+                table = make_mask(store, protocol, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
                 of_split = np.isin(store.utterance_ids, table.utterance_ids)
                 natural_rate = 1.0 - float(store.present_NM()[of_split].mean())
             table.write(out, overwrite=overwrite)

@@ -6,7 +6,6 @@ progress, notes, warnings and errors. Every way a command can end is an exit cod
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -28,17 +27,6 @@ from imer.core import errors
 from imer.core.files import append_line, output_entry
 
 PROGRESS_EVERY_S = 30.0  # a plain progress line at most this often where stderr is no terminal
-_ADVICE = {
-    errno.ENOSPC: "free some space, or write to another disk",
-    errno.EDQUOT: "free some space, or write to another disk",
-    errno.EACCES: "check its permissions, or choose another place",
-    errno.EPERM: "check its permissions, or choose another place",
-    errno.EROFS: "choose a place that can be written to",
-    errno.ENOENT: "check the folder's name",
-    errno.ENOTDIR: "a part of this path is a file, not a folder",
-    errno.EEXIST: "a part of this path is a file, not a folder",
-    errno.EMFILE: "raise the limit of open files (ulimit -n)",
-}
 
 
 class Terminated(BaseException):
@@ -245,7 +233,7 @@ def reporting(
         raise typer.Exit(errors.EXIT_DONE) from None
     except OSError as error:
         status, code = "error", errors.EXIT_INVALID_INPUT
-        _fail(report, _refusal(error), "OSError")
+        _fail(report, errors.refusal(error), "OSError")
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit code 1)
@@ -274,12 +262,6 @@ def refuse(command: str, message: str, *, as_json: bool) -> None:
     _fail(report, message, errors.UsageError.__name__)
     if as_json:
         report.print("error", 0.0)
-
-
-def _refusal(error: OSError) -> str:
-    """Say what the system refused, for which file, and what helps."""
-    advice = _ADVICE.get(error.errno or 0)
-    return f"{error.filename or 'a file'}: {error.strerror or error}{'; ' + advice if advice else ''}."
 
 
 def _fail(report: Report, message: str, kind: str) -> None:

@@ -13,6 +13,7 @@ what to do. Code raises these for everything a user can cause; anything else tha
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -61,6 +62,25 @@ class OutputExists(ImerError):
     """The output is there already, or another process is working on it."""
 
     exit_code = EXIT_OUTPUT_EXISTS
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space, or write to another disk",
+    errno.EDQUOT: "free some space, or write to another disk",
+    errno.EACCES: "check its permissions, or choose another place",
+    errno.EPERM: "check its permissions, or choose another place",
+    errno.EROFS: "choose a place that can be written to",
+    errno.ENOENT: "check the folder's name",
+    errno.ENOTDIR: "a part of this path is a file, not a folder",
+    errno.EEXIST: "a part of this path is a file, not a folder",
+    errno.EMFILE: "raise the limit of open files (ulimit -n)",
+}
+
+
+def refusal(error: OSError) -> str:
+    """Say what the system refused, for which file, and what helps."""
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{error.filename or 'a file'}: {error.strerror or error}{'; ' + advice if advice else ''}."
 
 
 MAX_LISTED = 10  # offending items named in one message

@@ -21,12 +21,14 @@ from typing import Any, Protocol, Self
 
 from imer.core.errors import (
     EXIT_BUG,
+    EXIT_INVALID_INPUT,
     EXIT_TERMINATED,
     ImerError,
     InvalidInput,
     MissingDependency,
     OutputExists,
     UsageError,
+    refusal,
 )
 from imer.core.processes import Child, die_with_parent, mute, process_count, usable_cores
 
@@ -125,7 +127,7 @@ def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
     except ImerError as error:
         failure = {"kind": type(error).__name__, "exit_code": error.exit_code, "message": str(error)}
     except OSError as error:
-        failure = {"kind": "OSError", "exit_code": 4, "message": f"{error.filename or job.name}: {error.strerror}."}
+        failure = {"kind": "OSError", "exit_code": EXIT_INVALID_INPUT, "message": refusal(error)}
     except Exception as error:  # noqa: BLE001 - a bug costs this job, and its traceback goes to the parent
         message = f"this is a bug in imer ({type(error).__name__}: {error})."
         failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}

@@ -16,7 +16,7 @@ from imer.core.files import FOLDER_MANIFEST, verify_folder
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 from imer.evaluation.sweep import DEFAULT_FOLDER
-from imer.training.settings import BEFORE_IT_EXISTED
+from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT
 
 ConditionKey = tuple[str, float | None, str | None, str]  # protocol, nominal rate, pattern, detail
 
@@ -92,8 +92,8 @@ def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
     """Group runs whose settings are equal but for the seed, in the order given, with the shortest telling names."""
     groups: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(_settings(run), sort_keys=True), []).append(run)
-    names = _names([_settings(members[0]) for members in groups.values()])
+        groups.setdefault(json.dumps(method_settings(run), sort_keys=True), []).append(run)
+    names = _names([method_settings(members[0]) for members in groups.values()])
     return [Method(name, tuple(members)) for name, members in zip(names, groups.values(), strict=True)]
 
 
@@ -132,9 +132,7 @@ def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
 _TELLING = ("run.preset", "run.head", "model.modality", "train.protocol", "train.missing_rate", "data.modalities")
 _ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate
 # Settings that do not make another method of a run.
-_NOT_THE_METHOD = frozenset(
-    {"train.seed", "train.device", "train.threads", "train.checkpoint_every_s", "data.features"}
-)
+_NOT_THE_METHOD = NOT_THE_RESULT | {"train.seed"}
 
 
 def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
@@ -145,7 +143,7 @@ def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
     families: dict[str, list[tuple[float, EvaluatedRun]]] = {}
     for number, run in enumerate(runs):
         rate = _trained_rate(run)
-        settings = {**_settings(run), "train.seed": run.evaluation.run["seed"], "train.missing_rate": None}
+        settings = {**method_settings(run), "train.seed": run.evaluation.run["seed"], "train.missing_rate": None}
         key = json.dumps([number] if rate is None else settings, sort_keys=True)
         families.setdefault(key, []).append((-1.0 if rate is None else rate, run))
     joined = []
@@ -202,7 +200,8 @@ def known_settings(run: EvaluatedRun) -> dict[str, Any]:
     return {**before, **run.evaluation.run["settings"]}
 
 
-def _settings(run: EvaluatedRun) -> dict[str, Any]:
+def method_settings(run: EvaluatedRun) -> dict[str, Any]:
+    """Return those of them that make its method: not the seed, nor where and how fast it was trained."""
     return {key: value for key, value in known_settings(run).items() if key not in _NOT_THE_METHOD}
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from imer.core.errors import UsageError, listed
-from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, known_settings
+from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, method_settings
 from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
 from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
@@ -231,5 +231,5 @@ def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[B
 
 
 def _but_for_protocol(one: Contestant) -> dict[str, object]:
-    left_out = ("train.protocol", "train.missing_rate", "train.seed", "data.features", "train.device", "train.threads")
-    return {key: value for key, value in known_settings(one.method.runs[0]).items() if key not in left_out}
+    left_out = ("train.protocol", "train.missing_rate")
+    return {key: value for key, value in method_settings(one.method.runs[0]).items() if key not in left_out}

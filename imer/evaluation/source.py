@@ -12,10 +12,11 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import output_entry, read_json, read_json_lines
+from imer.core.files import output_entry, read_json_lines
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.store.reader import FeatureStore
+from imer.training.origin import Origin
 
 if TYPE_CHECKING:
     from imer.training.runs import RunFolder, TrainedFold
@@ -112,7 +113,7 @@ def _recorded_store(run: RunFolder) -> Path:
     """Return the store that the run was trained on: where it was then, or beside the run folder."""
     recorded = Path(run.settings["data"]["features"])
     if not recorded.is_absolute():  # it was meant from where the training was started; older runs do not say where
-        recorded = Path(read_json(run.path / "run.json").get("features", recorded))
+        recorded = Path(Origin.read(run.path).features or recorded)
     beside = run.path.parent / recorded.name
     for path in (recorded, beside):
         if path.is_file():
@@ -124,7 +125,7 @@ def _recorded_store(run: RunFolder) -> Path:
 
 
 def _trained_on(run: RunFolder) -> str:
-    return str(read_json(run.path / "run.json")["content_sha256"])
+    return Origin.read(run.path).content_sha256
 
 
 def _check_unchanged(run: RunFolder, store: FeatureStore) -> None:

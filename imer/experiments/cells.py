@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.publish import METRICS_FILE
 from imer.evaluation.results import Evaluation
 from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
 from imer.experiments.plan import Cell
 from imer.training.listener import Listener
+from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.run import changed_settings, train
 
 NEW, BEGUN, TRAINED, FINISHED, OTHER = "new", "begun", "trained", "finished", "other"
@@ -34,14 +34,14 @@ class State:
 
 def state_of(cell: Cell, folder: Path, content_sha256: str) -> State:
     """Look at a cell's folder. What cannot be read counts as begun: the training will say what is wrong with it."""
-    if not (folder / "config.toml").is_file() or not (folder / "run.json").is_file():
+    if not (folder / "config.toml").is_file() or not (folder / ORIGIN_FILE).is_file():
         return State(NEW)
     try:
         changed = changed_settings(folder, cell.settings)
         if changed:
             name, (was, now) = next(iter(changed.items()))
             return State(OTHER, f"{name} = {was!r}, now {now!r}")
-        if read_json(folder / "run.json").get("content_sha256") != content_sha256:
+        if Origin.read(folder).content_sha256 != content_sha256:
             return State(OTHER, "other features")
     except InvalidInput:
         return State(BEGUN)

@@ -13,8 +13,7 @@ from typing import Any
 
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
-from imer.training.run import FREE_ON_RESUME
-from imer.training.settings import Settings, load_settings
+from imer.training.settings import NOT_THE_RESULT, Settings, load_settings
 
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
 ONE_RATE = ("matched", "matched-static")  # one model for each rate, judged at its own
@@ -113,6 +112,8 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
                 found.setdefault(_identity(cell.settings), cell)
     _check_used(asked, axes, used)
     cells = list(found.values())
+    if not cells:
+        raise UsageError("There is nothing to train: --protocols names none.")
     name, count = Counter(cell.name for cell in cells).most_common(1)[0]
     if count > 1:
         raise UsageError(f"Two runs of the sweep would have the name {name}; sweep one of them by itself.")
@@ -240,6 +241,6 @@ def _identity(settings: Settings) -> str:
         f"{section}.{f.name}": getattr(part, f.name)
         for section, part in settings.sections().items()
         for f in fields(part)
-        if (section, f.name) not in FREE_ON_RESUME
+        if f"{section}.{f.name}" not in NOT_THE_RESULT
     }
     return json.dumps(values, sort_keys=True)

@@ -17,6 +17,7 @@ from imer.export.chosen import choose_fold
 from imer.masks.table import MaskTable
 from imer.models.base import Prediction
 from imer.store.reader import FeatureStore
+from imer.training.origin import ORIGIN_FILE
 from imer.training.runs import RunFolder, TrainedFold
 
 ARRAYS = "array/"  # features imported from arrays: nobody knows how they were made, only their widths can be compared
@@ -53,7 +54,7 @@ def open_model(path: Path, *, fold: str | None = None, device: str = "cpu") -> t
         raise InvalidInput(f"There is no model at {path}: expected a run folder of `imer train`, or a bundle.")
     if is_bundle(path):
         return choose_fold([load_bundle(path, device)], fold), 1
-    if not (path / "run.json").is_file():
+    if not (path / ORIGIN_FILE).is_file():
         raise InvalidInput(f"{path} is neither a run folder of `imer train` nor a bundle of `imer export`.")
     run = RunFolder.open(path, device)
     return choose_fold(run.folds, fold), len(run.folds)

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import listed
-from imer.core.files import read_json, sha256_file
+from imer.core.files import sha256_file
 from imer.export.card import CardFacts
+from imer.training.origin import Origin
 from imer.training.runs import RunFolder, TrainedFold
 
 
 def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
     """Return where a model came from and how good it is: what `bundle.json` and the card say."""
-    started, metrics = read_json(run.path / "run.json"), run.metrics
+    metrics = run.metrics
     of_fold = next(entry for entry in metrics["folds"] if entry["name"] == fold.name)
     return {
         "name": run.path.resolve().name,
@@ -23,7 +24,7 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "head": run.settings["run"]["head"],
         "fold": fold.name,
         "n_folds": len(run.folds),
-        "content_sha256": started["content_sha256"],
+        "content_sha256": Origin.read(run.path).content_sha256,
         "metrics_sha256": sha256_file(run.path / "metrics.json"),
         "protocol": metrics["protocol"],
         "missing_rate": metrics["missing_rate"],

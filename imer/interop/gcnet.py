@@ -87,6 +87,8 @@ def _load(folder: Path, name: str) -> np.ndarray | None:
     arrays = [_array(file) for file in files if file.is_file()]
     if not arrays:
         return None
+    if len(widths := sorted({array.shape[1] for array in arrays})) > 1:
+        raise InvalidInput(f"The arrays of {path} differ in width: {listed(widths)}.")
     values = np.concatenate(arrays)
     return values if values.any() else None
 

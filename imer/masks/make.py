@@ -88,7 +88,7 @@ def draw_mask(
     utterance_ids: Sequence[str],
     modalities: Sequence[str],
     *,
-    protocol: str = "exact",
+    protocol: str | None = None,
     rate: float | None = None,
     rates: dict[str, float] | None = None,
     pattern: str | None = None,
@@ -97,13 +97,24 @@ def draw_mask(
 ) -> MaskTable:
     """Draw a mask over the utterances, in the sorted order of their ids.
 
+    Without a protocol it is the one that the other arguments speak of: pattern, imbalanced (`rates`) or exact.
+
     Raises
     ------
     UsageError
-        The protocol is unknown, its argument is missing, or the rate cannot be reached.
+        The protocol is unknown, an argument of its own is missing or one of another's is given, or the rate cannot be
+        reached.
     """
+    protocol = protocol or ("pattern" if pattern else "imbalanced" if rates else "exact")
     if protocol not in PROTOCOLS:
         raise UsageError(f"There is no mask protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
+    rated = rate is not None or bool(rates)
+    if pattern and (rated or protocol != "pattern"):
+        raise UsageError("--pattern says itself what is hidden; give it without --missing-rate and other protocols.")
+    if rated and protocol in ("pattern", "mixed"):
+        raise UsageError(f"The protocol {protocol} takes no --missing-rate; drop one of the two.")
+    if rates and protocol != "imbalanced":
+        raise UsageError(f"The protocol {protocol} takes one rate, such as 0.5; one per modality is for imbalanced.")
     order = np.argsort(np.asarray(utterance_ids, dtype=object), kind="stable")
     sorted_ids = [utterance_ids[i] for i in order]
     present = present_NM[order]
@@ -156,7 +167,7 @@ def _rates_per_modality(rates: dict[str, float] | None, modalities: Sequence[str
 
 def make_mask(
     store: FeatureStore,
-    protocol: str = "exact",
+    protocol: str | None = None,
     *,
     rate: float | None = None,
     rates: dict[str, float] | None = None,

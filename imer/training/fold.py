@@ -18,7 +18,7 @@ import torch
 
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import remove_folder, write_text
+from imer.core.files import read_json_lines, remove_folder, write_text
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide
 from imer.training.fold_data import SharedData
@@ -100,12 +100,9 @@ class Fold:
     def _write_log(self, trained: Sequence[TrainedMember]) -> None:
         """Write the log of all finished folds and this one, in the order they were trained."""
         path = self.run / "log.jsonl"
-        kept = []
-        if path.is_file():
-            lines = path.read_text(encoding="utf-8").split("\n")
-            kept = [line for line in lines if line and json.loads(line)["fold"] != self.name]
-        ours = [json.dumps(record, ensure_ascii=False) for record in _records(trained)]
-        write_text(path, "\n".join([*kept, *ours]) + "\n")
+        kept = [record for record in read_json_lines(path) if record.get("fold") != self.name] if path.is_file() else []
+        records = [*kept, *_records(trained)]
+        write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
 def folds_of(

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 
-from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import make_folder, read_json, remove_leftovers, write_json, write_text
+from imer.core.files import make_folder, read_json, remove_leftovers, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
@@ -23,14 +22,12 @@ from imer.training.device import repeatable, resolve_device
 from imer.training.fold import Fold, folds_of
 from imer.training.listener import Listener
 from imer.training.masks import Masks
+from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.results import conditions_of_test, write_results
 from imer.training.runs import is_published, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
-from imer.training.settings import BEFORE_IT_EXISTED, Settings, load_settings
+from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings, load_settings
 from imer.training.side_by_side import train_side_by_side
-
-# May differ between a run and its continuation: they do not change what is computed on the same machine.
-FREE_ON_RESUME = {("data", "features"), ("train", "device"), ("train", "threads"), ("train", "checkpoint_every_s")}
 
 SLOW_BFLOAT16 = (
     "{device} does not multiply bfloat16 faster than float32, so train.precision = bfloat16 makes training slower here; "
@@ -111,9 +108,9 @@ def _with_store_of(settings: Settings, config: Path) -> Settings:
     named = settings.data.features
     if not named or Path(named).exists():
         return settings
-    run = config.parent / "run.json"  # the config of another run, which keeps the full path
-    recorded = [Path(read_json(run).get("features", named))] if run.is_file() else []
-    for path in (*recorded, config.parent / named):
+    run = config.parent  # of another run, maybe, which keeps the full path
+    recorded = Path(Origin.read(run).features) if (run / ORIGIN_FILE).is_file() else Path()
+    for path in (recorded, run / named):
         if path.is_file():
             return replace(settings, data=replace(settings.data, features=str(path)))
     raise InvalidInput(
@@ -131,7 +128,7 @@ class _Run:
         for folder in (self.out, self.out / "checkpoint"):
             remove_leftovers(folder)
         occupied = self.out.is_dir() and any(self.out.iterdir())
-        interrupted = (self.out / "run.json").is_file() and not (self.out / "metrics.json").is_file()
+        interrupted = (self.out / ORIGIN_FILE).is_file() and not (self.out / "metrics.json").is_file()
         if occupied and not (resume or overwrite or interrupted):
             raise OutputExists(
                 f"{self.out} exists already; choose another name, add --resume to leave a finished run as it is, or "
@@ -143,7 +140,7 @@ class _Run:
         names = [fold.name for fold in folds]
         if occupied and overwrite and not resume:
             self._clear()
-        begins = not all((self.out / name).is_file() for name in ("run.json", "config.toml"))
+        begins = not all((self.out / name).is_file() for name in (ORIGIN_FILE, "config.toml"))
         if begins:
             self._begin(corpus, names)
         elif self._continue(corpus, names):
@@ -177,31 +174,23 @@ class _Run:
 
     def _clear(self) -> None:
         """Delete the old run; refuse a folder that is no run, so that a slip of the finger costs nothing."""
-        if not (self.out / "run.json").is_file():
+        if not (self.out / ORIGIN_FILE).is_file():
             raise OutputExists(
                 f"{self.out} is not a run folder, so --overwrite does not delete it; choose another name."
             )
         shutil.rmtree(self.out)
 
     def _begin(self, corpus: Corpus, names: list[str]) -> None:
-        if self.out.is_dir() and any(path.name != "run.json" for path in self.out.iterdir()):
+        if self.out.is_dir() and any(path.name != ORIGIN_FILE for path in self.out.iterdir()):
             raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
         make_folder(self.out)
         if len({safe_name(name) for name in names}) < len(names):
             raise UsageError(
                 "Two folds have names that differ in special characters only; rename them in the manifest."
             )
-        write_json(
-            self.out / "run.json",
-            {
-                "format": "imer-run/1",
-                "imer_version": __version__,
-                "content_sha256": corpus.content_sha256,
-                "folds": names,
-                "features": str(Path(self.settings.data.features).absolute()),
-            },
-        )
-        # Second: a folder that holds no more than a run.json is one whose beginning was interrupted.
+        store = Path(self.settings.data.features).absolute()
+        Origin(corpus.content_sha256, tuple(names), str(store)).write(self.out)
+        # Second: a folder that holds no more than the origin is one whose beginning was interrupted.
         write_text(self.out / "config.toml", self.settings.to_toml())
 
     def _continue(self, corpus: Corpus, names: list[str]) -> bool:
@@ -213,13 +202,13 @@ class _Run:
                 f"{self.out} was started with {name} = {was!r}, now it is {value!r}; continue with the same settings, choose "
                 "another folder, or add --overwrite to start anew."
             )
-        record = read_json(self.out / "run.json")
-        if record["content_sha256"] != corpus.content_sha256:
+        origin = Origin.read(self.out)
+        if origin.content_sha256 != corpus.content_sha256:
             raise InvalidInput(
                 f"{self.settings.data.features} is not the feature store that {self.out} was started with (its content "
                 "differs); continue with the same features, or choose another folder."
             )
-        if record["folds"] != names:
+        if origin.folds != tuple(names):
             raise UsageError(f"{self.out} was started with other folds; choose another folder.")
         return (self.out / "metrics.json").is_file() and all(is_published(self.out, name) for name in names)
 
@@ -235,7 +224,7 @@ def changed_settings(run: Path, settings: Settings) -> dict[str, tuple[Any, Any]
     for section, part in settings.sections().items():
         had = {**_plain(asdict(type(part)())), **BEFORE_IT_EXISTED.get(section, {}), **before.get(section, {})}
         for key, value in _plain(asdict(part)).items():
-            if had[key] != value and (section, key) not in FREE_ON_RESUME:
+            if had[key] != value and f"{section}.{key}" not in NOT_THE_RESULT:
                 changed[f"{section}.{key}"] = (had[key], value)
     return changed
 

@@ -35,6 +35,7 @@ from imer.training.checkpoint import load_tensors
 from imer.training.device import repeatable, resolve_device
 from imer.training.fold_data import place
 from imer.training.inference import answer
+from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
 
@@ -218,9 +219,9 @@ class RunFolder:
             It is no run folder, is damaged, or its training is not finished.
         """
         path = Path(path)
-        if not (path / "config.toml").is_file() or not (path / "run.json").is_file():
+        if not (path / "config.toml").is_file() or not (path / ORIGIN_FILE).is_file():
             raise InvalidInput(f"{path} is not a run folder of `imer train` (it has no config.toml or run.json).")
-        names = read_json(path / "run.json")["folds"]
+        names = Origin.read(path).folds
         lacking = [name for name in names if not is_published(path, name)]
         if lacking:
             which = f" ({len(lacking)} of {len(names)} folds are missing)" if len(names) > 1 else ""

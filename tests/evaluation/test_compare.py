@@ -96,7 +96,9 @@ def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs)
     settings = {key: value for key, value in evaluation.run["settings"].items() if key != "train.members"}
     older = EvaluatedRun(runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings}))
     matched = contestants_of(join_matched([runs["rate3"], runs["rate6"]]))
-    for mixed in (older, runs["seed0"]):
+    settings = {**evaluation.run["settings"], "train.checkpoint_every_s": 60.0}  # how often is not what
+    saved_less = EvaluatedRun(runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings}))
+    for mixed in (older, saved_less, runs["seed0"]):
         *_, grid = _mixed_against_matched([contestants_of([mixed]), matched])
         assert [row[0] for row in grid.table[1]] == ["comp"]
 

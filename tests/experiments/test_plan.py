@@ -76,6 +76,7 @@ def test_the_settings_of_a_file_are_the_method_where_none_is_named(tmp_path: Pat
         ({"presets": ("copm",)}, "did you mean 'comp'"),
         ({"protocols": ("mixt",)}, "did you mean 'mixed'"),
         ({"protocols": ("imbalanced",)}, "A sweep trains with"),
+        ({"protocols": ()}, "nothing to train"),
         ({"assignments": ("train.seed=1",)}, "use --models"),
         ({"assignments": ("model.hiden=1",)}, "--set model.hiden=1: no method"),
         ({"assignments": ("train.patience=much",)}, "a whole number"),

@@ -127,6 +127,13 @@ def test_gcnet(gcnet: Path, tmp_path: Path) -> None:
         import_gcnet(tmp_path, {"audio": "wav-UTT"}, tmp_path / "g.h5")
 
 
+def test_gcnet_arrays_of_one_utterance_have_one_width(gcnet: Path, tmp_path: Path) -> None:
+    of_utterance = next(path for path in (gcnet / "features" / "face-UTT").iterdir() if path.is_dir())
+    np.save(of_utterance / "zz.npy", np.ones((1, 7)))
+    with pytest.raises(InvalidInput, match=rf"{of_utterance.name} differ in width: 2, 7"):
+        import_gcnet(gcnet, {"visual": "face-UTT"}, tmp_path / "f.h5")
+
+
 def test_iemocap_has_sessions(tmp_path: Path) -> None:
     ids = {"Ses01F_a": ["Ses01F_a_F0"], "Ses05M_b": ["Ses05M_b_M0"]}
     content = (ids, {v: [3] for v in ids}, {"Ses01F_a": ["F"], "Ses05M_b": ["M"]}, {v: ["x"] for v in ids},

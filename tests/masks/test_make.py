@@ -122,8 +122,21 @@ def test_rates_on_the_command_line() -> None:
         ({"protocol": "imbalanced"}, "rate per modality"),
         ({"protocol": "imbalanced", "rates": {"audo": 0.3}}, "did you mean 'audio'"),
         ({"protocol": "exact", "rate": 0.9}, "0.6667"),
+        ({"protocol": "exact", "rate": 0.5, "pattern": "at"}, "--pattern says itself"),
+        ({"pattern": "at", "rate": 0.5}, "--pattern says itself"),
+        ({"protocol": "mixed", "rate": 0.5}, "takes no --missing-rate"),
+        ({"protocol": "pattern", "rates": {"audio": 0.3}}, "takes no --missing-rate"),
+        ({"protocol": "nested", "rates": {"audio": 0.3}}, "takes one rate"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments: dict, words: str) -> None:
     with pytest.raises(UsageError, match=words):
         draw_mask(FULL, IDS, NAMES, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "protocol"),
+    [({"rate": 0.5}, "exact"), ({"pattern": "at"}, "pattern"), ({"rates": {"audio": 0.3}}, "imbalanced")],
+)
+def test_without_a_protocol_it_is_the_one_that_the_arguments_speak_of(arguments: dict, protocol: str) -> None:
+    assert draw_mask(FULL, IDS, NAMES, **arguments).protocol == protocol
