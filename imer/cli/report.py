@@ -41,7 +41,9 @@ def report_command(
     with reporting("report", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.evaluation.report import write_report
 
-        written = write_report(runs, out, reference=reference, table=table, overwrite=overwrite, warn=report.warn)
+        written = write_report(
+            runs, out, reference=reference, table=table, overwrite=overwrite, warn=report.warn, notice=report.note
+        )
         for path in written:
             report.output(path)
         report.counts = {"runs": len(runs), "files": len(written)}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
+from imer.core.locks import output_lock
 from imer.evaluation.balance_plots import balance_png, learning_png
 from imer.evaluation.compare import (
     EvaluatedRun,
@@ -60,6 +61,7 @@ def write_report(
     table: bool = False,
     overwrite: bool = False,
     warn: Callable[[str], None] = lambda _: None,
+    notice: Callable[[str], None] | None = None,
 ) -> list[Path]:
     """Write a report on evaluated runs; the ending of `out` chooses HTML, Markdown or LaTeX.
 
@@ -69,8 +71,8 @@ def write_report(
         The method that the others are compared to; by default the first, and with `table` the best baseline.
     table
         Write the results table alone: methods × missing rates, with every method's difference to the reference.
-    warn
-        Is told what the report leaves out.
+    warn, notice
+        Are told what the report leaves out, and whose lock was taken over.
 
     Returns
     -------
@@ -83,7 +85,7 @@ def write_report(
     InvalidInput
         A run has not been evaluated, or the runs of a method were evaluated in nothing that all of them have.
     OutputExists
-        `out` exists and `overwrite` is false.
+        `out` exists and `overwrite` is false, or another process is writing it.
     """
     out = Path(out)
     if out.suffix not in FORMATS:
@@ -92,20 +94,21 @@ def write_report(
         raise UsageError("Name at least one run folder to report on.")
     if out.exists() and not overwrite:
         raise OutputExists(f"{out} exists already; choose another name or add --overwrite.")
-    runs = [read_run(path) for path in run_dirs]
-    blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table, warn=warn)
-    render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
-    pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix != ".html"]
-    taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
-    if taken and not overwrite:
-        raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
-    written = [out]
-    for picture in pictures:
-        write_bytes(out.parent / picture.name, picture.png)
-        written.append(out.parent / picture.name)
-    with published_file(out, overwrite=overwrite) as part:
-        part.write_text(render(TITLE, blocks), encoding="utf-8")
-    return written
+    with output_lock(out, notice):
+        runs = [read_run(path) for path in run_dirs]
+        blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table, warn=warn)
+        render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix]
+        pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix != ".html"]
+        taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
+        if taken and not overwrite:
+            raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
+        written = [out]
+        for picture in pictures:
+            write_bytes(out.parent / picture.name, picture.png)
+            written.append(out.parent / picture.name)
+        with published_file(out, overwrite=overwrite) as part:
+            part.write_text(render(TITLE, blocks), encoding="utf-8")
+        return written
 
 
 def _sections(runs: Sequence[EvaluatedRun]) -> list[list[Method]]:

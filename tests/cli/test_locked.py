@@ -15,12 +15,13 @@ COMMANDS = {
     "data merge": ("data", "merge", "absent-1.h5", "absent-2.h5"),
     "export": ("export", "absent"),
     "predict": ("predict", "absent", "absent.mp4"),
+    "report": ("report", "absent"),
 }
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_an_output_that_another_process_makes_is_left_to_it(imer: Callable, tmp_path: Path, name: str) -> None:
-    out = tmp_path / "out.h5"
+    out = tmp_path / ("out.md" if name == "report" else "out.h5")
     with output_lock(out):
         done = imer(*COMMANDS[name], "-o", out)
     assert done.code == 6, done.err
