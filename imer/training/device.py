@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -45,6 +46,8 @@ def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     before_deterministic = torch.are_deterministic_algorithms_enabled()
     before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
     devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
+    if devices:  # asked of cuBLAS before its first product, whose sums may else differ from run to run
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         if threads:
             torch.set_num_threads(threads)
