@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,13 +15,16 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, MissingDependency, UsageError
-from imer.core.files import sha256_file
+from imer.core.files import sha256_file, sha256_json
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.facenet_import import hide_torchvision
 from imer.extractors.text_batches import TextBatches
 
-_WEIGHTS = "model.safetensors"  # the pickled form is not loaded: it could run code
+_WEIGHTS = "model.safetensors"  # the pickled form of a transformer is not loaded: it could run code
+# What of a model folder can change an embedding: configurations, vocabularies, tokenizers, weights.
+_SUFFIXES = (".json", ".txt", ".model", ".safetensors")
+_PICKLED = "pytorch_model.bin"  # read by the library where there is no safetensors: dense layers of older models
 
 
 class SentenceModel:
@@ -46,35 +48,51 @@ class SentenceModel:
             version=f"sentence-transformers {version('sentence-transformers')}, transformers {version('transformers')}",
             level=self.level,
             dim=self._width(),
-            config={"model": self.folder.name, "weights_sha256": self._weights_digest()},
+            config=self._config(),
             licence=self._licence(),
         )
 
+    def _config(self) -> dict[str, str]:
+        """Name the model by the files in it that count, not by its folder, which anybody may rename."""
+        self._weights()
+        names = sorted(name for file in self.folder.rglob("*") if self._counts(name := file.relative_to(self.folder)))
+        return {"files_sha256": sha256_json([[name.as_posix(), sha256_file(self.folder / name)] for name in names])}
+
+    def _counts(self, name: Path) -> bool:
+        if not (self.folder / name).is_file() or any(part.startswith(".") for part in name.parts):
+            return False  # a folder, or a downloader's own notes
+        if name.name == _PICKLED:
+            return not (self.folder / name).with_name(_WEIGHTS).is_file()
+        return name.suffix in _SUFFIXES
+
     def _licence(self) -> str:
-        return "that of the model"
+        return f"that of the model {self.folder.absolute().name}"
 
     def _width(self) -> int:
         """Read the embedding's width from the model folder, without loading the model."""
-        layers: dict[str, str] = {}
+        try:
+            layers = self._layers()
+            if "Dense" in layers and self.level == "utterance":
+                return int(json.loads((layers["Dense"] / "config.json").read_text())["out_features"])
+            return int(json.loads((layers["Transformer"] / "config.json").read_text())["hidden_size"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InvalidInput(f"{self.folder}: the model's configuration cannot be read ({error!r}).") from error
+
+    def _layers(self) -> dict[str, Path]:
+        """Return kind of layer → its folder; older versions of the library gave the transformer a folder of its own."""
         modules = self.folder / "modules.json"
         if not modules.is_file():
             raise InvalidInput(
                 f"{self.folder} is not a sentence-transformers model: modules.json is missing; name a folder saved by it."
             )
-        try:
-            layers = {str(m["type"]).rsplit(".", 1)[-1]: str(m["path"]) for m in json.loads(modules.read_text())}
-            if "Dense" in layers and self.level == "utterance":
-                return int(json.loads((self.folder / layers["Dense"] / "config.json").read_text())["out_features"])
-            transformer = self.folder / layers.get("Transformer", "")
-            return int(json.loads((transformer / "config.json").read_text())["hidden_size"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InvalidInput(f"{self.folder}: the model's configuration cannot be read ({error!r}).") from error
+        kinds = {str(m["type"]).rsplit(".", 1)[-1]: str(m["path"]) for m in json.loads(modules.read_text())}
+        return {"Transformer": self.folder, **{kind: self.folder / path for kind, path in kinds.items()}}
 
-    def _weights_digest(self) -> str:
-        path = self.folder / _WEIGHTS
-        if not path.is_file():
-            raise InvalidInput(f"{self.folder} holds no {_WEIGHTS}; save the model again in the safetensors format.")
-        return sha256_file(path)
+    def _weights(self) -> Path:
+        file = self._layers()["Transformer"] / _WEIGHTS
+        if not file.is_file():
+            raise InvalidInput(f"{file.parent} holds no {_WEIGHTS}; save the model again in the safetensors format.")
+        return file
 
     def load(self, device: str) -> None:
         self._width()  # a folder that is no model is said to be none, in one sentence
@@ -125,10 +143,9 @@ class MiniLM(SentenceModel):
             )
         super().__init__(level, str(Path(found.origin).parent / "model"))
 
-    @property
-    def spec(self) -> FeatureSpec:
-        spec = super().spec
-        return replace(spec, config={**spec.config, "model": "all-MiniLM-L6-v2"})
+    def _config(self) -> dict[str, str]:
+        # The package holds this one model, so its name and weights say all; and stores that are there are known by them.
+        return {"model": "all-MiniLM-L6-v2", "weights_sha256": sha256_file(self._weights())}
 
     def _licence(self) -> str:
         return "Apache-2.0"

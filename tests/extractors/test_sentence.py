@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -45,13 +46,67 @@ def test_tokens_at_frame_level(minilm: MiniLM) -> None:
 
 
 def test_a_folder_of_ones_own(minilm: MiniLM, tmp_path: Path) -> None:
-    copy = tmp_path / "mine"
-    shutil.copytree(minilm.folder, copy)
-    own = SentenceModel(sentence_model=str(copy))
+    own = SentenceModel(sentence_model=str(copied(minilm, tmp_path / "mine")))
     assert own.spec.dim == 384
-    assert own.spec.config["weights_sha256"] == minilm.spec.config["weights_sha256"]
     own.load("cpu")
     assert np.array_equal(own.extract("hello").values_TD, minilm.extract("hello").values_TD)
+
+
+def copied(model: SentenceModel, folder: Path) -> Path:
+    """Copy a model's folder; the weights, which no test changes, are linked."""
+    return shutil.copytree(
+        model.folder,
+        folder,
+        copy_function=lambda a, b: os.symlink(a, b) if a.endswith(".safetensors") else shutil.copy(a, b),
+    )
+
+
+def fingerprint(folder: Path) -> str:
+    return SentenceModel(sentence_model=str(folder)).spec.fingerprint
+
+
+def test_the_models_own_fingerprint_stays(minilm: MiniLM) -> None:
+    """Stores are known by it."""
+    assert minilm.spec.config == {
+        "model": "all-MiniLM-L6-v2",
+        "weights_sha256": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    }
+
+
+def test_a_model_is_known_by_its_files_and_not_by_its_name(minilm: MiniLM, tmp_path: Path) -> None:
+    mine, other = copied(minilm, tmp_path / "mine"), copied(minilm, tmp_path / "other")
+    before = fingerprint(mine)
+    assert fingerprint(other) == before
+    (other / "README.md").write_text("Notes.")
+    (other / ".cache").mkdir()
+    (other / ".cache" / "download.json").write_text("{}")
+    (other / "pytorch_model.bin").write_bytes(b"not read, since there is a safetensors file")
+    assert fingerprint(other) == before
+    found = {before}
+    (other / "2_Dense").mkdir()
+    (other / "2_Dense" / "pytorch_model.bin").write_bytes(b"read")
+    found.add(fingerprint(other))
+    for name in ("1_Pooling/config.json", "sentence_bert_config.json", "tokenizer.json", "vocab.txt"):
+        file = other / name
+        file.write_text(file.read_text().replace("128", "64") + "\n")
+        found.add(fingerprint(other))
+    assert len(found) == 6
+
+
+def test_a_transformer_in_a_folder_of_its_own(minilm: MiniLM, tmp_path: Path) -> None:
+    """As older versions of the library saved it."""
+    old = copied(minilm, tmp_path / "old")
+    (old / "0_Transformer").mkdir()
+    for name in ("config.json", "model.safetensors", "sentence_bert_config.json", "special_tokens_map.json",
+                 "tokenizer.json", "tokenizer_config.json", "vocab.txt"):  # fmt: skip
+        (old / name).rename(old / "0_Transformer" / name)
+    modules = json.loads((old / "modules.json").read_text())
+    modules[0]["path"] = "0_Transformer"
+    (old / "modules.json").write_text(json.dumps(modules))
+    model = SentenceModel(sentence_model=str(old))
+    assert model.spec.dim == 384
+    model.load("cpu")
+    assert np.array_equal(model.extract("hello").values_TD, minilm.extract("hello").values_TD)
 
 
 def test_folders_that_are_no_model(minilm: MiniLM, tmp_path: Path) -> None:
