@@ -1,7 +1,7 @@
 """What can be named on the command line, and where it lives. Nothing is imported until a name is used.
 
-Other people's extractors and models join through the entry-point groups `imer.extractors` and `imer.models`; an
-entry point's object carries its own `modality`, `description` and `licence`.
+Other people's extractors and models join through the entry-point groups `imer.extractors` and `imer.models`. Of which
+modality such an extractor is, and under what licence, is in the `spec` of what it makes, and known when it is used.
 """
 
 from __future__ import annotations

@@ -53,8 +53,19 @@ class Recipe:
         return made(**{name: value for name, value in self.options.items() if name in taken})
 
     def specs(self) -> dict[str, FeatureSpec]:
-        """Return modality → what its feature will be."""
-        return {modality: self.build(modality).spec for modality in self.extractors}
+        """Return modality → what its feature will be.
+
+        Raises
+        ------
+        UsageError
+            An extractor makes features of another modality, as only a plug-in's own description can tell.
+        """
+        specs = {modality: self.build(modality).spec for modality in self.extractors}
+        for modality, spec in specs.items():
+            if spec.modality != modality:
+                name = self.extractors[modality]
+                raise UsageError(f"--{modality} {name}: this extractor makes {spec.modality} features.")
+        return specs
 
 
 def chosen_device(device: str) -> str:

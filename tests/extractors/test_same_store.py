@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from imer.core.errors import UsageError
 from imer.core.types import Verdict
 from imer.extractors import runner
 from imer.extractors.runner import ExtractSettings, ExtractSummary, extract
@@ -38,7 +39,6 @@ from imer.extractors.base import Extracted
 
 
 class Deadly:
-    modality = "audio"
     spec = FeatureSpec("audio", "deadly", "1", "utterance", 3)
 
     def load(self, device):
@@ -196,3 +196,9 @@ def test_every_way_gives_the_same_store(corpus: Path, digest: str, tmp_path: Pat
     if way == "ray":
         pytest.importorskip("ray")
     assert WAYS[way](corpus, tmp_path) == digest
+
+
+def test_a_plug_in_of_another_modality_is_refused(corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--text deadly: this extractor makes audio features"):
+        extract(corpus, tmp_path / "f.h5", audio="none", text="deadly", visual="none")
+    assert not list(tmp_path.iterdir())
