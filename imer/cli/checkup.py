@@ -94,7 +94,7 @@ def _torchvision() -> Finding:
     if state == "works":
         return Finding("torchvision", "ok", _version("torchvision"))
     if state == "absent":
-        return Finding("torchvision", "ok", "not installed; imer brings the two functions that it needs")
+        return Finding("torchvision", "ok", "not installed; imer needs nothing of it")
     return Finding(
         "torchvision",
         "ok",

@@ -75,11 +75,11 @@ def test_boxes_are_those_of_the_library(detector: FaceDetector) -> None:
     """facenet-pytorch's own detector with its defaults, box by box; one face, two and none."""
     import torch
 
-    from imer.extractors.facenet_import import facenet_pytorch
+    from benchmarks.facenet_detector import facenet_pytorch_with_detector
 
     two = np.concatenate([portrait()[:, 40:200], portrait()[:, 40:200]], axis=1)
     frames = np.stack([face(3), two, grey(0), face(11)])
-    library = facenet_pytorch().MTCNN(keep_all=True)
+    library = facenet_pytorch_with_detector().MTCNN(keep_all=True)
     boxes, scores, points = library.detect(torch.from_numpy(frames), landmarks=True)
     assert [0 if found is None else len(found) for found in boxes] == [1, 2, 0, 1]
     for index, found in enumerate(detector.detect(list(frames))):
