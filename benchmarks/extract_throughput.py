@@ -102,10 +102,10 @@ def agreement(plain: dict[str, Any], store_path: Path) -> dict[str, float]:
 
 def media_seconds(manifest: Path) -> tuple[int, float]:
     """Return how many clips there are and how long they are together."""
-    from imer.media.probe import probe
+    from imer.media.probe import plausible_duration_s
 
     with open(manifest, newline="", encoding="utf-8") as file:
-        durations = [probe(manifest.parent / row["media"]).duration_s or 0.0 for row in csv.DictReader(file)]
+        durations = [plausible_duration_s(manifest.parent / row["media"]) for row in csv.DictReader(file)]
     return len(durations), sum(durations)
 
 

@@ -112,7 +112,7 @@ def limit_s(task: Task) -> float:
     if not isinstance(task, MediaTask):
         return BASE_LIMIT_S + TEXT_LIMIT_S * len(task.texts)
     try:
-        duration_s = probe.plausible_duration_s(probe.probe(task.path).duration_s, probe.check_file(task.path))
+        duration_s = probe.plausible_duration_s(task.path)
     except probe.MediaError:
         return BASE_LIMIT_S
     ends = [duration_s if s.end_s is None else min(s.end_s, duration_s) for s in task.segments]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -31,18 +30,6 @@ class MediaError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """What a file says of itself; times in seconds, None where it does not say."""
-
-    duration_s: float | None
-    has_audio: bool
-    has_video: bool
-    container: str
-    width: int = 0
-    height: int = 0
 
 
 def check_file(path: Path) -> int:
@@ -167,27 +154,15 @@ def ends_within_page(path: Path) -> bool:
     return len(page) < _PAGE_HEAD + page[_PAGE_HEAD - 1] + sum(page[_PAGE_HEAD : _PAGE_HEAD + page[_PAGE_HEAD - 1]])
 
 
-def probe(path: Path) -> MediaInfo:
-    """Read a file's header.
+def plausible_duration_s(path: Path) -> float:
+    """Return the duration that a file declares, bounded by what a file of its size can hold (headers lie).
 
     Raises
     ------
     MediaError
         The file is missing, or is not a media file that can be read.
     """
+    bound_s = check_file(path) / BYTES_PER_SECOND_FLOOR
     with open_media(path) as container:
-        video = video_stream(container)
-        return MediaInfo(
-            duration_s=declared_duration_s(container),
-            has_audio=audio_stream(container) is not None,
-            has_video=video is not None,
-            container=container.format.name,
-            width=video.codec_context.width if video and is_known(video) else 0,
-            height=video.codec_context.height if video and is_known(video) else 0,
-        )
-
-
-def plausible_duration_s(declared_s: float | None, size_bytes: int) -> float:
-    """Return the declared duration, bounded by what a file of that size can hold (headers lie)."""
-    bound = size_bytes / BYTES_PER_SECOND_FLOOR
-    return min(declared_s, bound) if declared_s is not None else bound
+        declared_s = declared_duration_s(container)
+    return bound_s if declared_s is None else min(declared_s, bound_s)
