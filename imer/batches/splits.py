@@ -92,7 +92,7 @@ def _natural(name: str) -> tuple[int, float, str]:
 
 
 def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
-    if not folds.isdigit():
+    if not folds.isdecimal():
         if folds == corpus.label:
             raise UsageError(f"--folds {folds}: that is the label to learn; fold by something else, such as speaker.")
         if folds not in corpus.columns:

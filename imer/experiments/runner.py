@@ -19,6 +19,7 @@ import numpy as np
 
 from imer._version import __version__
 from imer.batches.corpus import Corpus
+from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, write_json, write_text
 from imer.core.locks import output_lock
@@ -34,7 +35,6 @@ from imer.experiments.tables import all_rows, summary_of, variant_rows
 from imer.masks.sampling import check_rate, reachable_grid
 from imer.training.build import model_spec
 from imer.training.data import divide, read_corpus
-from imer.training.device import resolve_device
 from imer.training.listener import Listener
 
 FORMAT = "imer-sweep/1"
@@ -101,7 +101,7 @@ def sweep(
     n_jobs = job_count(jobs)
     _check_folder(out)
     first = plan(replace(asked, seeds=asked.seeds[:1], rates=asked.rates or (0.0,)), features)[0]
-    resolve_device(first.settings.train.device)
+    chosen_device(first.settings.train.device)
     corpus = read_corpus(first.settings.data, listener.warn)
     if not asked.rates:
         asked = replace(asked, rates=reachable_grid(corpus.present_NM))

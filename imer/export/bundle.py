@@ -21,6 +21,7 @@ import torch
 
 from imer._version import __version__
 from imer.batches.scaling import Scaler
+from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json, verify_folder, write_json, write_text
 from imer.core.settings import Layer, resolve
@@ -29,7 +30,7 @@ from imer.models.base import ModelSpec
 from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors, save_tensors
-from imer.training.device import repeatable, resolve_device
+from imer.training.device import repeatable
 from imer.training.runs import TrainedFold
 from imer.training.settings import Settings, settings_schema
 
@@ -127,7 +128,7 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
     modalities = {entry["name"]: entry for entry in prepared["modalities"]}
     if {name: entry["width"] for name, entry in modalities.items()} != dict(spec.modalities):
         raise InvalidInput(f"{folder}: {PREPROCESS} and {CONFIG} name different modalities; export the run again.")
-    where = resolve_device(device)
+    where = torch.device(chosen_device(device))
     specs = {name: FeatureSpec.from_json(json.dumps(entry["spec"])) for name, entry in modalities.items()}
     return TrainedFold(
         name=record["fold"],

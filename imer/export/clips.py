@@ -14,7 +14,7 @@ from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.export.answers import ARRAYS, spec_differences
 from imer.extractors.failures import FILE_NAME
-from imer.extractors.recipe import Recipe, chosen_device
+from imer.extractors.recipe import Recipe
 from imer.extractors.runner import ExtractSettings, Progress, extract
 
 # Settings of extractors that a feature's description holds under the same name.
@@ -67,7 +67,7 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
                 )
     options |= {"face_weights": how.face_weights, "sentence_model": how.sentence_model}
     names = {m: specs[m].extractor if m in specs else NONE for m in MODALITIES}
-    here = Recipe.of(names["audio"], names["text"], names["visual"], options, chosen_device("cpu")).specs()
+    here = Recipe.of(names["audio"], names["text"], names["visual"], options, "cpu").specs()
     for name, spec in specs.items():
         differences = spec_differences(spec, here[name], accept_versions=how.accept_versions)
         if differences:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from typing import Any
 
-from imer.core.errors import MissingDependency, UsageError, listed
+from imer.core.errors import UsageError, listed
 from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
 
@@ -66,33 +65,3 @@ class Recipe:
                 name = self.extractors[modality]
                 raise UsageError(f"--{modality} {name}: this extractor makes {spec.modality} features.")
         return specs
-
-
-def chosen_device(device: str) -> str:
-    """Return the device to use: `auto` is CUDA where there is one.
-
-    Raises
-    ------
-    UsageError
-        The name is none of auto, cpu, cuda and cuda:<index>.
-    MissingDependency
-        CUDA was asked for and there is none, or not that many devices.
-    """
-    if device == "cpu":
-        return device
-    if device != "auto" and device != "cuda" and not (device.startswith("cuda:") and device[5:].isdigit()):
-        raise UsageError(f"There is no device {device!r}; expected auto, cpu, cuda or cuda:<index>.")
-    if device == "auto" and version("torch").endswith("+cpu"):
-        return "cpu"  # known without importing torch, which takes seconds
-    import torch
-
-    available = torch.cuda.is_available()
-    if device == "auto":
-        return "cuda" if available else "cpu"
-    count = torch.cuda.device_count() if available else 0
-    if int(device[5:] or 0) >= count:
-        raise MissingDependency(
-            f"--device {device} was asked for, but this torch sees {count or 'no'} CUDA device{'s' * (count != 1)}; use "
-            "--device cpu."
-        )
-    return device

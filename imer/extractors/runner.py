@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, PartialFailure, UsageError, listed
 from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
@@ -24,7 +25,7 @@ from imer.extractors.engines import check_engine, make_engine, worker_count
 from imer.extractors.failures import error_lines, failure_limit, write_errors
 from imer.extractors.packing import pack
 from imer.extractors.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
-from imer.extractors.recipe import Recipe, chosen_device
+from imer.extractors.recipe import Recipe
 from imer.extractors.sources import Sources
 from imer.extractors.staging import StagedCell, Staging
 from imer.media.manifest import Manifest, read_manifest

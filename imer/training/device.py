@@ -1,4 +1,4 @@
-"""Where to compute, and how to make it repeatable."""
+"""How a computation is made repeatable on its device."""
 
 from __future__ import annotations
 
@@ -7,33 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-
-from imer.core.errors import MissingDependency, UsageError
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device for `auto`, `cpu`, `cuda` or `cuda:<index>`.
-
-    Raises
-    ------
-    UsageError
-        The name is none of these.
-    MissingDependency
-        CUDA is asked for and there is none, or not that many.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    kind, _, index = name.partition(":")
-    if kind not in ("cpu", "cuda") or (index and not index.isdigit()) or (kind == "cpu" and index):
-        raise UsageError(f"There is no device {name!r}; write auto, cpu, cuda or cuda:<index>.")
-    if kind == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) >= count:
-            raise MissingDependency(
-                f"The device {name} was asked for, but PyTorch finds {count or 'no'} CUDA device{'s' * (count != 1)} here; "
-                "use --device cpu or --device auto."
-            )
-    return torch.device(name)
 
 
 @contextmanager

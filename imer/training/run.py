@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from imer.batches.corpus import Corpus
+from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.files import make_folder, read_json, remove_leftovers, write_text
 from imer.core.locks import output_lock
@@ -18,7 +19,7 @@ from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
 from imer.training.build import check_lengths
 from imer.training.data import read_corpus
-from imer.training.device import repeatable, resolve_device
+from imer.training.device import repeatable
 from imer.training.fold import Fold, folds_of
 from imer.training.listener import Listener
 from imer.training.masks import Masks
@@ -96,7 +97,7 @@ def train(
         raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")
     if settings.train.select == TEST_BEST:
         listener.warn(OPTIMISTIC)
-    device = resolve_device(settings.train.device)
+    device = torch.device(chosen_device(settings.train.device))
     if settings.train.precision == "bfloat16" and not products_are_fast(device):
         listener.warn(SLOW_BFLOAT16.format(device=device))
     with output_lock(out, listener.note):

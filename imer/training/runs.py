@@ -24,6 +24,7 @@ from torch import nn
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
+from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import read_json, verify_folder
 from imer.core.settings import Layer, resolve, toml_layer
@@ -32,7 +33,7 @@ from imer.models.base import ModelSpec, Prediction
 from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import load_tensors
-from imer.training.device import repeatable, resolve_device
+from imer.training.device import repeatable
 from imer.training.fold_data import place
 from imer.training.inference import answer
 from imer.training.origin import ORIGIN_FILE, Origin
@@ -140,7 +141,7 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
     values = read_json(folder / "checkpoint.json")
     if values.get("format") != CHECKPOINT_FORMAT:
         raise InvalidInput(f"{folder} is no checkpoint that this imer reads (format {values.get('format')!r}).")
-    where = resolve_device(device)
+    where = torch.device(chosen_device(device))
     raw = values["spec"]
     weights = raw["class_weights"]
     spec = ModelSpec(

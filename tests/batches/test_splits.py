@@ -99,6 +99,7 @@ def test_official_split_cuts_validation_from_training_where_there_is_none() -> N
         ("sesion", "no such column; did you mean 'session'"),
         ("session", "at least two different values, but only was found"),
         ("50", "between 2 and 10 folds: there are 10 dialogues"),
+        ("²", "no such column"),
     ],
 )
 def test_folds_that_cannot_be_made(folds: str, message: str) -> None:

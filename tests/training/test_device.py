@@ -1,4 +1,4 @@
-"""Devices by name, and random state that is borrowed, not used up."""
+"""Random state that is borrowed, not used up."""
 
 from __future__ import annotations
 
@@ -7,22 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from imer.core.errors import MissingDependency, UsageError
 from imer.models.products import products_are_fast
-from imer.training.device import repeatable, resolve_device
+from imer.training.device import repeatable
 from imer.training.listener import Listener
 from imer.training.run import SLOW_BFLOAT16
 from tests.training.small import quick
-
-
-def test_names_of_devices() -> None:
-    assert resolve_device("cpu") == torch.device("cpu")
-    assert resolve_device("auto").type in ("cpu", "cuda")
-    for name in ("gpu", "cpu:0", "cuda:x", ""):
-        with pytest.raises(UsageError, match="no device"):
-            resolve_device(name)
-    with pytest.raises(MissingDependency, match="CUDA device"):
-        resolve_device("cuda:99")
 
 
 def test_everything_is_as_before_afterwards() -> None:
