@@ -13,7 +13,7 @@ from imer.extractors.base import Extracted, TakesManyTexts
 from imer.extractors.hearing import Hearing
 from imer.extractors.plan import MediaTask, Task, TextTask
 from imer.extractors.recipe import Recipe
-from imer.media.decode import ClipReader, Sight, Sound
+from imer.media.decode import ClipReader, Segment, Sound
 from imer.media.probe import MediaError
 
 
@@ -98,10 +98,10 @@ def _texts(extractor: Any, texts: Sequence[str]) -> list[Extracted]:
     return [_guarded(extractor.extract, text) for text in texts]
 
 
-def _guarded(extract: Callable[..., Extracted], *given: Any) -> Extracted:
-    """Run an extractor on one utterance; what it cannot digest costs that utterance only."""
+def _guarded(work: Callable[..., Any], *given: Any) -> Any:
+    """Return what an extractor does with one utterance; or a failed result, if it cannot digest it."""
     try:
-        return extract(*given)
+        return work(*given)
     except MemoryError:
         return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
     except Exception as error:  # noqa: BLE001 - third-party signal code raises anything on odd input
@@ -119,16 +119,17 @@ def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -
         video=visual is not None,
         frames_per_s=visual.frames_per_s if visual is not None else 1.0,
     )
-    sounds = _Hearings(extractors.get("audio"), clock)
-    faces = _FaceSessions(task, visual, clock)
+    sounds = _Sessions("audio", lambda: Hearing(extractors["audio"]), clock)
+    faces = _Sessions("visual", lambda: extractors["visual"].begin(), clock)
     failure: MediaError | None = None
     try:
         for event in reader.read():
             if isinstance(event, Sound):
                 if task.audio_rows[event.segment]:
-                    sounds.add(event)
+                    sounds.add(event.segment, event.samples, event.rate_hz)
             elif task.visual_rows[event.segment]:
-                faces.add(event)
+                faces.finish_passed(task.segments, event.picture.time_s)
+                faces.add(event.segment, event.picture)
     except MediaError as error:
         failure = error
     except MemoryError:
@@ -151,68 +152,33 @@ def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -
     return cells
 
 
-class _Hearings:
-    """What is heard of each segment; an extractor that fails on one costs that one only."""
+class _Sessions:
+    """The sessions of one modality, one a segment; what an extractor fails on costs that segment only."""
 
-    def __init__(self, extractor: Any, clock: _StageClock) -> None:
-        self._extractor, self._clock = extractor, clock
-        self._open: dict[int, Hearing] = {}
-        self._failed: dict[int, Extracted] = {}
-
-    def add(self, sound: Sound) -> None:
-        index = sound.segment
-        if index in self._failed:
-            return
-        if index not in self._open:
-            self._open[index] = Hearing(self._extractor)
-        hearing = self._open[index]
-
-        def add() -> Extracted:
-            hearing.add(sound.samples, sound.rate_hz)
-            return Extracted(Verdict.ok)
-
-        outcome = self._clock.timed("audio", _guarded, add)
-        if outcome.verdict is not Verdict.ok:
-            del self._open[index]
-            self._failed[index] = outcome
-
-    def finish(self, index: int) -> Extracted:
-        if index in self._failed:
-            return self._failed[index]
-        hearing = self._open.pop(index, None) or Hearing(self._extractor)
-        return self._clock.timed("audio", _guarded, hearing.finish)
-
-
-class _FaceSessions:
-    """One session a segment; each ends as soon as the video has passed its segment, so that few are open."""
-
-    def __init__(self, task: MediaTask, extractor: Any, clock: _StageClock) -> None:
-        self._task, self._extractor, self._clock = task, extractor, clock
+    def __init__(self, modality: str, begin: Callable[[], Any], clock: _StageClock) -> None:
+        self._modality, self._begin, self._clock = modality, begin, clock
         self._open: dict[int, Any] = {}
         self._done: dict[int, Extracted] = {}
 
-    def add(self, sight: Sight) -> None:
-        for index in list(self._open):
-            end_s = self._task.segments[index].end_s
-            if end_s is not None and end_s <= sight.picture.time_s:
-                self._done[index] = self.finish(index)
-        if sight.segment in self._done:
+    def add(self, index: int, *given: Any) -> None:
+        if index in self._done:
             return
-        if sight.segment not in self._open:
-            self._open[sight.segment] = self._extractor.begin()
-        session = self._open[sight.segment]
-
-        def add() -> Extracted:
-            session.add(sight.picture)
-            return Extracted(Verdict.ok)
-
-        outcome = self._clock.timed("visual", _guarded, add)
-        if outcome.verdict is not Verdict.ok:
-            del self._open[sight.segment]
-            self._done[sight.segment] = outcome
+        if index not in self._open:
+            self._open[index] = self._begin()
+        outcome = self._clock.timed(self._modality, _guarded, self._open[index].add, *given)
+        if isinstance(outcome, Extracted):
+            del self._open[index]
+            self._done[index] = outcome
 
     def finish(self, index: int) -> Extracted:
-        if index in self._done:
-            return self._done[index]
-        session = self._open.pop(index, None) or self._extractor.begin()
-        return self._clock.timed("visual", _guarded, session.finish)
+        if index not in self._done:
+            session = self._open.pop(index, None) or self._begin()
+            self._done[index] = self._clock.timed(self._modality, _guarded, session.finish)
+        return self._done[index]
+
+    def finish_passed(self, segments: Sequence[Segment], time_s: float) -> None:
+        """Finish the sessions of all segments that end by `time_s`, so that few are open at a time."""
+        for index in list(self._open):
+            end_s = segments[index].end_s
+            if end_s is not None and end_s <= time_s:
+                self.finish(index)
