@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sys
+import tempfile
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from importlib.util import find_spec
@@ -124,5 +124,8 @@ def _face_weights() -> Finding:
 def _space() -> Finding:
     free_gib = shutil.disk_usage(os.getcwd()).free / 2**30
     return Finding(
-        "disk", "ok", f"{free_gib:.1f} GiB free here; temporary files go to the output's folder ({sys.platform})"
+        "disk",
+        "ok",
+        f"{free_gib:.1f} GiB free here; temporary files go beside the output, and to {tempfile.gettempdir()} where predict has "
+        "none, and for Ray",
     )

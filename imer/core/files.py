@@ -20,6 +20,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
@@ -281,6 +282,24 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         if refused := system_error(error, path, part):
             raise refused from error
         raise
+
+
+@contextmanager
+def scratch_folder(output: Path | None) -> Iterator[Path]:
+    """Yield an empty folder that is gone afterwards: beside `output`, or among the system's temporary files without one.
+
+    What a kill leaves of it beside an output is cleared away with the other leftovers of that output.
+    """
+    if output is None:
+        with TemporaryDirectory(prefix="imer-") as name:
+            yield Path(name)
+        return
+    folder = temporary_name(output)
+    make_folder(folder)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_folder(path: Path) -> None:

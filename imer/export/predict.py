@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from imer.core.errors import OutputExists, UsageError
-from imer.core.files import spare_inputs, write_text
+from imer.core.files import scratch_folder, spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
@@ -99,7 +98,7 @@ def predict(
                 f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
             )
     else:
-        answered, errors = _answer_clips(chosen, paths, clips, mask, how, said, progress, notice)
+        answered, errors = _answer_clips(chosen, paths, clips, out, mask, how, said, progress, notice)
     _comment(answered, said)
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
@@ -125,6 +124,7 @@ def _answer_clips(
     fold: TrainedFold,
     paths: Sequence[Path],
     clips: Clips,
+    out: Path | None,
     mask: Path | None,
     how: Extraction,
     said: _Said,
@@ -138,12 +138,12 @@ def _answer_clips(
         said.notes.append(
             f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing."
         )
-    with tempfile.TemporaryDirectory(prefix="imer-predict-") as folder:
-        store = Path(folder) / "features.h5"
+    with scratch_folder(out) as folder:
+        store = folder / "features.h5"
         if len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and paths[0].is_file():
             manifest = paths[0]
         else:
-            manifest = Path(folder) / "clips.jsonl"
+            manifest = folder / "clips.jsonl"
             write_clip_manifest(clips.utterances, manifest)
             how = replace(how, allow_outside=True)  # these paths are the user's own
             said.warnings += [f"{problem.utterance_id}: {problem.message}." for problem in clips.problems]

@@ -8,22 +8,15 @@ stale or damaged one is never used. Deleting the folder costs nothing but the ne
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from imer.core.errors import ImerError
 from imer.core.files import write_bytes
-from imer.extractors.compiling import compiling_alone
+from imer.extractors.compiling import cache_folder, compiling_alone
 
 _NAME_DIGITS = 16  # of the sha256 of what a network was made from
-
-
-def cache_folder() -> Path:
-    """Return the user's folder for what can be made or fetched again."""
-    given = os.environ.get("XDG_CACHE_HOME")
-    return (Path(given) if given else Path(os.path.expanduser("~/.cache"))) / "imer"
 
 
 def converted(made_from: str, convert: Callable[[], bytes]) -> bytes:

@@ -16,7 +16,7 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError, did_yo
 from imer.core.files import published_file, sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, boxed_face
-from imer.extractors.conversions import cache_folder
+from imer.extractors.compiling import cache_folder
 from imer.extractors.facenet_import import facenet_pytorch, library_versions
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from imer.core.errors import InvalidInput
+from imer.core.files import scratch_folder
 
 _PROBLEM = "problem.txt"
 _GIB = 1 << 30
@@ -17,9 +17,9 @@ _GIB = 1 << 30
 
 @contextmanager
 def read_in_child(
-    work: Callable[[Path, Path], None], path: Path, *, max_bytes: int, limit_s: float, memory_factor: float
+    work: Callable[[Path, Path], None], path: Path, out: Path, *, max_bytes: int, limit_s: float, memory_factor: float
 ) -> Iterator[Path]:
-    """Run `work(path, folder)` in a child process, and yield the folder that it left its results in.
+    """Run `work(path, folder)` in a child process, and yield the folder beside `out` that it left its results in.
 
     The child has `limit_s` plus two minutes a GiB, and 2 GiB of memory plus `memory_factor` times the file's size.
 
@@ -34,8 +34,7 @@ def read_in_child(
     size = path.stat().st_size
     if size > max_bytes:
         raise InvalidInput(f"{path} has {size} bytes; such files of more than {max_bytes // _GIB} GiB are not read.")
-    with TemporaryDirectory(prefix="imer-import-") as name:
-        folder = Path(name)
+    with scratch_folder(out) as folder:
         memory = int(memory_factor * size) + 2 * _GIB
         child = multiprocessing.get_context("spawn").Process(
             target=_serve, args=(work, path, folder, memory), daemon=True

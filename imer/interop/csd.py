@@ -40,11 +40,11 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
     InvalidInput
         A file is missing, is no such sequence, or is unsafe to read.
     """
-    utterances = _utterances(Path(labels))
+    utterances = _utterances(Path(labels), out)
     columns: dict[str, Column] = {}
     n_mended = 0
     for modality, path in features.items():
-        with _sequence(Path(path)) as entries:
+        with _sequence(Path(path), out) as entries:
             found = [_overlapping(entries, u) for u in utterances]
         if any(rows is not None and rows.dtype.kind == "S" for rows in found):
             utterances = [_with_words(u, rows) for u, rows in zip(utterances, found, strict=True)]
@@ -63,9 +63,9 @@ def _mean(rows_TD: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(rows_TD), rows_TD, 0.0).mean(axis=0, dtype=np.float64)[None]
 
 
-def _utterances(path: Path) -> list[Utterance]:
+def _utterances(path: Path, out: Path) -> list[Utterance]:
     utterances: list[Utterance] = []
-    with _sequence(path) as entries:
+    with _sequence(path, out) as entries:
         for entry in sorted(entries):
             values, intervals = _read(entries, entry)
             if values.dtype.kind not in "fiu":
@@ -107,10 +107,10 @@ def _with_words(utterance: Utterance, rows: np.ndarray | None) -> Utterance:
 
 
 @contextmanager
-def _sequence(path: Path) -> Iterator[h5py.Group]:
+def _sequence(path: Path, out: Path) -> Iterator[h5py.Group]:
     """Open a sequence's data for reading, after a child process has looked at all of it."""
     with (
-        read_in_child(_look_through, path, max_bytes=MAX_BYTES, limit_s=LIMIT_S, memory_factor=1.0),
+        read_in_child(_look_through, path, out, max_bytes=MAX_BYTES, limit_s=LIMIT_S, memory_factor=1.0),
         h5py.File(path, "r") as file,
     ):
         yield file[next(iter(file))]["data"]

@@ -37,7 +37,7 @@ def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwr
     found = sorted(folder.glob(_PATTERN)) if folder.is_dir() else []
     if len(found) != 1:
         raise InvalidInput(f"{folder} must hold exactly one file {_PATTERN}; found {listed(found) or 'none'}.")
-    utterances = _utterances(load_foreign_pickle(found[0]), found[0])
+    utterances = _utterances(load_foreign_pickle(found[0], out), found[0])
     columns: dict[str, Column] = {}
     for modality, name in features.items():
         where = folder / "features" / name

@@ -34,7 +34,7 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
         The file is no such pickle, names code, or its parts do not fit each other.
     """
     path = Path(path)
-    content = load_foreign_pickle(path)
+    content = load_foreign_pickle(path, out)
     splits = [name for name in _SPLITS if isinstance(content, dict) and isinstance(content.get(name), dict)]
     if not splits:
         raise InvalidInput(f"{path} is not a pickle of MMSA: it has none of {listed(_SPLITS)}.")

@@ -59,10 +59,10 @@ class _Restricted(pickle.Unpickler):
         return _ALLOWED[module, name]
 
 
-def load_foreign_pickle(path: Path) -> Any:
+def load_foreign_pickle(path: Path, out: Path) -> Any:
     """Return what a pickle holds: dicts, lists, texts, numbers, None, and arrays of numbers (or of texts, as lists).
 
-    Tuples and sets come back as lists; keys as texts.
+    Tuples and sets come back as lists; keys as texts. On their way the arrays are files beside the output `out`.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def load_foreign_pickle(path: Path) -> Any:
         The file is missing, no pickle, too large, names anything but arrays and plain containers, or takes too long.
     """
     with read_in_child(
-        _copy_out, Path(path), max_bytes=MAX_BYTES, limit_s=LIMIT_S, memory_factor=MEMORY_FACTOR
+        _copy_out, Path(path), out, max_bytes=MAX_BYTES, limit_s=LIMIT_S, memory_factor=MEMORY_FACTOR
     ) as folder:
         return _assembled(json.loads((folder / _RESULT).read_text(encoding="utf-8")), folder)
 

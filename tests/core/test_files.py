@@ -206,3 +206,16 @@ def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text("[" * 100_000 + "\n{}\n")
     with pytest.raises(InvalidInput, match="line 1"):
         files.read_json_lines(tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize("name", ["new/out.jsonl", None])
+def test_a_scratch_folder_is_gone_afterwards(tmp_path: Path, name: str | None) -> None:
+    output = None if name is None else tmp_path / name
+    with contextlib.suppress(ZeroDivisionError), files.scratch_folder(output) as folder:
+        (folder / "inner").mkdir()
+        if output is not None:
+            assert folder.parent == output.parent
+            files.remove_leftovers(folder.parent)  # as another process does: it spares those of the living
+        assert (folder / "inner").is_dir()
+        raise ZeroDivisionError
+    assert not folder.exists()

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 from imer.extractors.compiling import compiling_alone
 
 _TRY = """
-import fcntl, os, tempfile
-file = open(os.path.join(tempfile.gettempdir(), f"imer-compiling-{os.getuid()}.lock"), "a")
+import fcntl
+from imer.extractors.compiling import cache_folder
+file = open(cache_folder() / "compiling.lock", "a")
 try:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     print("free")
 except BlockingIOError:
     print("held")
 """
+
+
+def test_without_a_writable_home_it_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with compiling_alone():
+        pass
+    with pytest.raises(OSError, match="its own"), compiling_alone():
+        raise OSError("its own")
 
 
 def test_one_process_at_a_time() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imer.extractors.conversions import cache_folder, converted
+from imer.extractors.compiling import cache_folder
+from imer.extractors.conversions import converted
 from imer.extractors.faces import FaceDetector
 from tests.clips import face
 

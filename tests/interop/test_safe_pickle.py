@@ -33,7 +33,7 @@ def write(path: Path, value: Any, protocol: int) -> Path:
 
 def test_what_it_holds_comes_out(tmp_path: Path) -> None:
     for protocol in (2, 5):
-        found = load_foreign_pickle(write(tmp_path / "f.pkl", HARMLESS, protocol))
+        found = load_foreign_pickle(write(tmp_path / "f.pkl", HARMLESS, protocol), tmp_path / "out" / "f.h5")
         assert found["list"] == [1, 2.5, "ä", None, True, [3, [4]]]
         assert np.array_equal(found["array"], HARMLESS["array"])
         assert found["array"].dtype == np.float32
@@ -92,10 +92,10 @@ def test_a_refusal_says_what_was_found(tmp_path: Path) -> None:
     path = write(tmp_path / "bad.pkl", {"train": Attack(os.system, f"touch {tmp_path / 'canary'}")}, 2)
     assert any(opcode.name == "GLOBAL" for opcode, _, _ in pickletools.genops(path.read_bytes()))
     with pytest.raises(InvalidInput, match=r"bad\.pkl is refused: it names posix\.system; only arrays and plain"):
-        load_foreign_pickle(path)
+        load_foreign_pickle(path, tmp_path / "f.h5")
     assert not (tmp_path / "canary").exists()
     with pytest.raises(InvalidInput, match="does not exist"):
-        load_foreign_pickle(tmp_path / "none.pkl")
+        load_foreign_pickle(tmp_path / "none.pkl", tmp_path / "f.h5")
 
 
 def test_only_one_file_imports_pickle() -> None:
