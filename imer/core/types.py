@@ -44,7 +44,7 @@ class Verdict(IntEnum):
     non_finite = 7
 
 
-# Verdicts that are data (the modality is naturally absent), as against failures that belong in errors.jsonl.
+# Verdicts that belong in errors.jsonl. All others but ok are data: the modality is naturally absent.
 FAILURES = frozenset({Verdict.decode_error, Verdict.non_finite})
 
 
@@ -65,7 +65,7 @@ class Utterance:
     start_s: float | None = None
     end_s: float | None = None
     text: str | None = None
-    labels: dict[str, str] = field(default_factory=dict)  # every other column, as written
+    labels: dict[str, str] = field(default_factory=dict)  # every other column, stripped; "" for an empty cell
 
 
 @dataclass(frozen=True)

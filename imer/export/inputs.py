@@ -8,10 +8,10 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
-from imer.media.manifest import RowProblem, read_manifest
+from imer.media.manifest import DELIMITERS, JSON_LINES, RowProblem, encodable, read_manifest
 
 STORE_SUFFIXES = (".h5", ".hdf5")
-MANIFEST_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson")
+MANIFEST_SUFFIXES = (*DELIMITERS, *JSON_LINES)
 TRANSCRIPT_SUFFIX = ".txt"
 # What is taken for a clip when a folder is given; a file that is named itself may have any suffix.
 CLIP_SUFFIXES = (
@@ -99,15 +99,7 @@ def _named_clips(paths: Sequence[Path]) -> list[tuple[str, Path]]:
         names = [name_of(path) for path in found]
         if len(set(names)) == len(names):
             break
-    broken = [name for name in names if "\x00" in name or not _is_text(name)]
+    broken = [name for name in names if "\x00" in name or not encodable(name)]
     if broken:
         raise InvalidInput(f"The name of {listed(map(ascii, broken))} is not valid UTF-8; rename the file.")
     return list(zip(names, found, strict=True))
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

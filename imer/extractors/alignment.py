@@ -55,11 +55,11 @@ def _window(inverse: np.ndarray, offset: np.ndarray, width: int, height: int) ->
     return left, top, max(min(right, width), left + 1), max(min(bottom, height), top + 1)
 
 
-def boxed_face(frame: np.ndarray, face: Face, size: int = FACE_SIZE) -> np.ndarray:
-    """Return the face's box as uint8 RGB [size, size, 3]: what face embeddings were trained on."""
+def boxed_face(frame: np.ndarray, face: Face) -> np.ndarray:
+    """Return the face's box as uint8 RGB [160, 160, 3]: what face embeddings were trained on."""
     height, width = frame.shape[:2]
     left, top = (int(max(value, 0)) for value in face.box[:2])
     right, bottom = min(int(face.box[2]), width), min(int(face.box[3]), height)
     left, top = min(left, width - 1), min(top, height - 1)
     crop = Image.fromarray(frame).crop((left, top, max(right, left + 1), max(bottom, top + 1)))
-    return np.asarray(crop.resize((size, size), Image.Resampling.BILINEAR))
+    return np.asarray(crop.resize((FACE_SIZE, FACE_SIZE), Image.Resampling.BILINEAR))

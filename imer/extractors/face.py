@@ -16,7 +16,7 @@ from imer.extractors.alignment import FACE_SIZE, aligned_face
 from imer.extractors.facenet_import import library_versions
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
-from imer.extractors.hog import CELL, HOG_DIM, N_CELLS, ORIENTATIONS, cell_names, hog
+from imer.extractors.hog import CELL, N_CELLS, ORIENTATIONS, cell_names, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
 
@@ -105,8 +105,7 @@ def pooled(moments: Moments) -> np.ndarray:
 
 def frame_names() -> list[str]:
     """Return the names of a frame's 374 values."""
-    names = [*GEOMETRY, *(f"hog_{cell}_o{o}" for cell in cell_names() for o in range(ORIENTATIONS))]
-    return names[: len(GEOMETRY) + HOG_DIM]
+    return [*GEOMETRY, *(f"hog_{cell}_o{o}" for cell in cell_names() for o in range(ORIENTATIONS))]
 
 
 def pooled_names() -> list[str]:

@@ -135,7 +135,7 @@ class FaceNetSession(FollowedFaces):
         self._embed = extractor.embed
 
     def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
-        return self._embed([boxed_face(picture.rgb, face, FACE_SIZE) for picture, face in seen])
+        return self._embed([boxed_face(picture.rgb, face) for picture, face in seen])
 
     def pooled(self, moments: Moments) -> np.ndarray:
         return np.concatenate([moments.mean, moments.sd])

@@ -18,7 +18,7 @@ from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, PartialFailure, UsageError, listed
 from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
-from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.core.types import FAILURES, FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extractors.adoption import adoptable, extractors_of
 from imer.extractors.base import Extracted
 from imer.extractors.engines import check_engine, make_engine, worker_count
@@ -307,7 +307,7 @@ class _Job:
                     self._lost(outcome.task, outcome.code, outcome.message)
                 for cell in outcome.cells:
                     self._stage(cell.row, cell.modality, cell.result, cell.file, cell.elapsed_s)
-                    self._n_failed += cell.result.verdict in (Verdict.decode_error, Verdict.non_finite)
+                    self._n_failed += cell.result.verdict in FAILURES
                 for stage, seconds in outcome.stage_s.items():
                     self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
                 done += len(outcome.task.cells)

@@ -57,7 +57,7 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
     """
     kind = request.kind
     if kind not in KINDS:
-        raise UsageError(f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)}.")
+        raise UsageError(f"There is no importer {kind!r}; {did_you_mean(kind, KINDS)}")
     given = {
         "SOURCE": request.source, "--manifest": request.manifest, "--features": request.features, "--labels": request.labels,
     }  # fmt: skip

@@ -212,7 +212,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
     if not name:
         raise _BadRow("utterance_id is empty")
     whole = "\n".join(cells.values())
-    if "\x00" in whole or not _encodable(whole):
+    if "\x00" in whole or not encodable(whole):
         raise _BadRow(f"{name!a}: a cell holds a NUL character or half of a surrogate pair")
     for column in ("utterance_id", "dialogue_id", "speaker", "session"):
         if len(cell(column).encode(errors="replace")) > MAX_ID_BYTES:
@@ -253,7 +253,7 @@ def _is_empty(column: str, value: str) -> bool:
     return value in NOT_AVAILABLE
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
     """Say whether the text has a UTF-8 form (half of a surrogate pair, as JSON may spell one, has none)."""
     try:
         text.encode()

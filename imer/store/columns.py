@@ -69,7 +69,7 @@ def write_columns(file: h5py.File, utterances: Sequence[Utterance], kinds: Mappi
 
 def dataset_name(name: str) -> str:
     """Return a column's name as one path component of HDF5 (a slash, or a lone dot, would be a path)."""
-    return quote(name, safe=" ()[]{}:;,+&@!?#=*äöüéèß") if name.strip(".") else name.replace(".", "%2E")
+    return quote(name, safe=" ()[]{}:;,+&@!?#=*") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _number(cell: str) -> float:

@@ -67,7 +67,7 @@ class CaseTable:
         for part in (p.strip() for p in name.split("+")):
             if part not in self.modalities:
                 raise UsageError(
-                    f"The case {name!r} names the modality {part!r}: {did_you_mean(part, self.modalities)}."
+                    f"The case {name!r} names the modality {part!r}; {did_you_mean(part, self.modalities)}"
                 )
             code |= 1 << self.modalities.index(part)
         return code
