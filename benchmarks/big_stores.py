@@ -77,11 +77,11 @@ def make_corpus(folder: Path, n: int) -> Path:
 def stage(manifest: Path, out: Path, shard: str | None = None) -> None:
     """Leave the finished work of every utterance of a shard as a killed extraction would."""
     from imer.core.types import Verdict
+    from imer.extraction.plan import in_shard, parse_shard, plan_tasks
+    from imer.extraction.recipe import Recipe
+    from imer.extraction.sources import Sources
+    from imer.extraction.staging import Staging
     from imer.extractors.base import Extracted
-    from imer.extractors.plan import in_shard, parse_shard, plan_tasks
-    from imer.extractors.recipe import Recipe
-    from imer.extractors.sources import Sources
-    from imer.extractors.staging import Staging
     from imer.media.manifest import read_manifest
 
     utterances = read_manifest(manifest).utterances

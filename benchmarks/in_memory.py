@@ -20,8 +20,8 @@ def in_memory(manifest: Path, weights: Path, fps: float) -> dict[str, float]:
     import numpy as np
     import torch
 
+    from imer.extraction.hearing import heard
     from imer.extractors.facenet import FaceNet
-    from imer.extractors.hearing import heard
     from imer.extractors.opensmile import EGeMAPS
     from imer.extractors.sentence import MiniLM
     from imer.media.decode import ClipReader, Segment, Sound

@@ -23,7 +23,7 @@ def measure(texts: list[str], model_folder: str | None) -> dict[str, object]:
     import torch
 
     from imer.core.types import Utterance
-    from imer.extractors.plan import TextTask, plan_tasks
+    from imer.extraction.plan import TextTask, plan_tasks
     from imer.extractors.sentence import MiniLM, SentenceModel
 
     model = MiniLM() if model_folder is None else SentenceModel(sentence_model=model_folder)

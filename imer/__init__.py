@@ -12,7 +12,7 @@ from typing import Any
 from imer._version import __version__
 
 _PUBLIC = {
-    "extract": "imer.extractors.runner",
+    "extract": "imer.extraction.runner",
     "make_mask": "imer.masks.make",
     "train": "imer.training.run",
     "evaluate": "imer.evaluation.sweep",

@@ -57,7 +57,7 @@ def extract_command(
     """
     with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError, listed
-        from imer.extractors.runner import ExtractSettings, extract, failure_sentence
+        from imer.extraction.runner import ExtractSettings, extract, failure_sentence
 
         if not 0 < frames_per_s <= 1000:
             raise UsageError(f"--fps takes a number of frames per second above 0; found {frames_per_s:g}.")

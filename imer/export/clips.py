@@ -13,9 +13,9 @@ from imer.core.files import read_json_lines, write_text
 from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.export.answers import ARRAYS, spec_differences
-from imer.extractors.failures import FILE_NAME
-from imer.extractors.recipe import Recipe
-from imer.extractors.runner import ExtractSettings, Progress, extract
+from imer.extraction.failures import FILE_NAME
+from imer.extraction.recipe import Recipe
+from imer.extraction.runner import ExtractSettings, Progress, extract
 
 # Settings of extractors that a feature's description holds under the same name.
 DESCRIBED_OPTIONS = ("frames_per_s", "face_policy", "face_stride", "face_precision")

@@ -13,8 +13,8 @@ from imer.core.files import scratch_folder, spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
-from imer.extractors.failures import write_errors
-from imer.extractors.runner import Progress
+from imer.extraction.failures import write_errors
+from imer.extraction.runner import Progress
 from imer.training.runs import TrainedFold
 
 NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written

@@ -1,1 +1,1 @@
-"""From media and text to features: extractors, and the runner that takes a whole manifest through them."""
+"""What makes features of sound, pictures and texts: the extractors, and the parts that they are built of."""

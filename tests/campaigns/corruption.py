@@ -101,7 +101,7 @@ def _mask(path: Path) -> str:
 
 def _staged(folder: Path) -> str:
     """Read what is believed of unfinished work; what is not believed is made again, and said so."""
-    from imer.extractors.staging import Staging
+    from imer.extraction.staging import Staging
 
     notices: list[str] = []
     staging = Staging(folder)
@@ -157,7 +157,7 @@ def kinds(root: Path) -> list[Kind]:
 
 def _stopped(corpus: Path, out: Path) -> int:
     """Extract, but for the packing: what a kill at that moment leaves."""
-    from imer.extractors import runner
+    from imer.extraction import runner
 
     def stop(*_: object, **__: object) -> str:
         os._exit(0)

@@ -53,8 +53,8 @@ def load_product(*, networks: bool) -> None:
     for name in (*LIGHT, *(HEAVY if networks else ())):
         importlib.import_module(name)
     from imer.core import processes, registry
-    from imer.extractors import plan, runner, staging
-    from imer.extractors.hearing import heard
+    from imer.extraction import plan, runner, staging
+    from imer.extraction.hearing import heard
 
     if networks:
         import torch

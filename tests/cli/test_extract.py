@@ -172,7 +172,7 @@ def voices(tmp_path_factory: pytest.TempPathFactory) -> Path:
 ONLY_AUDIO = ("--text", "none", "--visual", "none")
 # The command line with shards of two items, so that a run of a few seconds passes many commit points.
 SMALL_SHARDS = (
-    "import imer.extractors.staging as s; s.SHARD_CELLS = 2; from imer.__main__ import main; main()"
+    "import imer.extraction.staging as s; s.SHARD_CELLS = 2; from imer.__main__ import main; main()"
 )  # fmt: skip
 
 

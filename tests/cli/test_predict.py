@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from imer.cli.app import app
 from imer.core.files import read_json_lines
 from imer.export.publish import export
-from imer.extractors.runner import ExtractSettings, extract
+from imer.extraction.runner import ExtractSettings, extract
 from imer.training.run import train
 from tests.clips import face, grey, voice, write_clip
 from tests.conftest import Finished

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from imer.extractors import runner, staging
-from tests.extractors.inline import Inline
+from imer.extraction import runner, staging
+from tests.extraction.inline import Inline
 
 
 @pytest.fixture(scope="session", autouse=True)

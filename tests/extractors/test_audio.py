@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from imer.core.types import Verdict
+from imer.extraction.hearing import Hearing, heard
 from imer.extractors.base import Extracted
-from imer.extractors.hearing import Hearing, heard
 from imer.extractors.librosa import Prosody
 from imer.extractors.opensmile import ComParE, EGeMAPS
 from tests.clips import voice

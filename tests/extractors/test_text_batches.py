@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from imer.core.types import Verdict
+from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.work import do_task
 from imer.extractors.base import Extracted
-from imer.extractors.runner import ExtractSettings, extract
 from imer.extractors.sentence import MiniLM
 from imer.extractors.text_batches import TEXTS_PER_BATCH, TextBatches
-from imer.extractors.work import do_task
 from imer.store.merging import merge_stores
 from tests.clips import write_manifest
 
@@ -92,9 +92,9 @@ def test_a_real_model_gives_the_same_bits(sentences: list[str]) -> None:
 
 
 def test_a_text_that_cannot_be_digested_costs_itself_alone() -> None:
-    from imer.extractors.plan import TextTask
-    from imer.extractors.recipe import Recipe
-    from imer.extractors.work import Toolbox
+    from imer.extraction.plan import TextTask
+    from imer.extraction.recipe import Recipe
+    from imer.extraction.work import Toolbox
 
     class Delicate:
         def load(self, device: str) -> None: ...

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.extractors.runner import ExtractSettings, extract
+from imer.extraction.runner import ExtractSettings, extract
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
 

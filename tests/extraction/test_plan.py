@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from imer.core.errors import UsageError
 from imer.core.types import Utterance, Verdict
-from imer.extractors import plan
-from imer.extractors.plan import (
+from imer.extraction import plan
+from imer.extraction.plan import (
     MAX_OVERLAP,
     MAX_SEGMENTS,
     TEXTS_PER_TASK,

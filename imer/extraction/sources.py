@@ -15,7 +15,7 @@ from typing import Any
 
 from imer.core.files import sha256_json
 from imer.core.types import FeatureSpec, Utterance
-from imer.extractors.plan import media_path
+from imer.extraction.plan import media_path
 
 _BLOCK_BYTES = 1 << 20
 # Files up to this size are read whole, which is a small part of decoding them; of larger ones so many blocks are, evenly

@@ -13,11 +13,11 @@ import pytest
 
 from imer.core import processes, registry
 from imer.core.errors import InvalidInput, MissingDependency, UsageError
-from imer.extractors import engines
-from imer.extractors.engines import LocalEngine, Outcome, make_engine, worker_count
-from imer.extractors.plan import MediaTask, TextTask
-from imer.extractors.ray import decoded, encoded
-from imer.extractors.recipe import Recipe
+from imer.extraction import engines
+from imer.extraction.engines import LocalEngine, Outcome, make_engine, worker_count
+from imer.extraction.plan import MediaTask, TextTask
+from imer.extraction.ray import decoded, encoded
+from imer.extraction.recipe import Recipe
 from imer.media.decode import Segment
 from tests.clips import voice, write_clip
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from imer.core.files import read_json_lines
-from imer.extractors.failures import write_errors
+from imer.extraction.failures import write_errors
 
 WRITER = """
 import sys
 from pathlib import Path
-from imer.extractors.failures import write_errors
+from imer.extraction.failures import write_errors
 folder, name = Path(sys.argv[1]), sys.argv[2]
 for n in range(6):
     write_errors(folder / name, [{"output": name, "n": n}])

@@ -10,7 +10,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec, Utterance, Verdict
-from imer.extractors.staging import StagedCell, Staging
+from imer.extraction.staging import StagedCell, Staging
 from imer.store.columns import Column
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, Part, in_chunks, write_store

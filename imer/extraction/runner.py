@@ -19,15 +19,15 @@ from imer.core.errors import ImerError, InvalidInput, OutputExists, PartialFailu
 from imer.core.files import same_file, sha256_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.core.types import FAILURES, FeatureSpec, Utterance, Verdict, ordered_modalities
-from imer.extractors.adoption import adoptable, extractors_of
+from imer.extraction.adoption import adoptable, extractors_of
+from imer.extraction.engines import check_engine, make_engine, worker_count
+from imer.extraction.failures import error_lines, failure_limit, write_errors
+from imer.extraction.packing import pack
+from imer.extraction.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
+from imer.extraction.recipe import Recipe
+from imer.extraction.sources import Sources
+from imer.extraction.staging import StagedCell, Staging
 from imer.extractors.base import Extracted
-from imer.extractors.engines import check_engine, make_engine, worker_count
-from imer.extractors.failures import error_lines, failure_limit, write_errors
-from imer.extractors.packing import pack
-from imer.extractors.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
-from imer.extractors.recipe import Recipe
-from imer.extractors.sources import Sources
-from imer.extractors.staging import StagedCell, Staging
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.columns import column_kinds
 from imer.store.writer import Part

@@ -20,10 +20,10 @@ from typing import Any, Protocol, Self
 from imer.core import errors
 from imer.core.errors import MissingDependency, UsageError, did_you_mean
 from imer.core.processes import Child, process_count, usable_cores
-from imer.extractors.plan import Task, TextTask
-from imer.extractors.recipe import Recipe
-from imer.extractors.work import CellResult
-from imer.extractors.worker import LOAD_LIMIT_S, serve
+from imer.extraction.plan import Task, TextTask
+from imer.extraction.recipe import Recipe
+from imer.extraction.work import CellResult
+from imer.extraction.worker import LOAD_LIMIT_S, serve
 
 ENGINES = ("local", "ray")
 _TRIES = 2  # of a task whose worker died
@@ -71,7 +71,7 @@ def make_engine(name: str, recipe: Recipe, workers: int, address: str | None = N
     check_engine(name, address)
     if name == "local":
         return LocalEngine(recipe, workers)
-    from imer.extractors.ray import RayEngine
+    from imer.extraction.ray import RayEngine
 
     return RayEngine(recipe, workers, address or os.environ.get("RAY_ADDRESS") or None)
 

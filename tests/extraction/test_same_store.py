@@ -19,8 +19,8 @@ import pytest
 
 from imer.core.errors import UsageError
 from imer.core.types import Verdict
-from imer.extractors import runner
-from imer.extractors.runner import ExtractSettings, ExtractSummary, extract
+from imer.extraction import runner
+from imer.extraction.runner import ExtractSettings, ExtractSummary, extract
 from imer.store.merging import merge_stores
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
@@ -140,7 +140,7 @@ def grown(corpus: Path, folder: Path) -> str:
 
 def killed(corpus: Path, folder: Path) -> str:
     """Killed as soon as the first work is on the disk; the same command does the rest."""
-    code = "import imer.extractors.staging as s; s.SHARD_CELLS = 1; from imer.__main__ import main; main()"
+    code = "import imer.extraction.staging as s; s.SHARD_CELLS = 1; from imer.__main__ import main; main()"
     command = ["extract", str(corpus), "-o", str(folder / "f.h5"), *ONLY_AUDIO, "--workers", "1"]
     process = subprocess.Popen([sys.executable, "-c", code, *command], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imer.core.types import Verdict
+from imer.extraction.hearing import Hearing
+from imer.extraction.plan import MediaTask, Task, TextTask
+from imer.extraction.recipe import Recipe
 from imer.extractors.base import Extracted, TakesManyTexts
-from imer.extractors.hearing import Hearing
-from imer.extractors.plan import MediaTask, Task, TextTask
-from imer.extractors.recipe import Recipe
 from imer.media.decode import ClipReader, Segment, Sound
 from imer.media.probe import MediaError
 

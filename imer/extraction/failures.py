@@ -11,7 +11,7 @@ from typing import Any
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json_lines, write_text
 from imer.core.locks import waiting_lock
-from imer.extractors.staging import StagedCell
+from imer.extraction.staging import StagedCell
 from imer.media.manifest import RowProblem
 
 FILE_NAME = "errors.jsonl"

@@ -10,9 +10,9 @@ import pytest
 
 from imer.core.errors import InvalidInput
 from imer.core.types import Verdict
-from imer.extractors import staging as module
+from imer.extraction import staging as module
+from imer.extraction.staging import JOURNAL, Staging
 from imer.extractors.base import Extracted
-from imer.extractors.staging import JOURNAL, Staging
 
 
 def filled(folder: Path, n: int = 10) -> Staging:

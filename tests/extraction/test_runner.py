@@ -20,11 +20,11 @@ import imer.core.files
 from imer.core.errors import InvalidInput, OutputExists, PartialFailure, UsageError
 from imer.core.files import read_json_lines
 from imer.core.types import Verdict
-from imer.extractors import runner, staging
-from imer.extractors.runner import ExtractSettings, extract
+from imer.extraction import runner, staging
+from imer.extraction.runner import ExtractSettings, extract
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
-from tests.extractors.inline import Inline
+from tests.extraction.inline import Inline
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Self
 
-from imer.extractors.engines import Outcome
-from imer.extractors.plan import Task
-from imer.extractors.recipe import Recipe
-from imer.extractors.work import Toolbox, do_task
+from imer.extraction.engines import Outcome
+from imer.extraction.plan import Task
+from imer.extraction.recipe import Recipe
+from imer.extraction.work import Toolbox, do_task
 
 TOOLBOXES: dict[str, Toolbox] = {}
 

@@ -26,11 +26,11 @@ from imer.core import errors
 from imer.core.errors import ImerError, MissingDependency
 from imer.core.processes import is_alive, start_ticks
 from imer.core.types import Verdict
+from imer.extraction.engines import LocalEngine, Outcome
+from imer.extraction.plan import Task, TextTask
+from imer.extraction.recipe import Recipe
+from imer.extraction.work import CellResult
 from imer.extractors.base import Extracted
-from imer.extractors.engines import LocalEngine, Outcome
-from imer.extractors.plan import Task, TextTask
-from imer.extractors.recipe import Recipe
-from imer.extractors.work import CellResult
 
 OBJECT_STORE_BYTES = 75 << 20  # the least that Ray accepts; what does not fit goes to disk
 FAREWELL_S = 5.0  # for Ray's processes to end by themselves

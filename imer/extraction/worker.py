@@ -17,9 +17,9 @@ from pathlib import Path
 
 from imer.core.errors import ImerError
 from imer.core.processes import die_with_parent, mute
-from imer.extractors.plan import MediaTask, Task
-from imer.extractors.recipe import Recipe
-from imer.extractors.work import Toolbox, do_task, needed
+from imer.extraction.plan import MediaTask, Task
+from imer.extraction.recipe import Recipe
+from imer.extraction.work import Toolbox, do_task, needed
 from imer.media import probe
 from imer.media.decode import ANCHOR_S
 

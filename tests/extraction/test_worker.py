@@ -9,7 +9,7 @@ import pytest
 
 TAKE = """
 import numpy as np
-from imer.extractors import worker
+from imer.extraction import worker
 
 worker._limit_memory({total} << 20)
 kept = [np.ones(1 << 20, np.uint8) for _ in range(200)]

@@ -13,8 +13,8 @@ from pathlib import Path
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.registry import NONE
 from imer.core.types import FAILURES, MODALITIES, FeatureSpec, Utterance, Verdict
+from imer.extraction.sources import Sources
 from imer.extractors.base import Extracted
-from imer.extractors.sources import Sources
 from imer.store.reader import FeatureStore
 
 
