@@ -15,6 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "imer").rglob("*.py"))
+SCRIPTS = ("pipelines", "benchmarks")
 BIN = Path(sys.executable).parent
 MAX_LINES = 400  # past this a file is two things
 
@@ -100,10 +101,16 @@ def test_readme_tree_names_every_file() -> None:
     tree = (ROOT / "README.md").read_text().rsplit("```", 2)[1]
     names = re.findall(r"[\w.-]+\.(?:py|toml|sh)\b", tree)
     missing = [
-        str(p.relative_to(ROOT)) for p in [*SOURCES, *(ROOT / "pipelines").glob("*.*"), *(ROOT / "imer").rglob("*.toml")]
+        str(p.relative_to(ROOT))
+        for p in [
+            *SOURCES,
+            *(ROOT / "imer").rglob("*.toml"),
+            *(f for name in SCRIPTS for f in (ROOT / name).glob("*.*")),
+        ]
         if p.name != "__init__.py" and p.name not in names
-    ]  # fmt: skip
+    ]
     assert not missing
+    assert not [line for line in tree.splitlines() if line.endswith("…")], "a line that is cut says nothing"
 
 
 def test_changelog_names_the_version() -> None:
