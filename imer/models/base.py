@@ -15,7 +15,9 @@ from torch import Tensor
 from imer.batches.batch import Batch
 from imer.models.heads.base import HeadSpec
 
-__all__ = ["Batch", "EmotionModel", "ModelOutput", "ModelSpec", "Prediction"]
+BRANCHES, JOINT = "branches", "joint"  # the stages of the models of imer; others may name theirs as they like
+
+__all__ = ["BRANCHES", "JOINT", "Batch", "EmotionModel", "ModelOutput", "ModelSpec", "Prediction"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Shape suffixes: C outputs; the leading axes are free, and `counted` has exactly 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from imer.core.ranges import OneOf
@@ -50,3 +50,23 @@ def regression_loss(values: Tensor, target: Tensor, counted: Tensor, kind: str =
 
 
 REGRESSION_LOSSES = OneOf("mse", "l1", "huber")
+
+
+class TaskLoss(nn.Module):
+    """The loss of answers [..., C] to a task: cross-entropy with its class weights, or a regression loss of a kind."""
+
+    class_weights_C: Tensor | None
+
+    def __init__(
+        self, task: str, class_weights: tuple[float, ...] | None, smoothing: float = 0.0, kind: str = "mse"
+    ) -> None:
+        super().__init__()
+        self.task, self.smoothing, self.kind = task, smoothing, kind
+        weights = None if class_weights is None else torch.tensor(class_weights)
+        self.register_buffer("class_weights_C", weights, persistent=False)
+
+    def forward(self, answer: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+        if self.task == "regression":
+            return regression_loss(answer, target, counted, self.kind)
+        weights = self.class_weights_C
+        return cross_entropy(answer, target, counted, class_weights=weights, smoothing=self.smoothing)

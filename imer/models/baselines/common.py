@@ -1,4 +1,4 @@
-"""What the baselines share: their settings, the way in, and the loss of a task.
+"""What the baselines share: their settings, the way in, and the answer before anything is seen.
 
 Shape suffixes: B dialogues, U padded utterances, M modalities, D feature width, H hidden width, C outputs.
 """
@@ -16,9 +16,7 @@ from imer.core.ranges import Amount, Count, Positive, Share, check_ranges
 from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
 from imer.models.inputs import visible
-from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
-
-JOINT = "joint"
+from imer.models.losses import REGRESSION_LOSSES
 
 
 @dataclass(frozen=True)
@@ -95,24 +93,6 @@ class Entrance(nn.Module):
             h_BUH = self.dropout(nn.functional.gelu(layer(seen_BUD)))
             branches.append(torch.where(here_BU.unsqueeze(-1), h_BUH, self.missing[u]))
         return torch.stack(branches)
-
-
-class TaskLoss(nn.Module):
-    """The loss of answers [B, U, C]: cross-entropy with the spec's class weights, or a regression loss."""
-
-    class_weights_C: Tensor | None
-
-    def __init__(self, spec: ModelSpec, settings: NetworkSettings) -> None:
-        super().__init__()
-        self.task, self.smoothing, self.kind = spec.task, settings.label_smoothing, settings.regression_loss
-        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
-        self.register_buffer("class_weights_C", weights, persistent=False)
-
-    def forward(self, answer_BUC: Tensor, target_BU: Tensor, counted_BU: Tensor) -> Tensor:
-        if self.task == "regression":
-            return regression_loss(answer_BUC, target_BU, counted_BU, self.kind)
-        weights = self.class_weights_C
-        return cross_entropy(answer_BUC, target_BU, counted_BU, class_weights=weights, smoothing=self.smoothing)
 
 
 def prior_answer(target_N: Tensor, spec: ModelSpec) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from imer.batches.batch import Batch
-from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT, Entrance, NetworkSettings, TaskLoss
+from imer.models.base import JOINT, ModelOutput, ModelSpec
+from imer.models.baselines.common import Entrance, NetworkSettings
 from imer.models.heads.base import Head, HeadInput
+from imer.models.losses import TaskLoss
 
 
 class JointNetwork(nn.Module):
@@ -33,7 +34,7 @@ class JointNetwork(nn.Module):
             {name: nn.Linear(settings.hidden, spec.n_outputs) for name in self.modalities}
         )
         self.head = head
-        self.task_loss = TaskLoss(spec, settings)
+        self.task_loss = TaskLoss(spec.task, spec.class_weights, settings.label_smoothing, settings.regression_loss)
 
     @abstractmethod
     def read(self, own_MBUH: Tensor, valid_BU: Tensor, stage: str | None) -> tuple[Tensor, Tensor]:

@@ -19,8 +19,7 @@ from torch.nn import functional
 from imer.batches.batch import Batch
 from imer.core.errors import UsageError
 from imer.core.ranges import Count, Positive, check_ranges
-from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT
+from imer.models.base import JOINT, ModelOutput, ModelSpec
 from imer.models.inputs import visible
 
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from imer.batches.batch import Batch
-from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT, prior_answer
+from imer.models.base import JOINT, ModelOutput, ModelSpec
+from imer.models.baselines.common import prior_answer
 
 
 @dataclass(frozen=True)

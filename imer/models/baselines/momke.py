@@ -14,13 +14,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from imer.models.base import ModelSpec
-from imer.models.baselines.common import JOINT, JointSequenceSettings
+from imer.models.base import BRANCHES, JOINT, ModelSpec
+from imer.models.baselines.common import JointSequenceSettings
 from imer.models.baselines.dialogue import DialogueEncoder
 from imer.models.baselines.joint import JointNetwork
 from imer.models.heads.base import Head
-
-BRANCHES = "branches"
 
 
 class Momke(JointNetwork):

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 
 from imer.batches.batch import Batch
 from imer.core.errors import UsageError, did_you_mean, listed
-from imer.models.base import ModelOutput, ModelSpec
-from imer.models.baselines.common import JOINT, Entrance, SequenceSettings, TaskLoss, prior_answer
+from imer.models.base import JOINT, ModelOutput, ModelSpec
+from imer.models.baselines.common import Entrance, SequenceSettings, prior_answer
 from imer.models.baselines.dialogue import DialogueEncoder
+from imer.models.losses import TaskLoss
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class LateFusion(nn.Module):
         self.entrance = Entrance(self.heard, settings)
         self.encoders = nn.ModuleList(DialogueEncoder(settings) for _ in self.heard)
         self.branch_heads = nn.ModuleList(nn.Linear(settings.hidden, spec.n_outputs) for _ in self.heard)
-        self.task_loss = TaskLoss(spec, settings)
+        self.task_loss = TaskLoss(spec.task, spec.class_weights, settings.label_smoothing, settings.regression_loss)
         self.register_buffer("prior_C", torch.zeros(spec.n_outputs))
 
     def _heard(self) -> dict[str, int]:

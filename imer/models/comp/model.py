@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from imer.batches.batch import Batch
 from imer.batches.layout import Layout, Padded
 from imer.core.errors import UsageError
-from imer.models.base import ModelOutput, ModelSpec
+from imer.models.base import BRANCHES, JOINT, ModelOutput, ModelSpec
 from imer.models.comp.attention import Reading, readable
 from imer.models.comp.coordinator import Coordinator
 from imer.models.comp.encoder import Decoder, Encoder
@@ -29,9 +29,7 @@ from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear
 from imer.models.heads.base import Head, HeadInput
 from imer.models.inputs import visible
-from imer.models.losses import cross_entropy, masked_mean, regression_loss
-
-BRANCHES, JOINT = "branches", "joint"
+from imer.models.losses import TaskLoss, masked_mean
 
 
 class Comp(nn.Module):
@@ -40,7 +38,6 @@ class Comp(nn.Module):
     Settings: ClassVar[type] = CompSettings
     branch_stages: ClassVar[tuple[str, ...]] = (BRANCHES,)
     usual_members: ClassVar[int] = 3
-    class_weights_C: Tensor | None
 
     def __init__(self, spec: ModelSpec, settings: CompSettings, head: Head) -> None:
         super().__init__()
@@ -71,8 +68,7 @@ class Comp(nn.Module):
         self.coordinator = Coordinator(n, settings)
         self.head = head
         self.bank_weights = InstanceWeights()
-        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
-        self.register_buffer("class_weights_C", weights, persistent=False)
+        self.task_loss = TaskLoss(spec.task, spec.class_weights, settings.label_smoothing, settings.regression_loss)
 
     def _reconstructs(self) -> bool:
         s = self.settings
@@ -150,24 +146,13 @@ class Comp(nn.Module):
             everywhere = stage == JOINT and self.settings.branch_loss_on_missing
             for u, (name, answer_BUC) in enumerate(output.branch.items()):
                 counted = counted_BU if everywhere else counted_BU & observed_MBU[u]
-                terms[f"branch_{name}"] = weight * self._task_loss(answer_BUC, batch.target_BU, counted)
+                terms[f"branch_{name}"] = weight * self.task_loss(answer_BUC, batch.target_BU, counted)
         rebuild = self._reconstruction_weight(stage)
         for u, (name, rebuilt_BUD) in enumerate(output.reconstruction.items()):
             here = observed_MBU[u]
             wanted = visible(batch.features[name], here, self.settings.clip_z)
             terms[f"rebuild_{name}"] = rebuild * masked_mean((rebuilt_BUD - wanted).square().mean(dim=-1), here)
         return terms
-
-    def _task_loss(self, answer_BUC: Tensor, target_BU: Tensor, counted: Tensor) -> Tensor:
-        if self.spec.task == "regression":
-            return regression_loss(answer_BUC, target_BU, counted, self.settings.regression_loss)
-        return cross_entropy(
-            answer_BUC,
-            target_BU,
-            counted,
-            class_weights=self.class_weights_C,
-            smoothing=self.settings.label_smoothing,
-        )
 
     def _regulate(self, output: ModelOutput, batch: Batch, observed_MBU: Tensor) -> None:
         if self.settings.regulator == "off" or not self.prompts:

@@ -25,7 +25,7 @@ from imer.batches.batch import Batch
 from imer.batches.layout import Padded
 from imer.core.errors import UsageError
 from imer.core.ranges import Amount, Count, Positive, Share, check_ranges
-from imer.models.base import ModelOutput, ModelSpec
+from imer.models.base import BRANCHES, JOINT, ModelOutput, ModelSpec
 from imer.models.comp.attention import PublishedAttentionLayer, Reading, readable
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.prototypes import BatchPrototypes
@@ -34,9 +34,8 @@ from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear, StackedMLP
 from imer.models.dropout import Dropout
 from imer.models.inputs import visible
-from imer.models.losses import cross_entropy, masked_mean, regression_loss
+from imer.models.losses import TaskLoss, cross_entropy, masked_mean, regression_loss
 
-BRANCHES, JOINT = "branches", "joint"
 LAYERS = 2  # attention layers before and after the second round of prompts
 NOISE_SD, NOISE_LIMIT = 1.5, 3.0  # of the values that private parts are fitted to (regression), in label units
 SMALLEST_SHARE = 1e-12  # below this a probability's logarithm is not taken
@@ -88,7 +87,6 @@ class OfficialComp(nn.Module):
     batch_dependent: ClassVar[bool] = True
     stages: ClassVar[tuple[str, ...]] = (BRANCHES, JOINT)
     branch_stages: ClassVar[tuple[str, ...]] = (BRANCHES,)
-    class_weights_C: Tensor | None
 
     def __init__(self, spec: ModelSpec, settings: OfficialSettings) -> None:
         super().__init__()
@@ -113,8 +111,7 @@ class OfficialComp(nn.Module):
         self.mix = nn.Linear(n * width, n * width)
         self.classify = nn.Linear(n * width, spec.n_outputs)
         self.dropout = Dropout(drop)
-        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
-        self.register_buffer("class_weights_C", weights, persistent=False)
+        self.task_loss = TaskLoss(spec.task, spec.class_weights)
 
     def forward(
         self, features: dict[str, Tensor], observed_BUM: Tensor, valid_BU: Tensor, *, stage: str | None = None
@@ -180,12 +177,12 @@ class OfficialComp(nn.Module):
         counted_BU, extra = batch.labelled_BU, output.extra
         weight = 1.0 if stage == BRANCHES else self.settings.branch_weight
         terms = {
-            f"branch_{name}": weight * self._task_loss(answer_BUC, batch.target_BU, counted_BU)
+            f"branch_{name}": weight * self.task_loss(answer_BUC, batch.target_BU, counted_BU)
             for name, answer_BUC in output.branch.items()
         }
         terms["distance"] = self.settings.distance_weight * distances(extra["shared"], extra["private"], batch.valid_BU)
         if stage == JOINT:
-            terms["joint"] = self._task_loss(output.joint_BUC, batch.target_BU, counted_BU)
+            terms["joint"] = self.task_loss(output.joint_BUC, batch.target_BU, counted_BU)
             rebuilt = self.dropout(self.decoder(torch.cat((extra["shared"], extra["private"]), dim=-1)))
             error = (rebuilt - extra["entered"]).square().mean()
             terms["rebuild"] = self.settings.reconstruction_weight * error
@@ -193,11 +190,6 @@ class OfficialComp(nn.Module):
             for name, answer_BUC in zip(self.modalities, extra["private_answers"], strict=True):
                 terms[f"private_{name}"] = self._private_loss(answer_BUC, batch.target_BU, counted_BU)
         return terms
-
-    def _task_loss(self, answer_BUC: Tensor, target_BU: Tensor, counted_BU: Tensor) -> Tensor:
-        if self.spec.task == "regression":
-            return regression_loss(answer_BUC, target_BU, counted_BU)
-        return cross_entropy(answer_BUC, target_BU, counted_BU, class_weights=self.class_weights_C)
 
     def _private_loss(self, answer_BUC: Tensor, target_BU: Tensor, counted_BU: Tensor) -> Tensor:
         """Keep the label out of the private part, as the public code means to: by 1 − logits, or by fitting noise."""

@@ -55,11 +55,9 @@ class DPLHead(nn.Module):
         prototypes_of = settings.bins if settings.decoder == "bins" else 1
         n_classes = spec.n_outputs if spec.task == "classification" else prototypes_of
         self.prototypes = DecoupledPrototypes(spec.modalities, widths, n_classes, settings)
-        self.readout = Readout(self.prototypes.cases, spec.task, n_classes, settings, (low, high))
+        self.readout = Readout(self.prototypes.cases, spec.task, n_classes, settings, (low, high), spec.class_weights)
         refined = widths if settings.refine else {}
         self.refiners = nn.ModuleDict({b: BranchRefiner(width, settings.dropout) for b, width in refined.items()})
-        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
-        self.register_buffer("class_weight_C", weights, persistent=False)
         self.learning_rate_factor = settings.learning_rate_factor
         plain = [n for n, _ in self.readout.named_parameters(prefix="readout")]
         if not settings.decay:
@@ -127,9 +125,7 @@ class DPLHead(nn.Module):
         counted_BU = counted_BU & (compared.case > 0)
         if self.training:
             self.prototypes.count(compared.case, counted_BU)
-        terms = self.readout.losses(
-            compared, output.answer_BUC, target_BU, counted_BU, self.class_weight_C, extra.get("late_BUC")
-        )
+        terms = self.readout.losses(compared, output.answer_BUC, target_BU, counted_BU, extra.get("late_BUC"))
         if self._contrasts():
             terms["contrast"] = self.settings.contrast_weight * self.contrast()
         if self.settings.delta_penalty > 0 and self.prototypes.prototypes.offset:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from imer.core.ranges import Amount, Share, check_ranges
 from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
-from imer.models.losses import REGRESSION_LOSSES, cross_entropy, regression_loss
+from imer.models.losses import REGRESSION_LOSSES, TaskLoss
 from imer.models.products import Linear
 
 
@@ -42,7 +42,6 @@ class LinearHead(nn.Module):
     Settings: ClassVar[type] = LinearSettings
     learning_rate_factor = 1.0
     undecayed: frozenset[str] = frozenset()
-    class_weights_C: Tensor | None
 
     def __init__(self, spec: HeadSpec, settings: LinearSettings) -> None:
         super().__init__()
@@ -55,8 +54,7 @@ class LinearHead(nn.Module):
             if layer is not None:
                 nn.init.xavier_uniform_(layer.weight)
                 nn.init.zeros_(layer.bias)
-        weights = None if spec.class_weights is None else torch.tensor(spec.class_weights)
-        self.register_buffer("class_weights_C", weights, persistent=False)
+        self.task_loss = TaskLoss(spec.task, spec.class_weights, settings.label_smoothing, settings.regression_loss)
 
     def forward(self, given: HeadInput) -> HeadOutput:
         weight_MBU1 = given.weight_BUM.permute(2, 0, 1).unsqueeze(-1)
@@ -71,17 +69,7 @@ class LinearHead(nn.Module):
         return HeadOutput(answer_BUC, fused_BUH)
 
     def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
-        if self.spec.task == "regression":
-            loss = regression_loss(output.answer_BUC, target_BU, counted_BU, self.settings.regression_loss)
-        else:
-            loss = cross_entropy(
-                output.answer_BUC,
-                target_BU,
-                counted_BU,
-                class_weights=self.class_weights_C,
-                smoothing=self.settings.label_smoothing,
-            )
-        return {"joint": loss}
+        return {"joint": self.task_loss(output.answer_BUC, target_BU, counted_BU)}
 
     def start(self, branches_MNH: Tensor, observed_NM: Tensor, target_N: Tensor) -> None:
         """Nothing to learn beforehand."""

@@ -18,7 +18,7 @@ from imer.models.heads.decoupled import Comparison
 from imer.models.heads.dpl_settings import DPLSettings, by_case
 from imer.models.heads.margins import margin_logits
 from imer.models.heads.ordinal import OrdinalBins
-from imer.models.losses import cross_entropy, masked_mean, regression_loss
+from imer.models.losses import TaskLoss, masked_mean
 
 
 class Readout(nn.Module):
@@ -27,6 +27,7 @@ class Readout(nn.Module):
     task         `classification` or `regression`
     n_classes    classes, bins, or 1 for an axis
     value_range  lowest and highest bin in the units of the targets (regression)
+    class_weights  of each class in the loss, or None
     """
 
     margin_C: Tensor
@@ -38,8 +39,10 @@ class Readout(nn.Module):
         n_classes: int,
         settings: DPLSettings,
         value_range: tuple[float, float] = (-1.0, 1.0),
+        class_weights: tuple[float, ...] | None = None,
     ) -> None:
         super().__init__()
+        self.task_loss = TaskLoss(task, class_weights, settings.label_smoothing, settings.regression_loss)
         self.task, self.settings = task, settings
         self.axis = task == "regression" and settings.decoder == "axis"
         self.n_classes = n_classes
@@ -90,7 +93,6 @@ class Readout(nn.Module):
         answer: Tensor,
         target: Tensor,
         counted: Tensor,
-        class_weights: Tensor | None = None,
         late: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Return the terms of the fused prediction's loss.
@@ -104,9 +106,8 @@ class Readout(nn.Module):
             logits = margin_logits(compared.cosine_K, target, scale, margin)
             if late is not None:
                 logits = logits + self.settings.late_fusion * late
-            smoothing = self.settings.label_smoothing
-            return {"joint": cross_entropy(logits, target, counted, class_weights=class_weights, smoothing=smoothing)}
-        terms = {"joint": regression_loss(answer, target, counted, self.settings.regression_loss)}
+            return {"joint": self.task_loss(logits, target, counted)}
+        terms = {"joint": self.task_loss(answer, target, counted)}
         if self.bins is not None and self.settings.bin_loss_weight > 0:
             two_hot = self.bins.two_hot(torch.where(counted, target, 0.0))
             entropy = -(two_hot * self._scaled(compared).log_softmax(-1)).sum(-1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from imer.core.errors import UsageError
-from imer.models.base import ModelSpec
+from imer.models.base import BRANCHES, ModelSpec
 from imer.models.baselines.common import JointSequenceSettings, NetworkSettings, SequenceSettings, prior_answer
 from imer.models.baselines.mlp import MlpSettings, hide_some
-from imer.models.baselines.momke import BRANCHES, Momke
+from imer.models.baselines.momke import Momke
 from imer.models.baselines.separate import LateFusion, Unimodal, UnimodalSettings
 from imer.models.heads.linear import LinearHead, LinearSettings
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imer.batches.batch import Batch
 from imer.core.errors import UsageError
-from imer.models.comp.model import BRANCHES
+from imer.models.base import BRANCHES
 from imer.models.comp.settings import CompSettings
 from tests.models.comp.build import answers, batch, build, stir
 

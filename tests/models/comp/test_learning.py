@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from imer.models.comp.model import BRANCHES, JOINT
+from imer.models.base import BRANCHES, JOINT
 from imer.models.comp.prototypes import k_means
 from tests.models.comp.build import batch, build, stir
 

@@ -13,8 +13,8 @@ from imer.evaluation.report import write_report
 from imer.evaluation.results import Evaluation
 from imer.evaluation.scoreboard import MARKED
 from imer.evaluation.sweep import evaluate
-from imer.models.base import ModelSpec
-from imer.models.comp.official import BRANCHES, JOINT, OfficialComp, OfficialSettings, distances
+from imer.models.base import BRANCHES, JOINT, ModelSpec
+from imer.models.comp.official import OfficialComp, OfficialSettings, distances
 from imer.training.listener import Listener
 from imer.training.run import train
 from imer.training.runs import RunFolder

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from imer.batches.batch import Batch, PackedBatch
 from imer.batches.layout import Packed
-from imer.models.comp.model import BRANCHES, JOINT, Comp
+from imer.models.base import BRANCHES, JOINT
+from imer.models.comp.model import Comp
 from imer.training.inference import run
 from tests.models.comp.build import batch, build, stir
 from tests.models.comp.test_invariants import VARIANTS

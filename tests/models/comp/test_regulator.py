@@ -9,7 +9,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from imer.models.comp.model import JOINT, Comp
+from imer.models.base import JOINT
+from imer.models.comp.model import Comp
 from imer.models.comp.regulator import InstanceWeights, branch_errors, instance_weights, regulated_product
 from imer.models.comp.settings import CompSettings
 from tests.models.comp.build import batch, build, stir
