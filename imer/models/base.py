@@ -13,7 +13,6 @@ import numpy as np
 from torch import Tensor
 
 from imer.batches.batch import Batch
-from imer.models.heads.base import HeadSpec
 
 BRANCHES, JOINT = "branches", "joint"  # the stages of the models of imer; others may name theirs as they like
 
@@ -39,19 +38,6 @@ class ModelSpec:
     target_centre: float = 0.0
     target_spread: float = 1.0
     target_range: tuple[float, float] = (-1.0, 1.0)
-
-    def head(self, width: int) -> HeadSpec:
-        """Return what a head on branches of this width has to answer."""
-        return HeadSpec(
-            task=self.task,
-            n_outputs=self.n_outputs,
-            modalities=tuple(self.modalities),
-            width=width,
-            class_weights=self.class_weights,
-            target_centre=self.target_centre,
-            target_spread=self.target_spread,
-            target_range=self.target_range,
-        )
 
 
 @dataclass

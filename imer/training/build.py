@@ -96,7 +96,7 @@ def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, .
             )
         return model_class(spec, settings.model)
     width = getattr(settings.model, "hidden", 0)
-    return model_class(spec, settings.model, head_class(spec.head(width), settings.head))
+    return model_class(spec, settings.model, head_class(spec, width, settings.head))
 
 
 def build_trained(spec: ModelSpec, settings: Settings) -> nn.Module:

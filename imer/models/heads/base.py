@@ -1,9 +1,10 @@
 """What an output head takes and gives back.
 
-A head turns the branches of a model into the answer, and says what it costs to be wrong. It is built with a
-`HeadSpec`, called with a `HeadInput`, and its `losses` get the `HeadOutput` back together with the targets:
+A head turns the branches of a model into the answer, and says what it costs to be wrong. It is built with the model's
+spec and the width H of the branches, called with a `HeadInput`, and its `losses` get the `HeadOutput` back together with
+the targets:
 
-    head = LinearHead(spec, LinearSettings())
+    head = LinearHead(spec, width, LinearSettings())
     output = head(given)
     terms = head.losses(output, target_BU, counted_BU)
 
@@ -20,29 +21,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """What a head has to answer.
-
-    task           "classification" or "regression"
-    n_outputs      number of classes, or 1
-    modalities     in order
-    width          H of every branch
-    class_weights  weight of each class in the loss, mean 1; None: all alike (and for regression)
-    target_centre, target_spread   regression: targets and answers are (label − centre) / spread
-    target_range   regression: smallest and largest training label, in the label's own units
-    """
-
-    task: str
-    n_outputs: int
-    modalities: tuple[str, ...]
-    width: int
-    class_weights: tuple[float, ...] | None = None
-    target_centre: float = 0.0
-    target_spread: float = 1.0
-    target_range: tuple[float, float] = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -78,7 +56,7 @@ class HeadOutput:
 
 
 class Head(Protocol):
-    """The protocol of heads. Implementations are `torch.nn.Module`s, built as `Head(spec, settings)`.
+    """The protocol of heads. Implementations are `torch.nn.Module`s, built as `Head(spec, width, settings)`.
 
     `Settings` is the frozen dataclass of the head's settings: flat, numbers, strings and booleans only.
     `learning_rate_factor` multiplies the learning rate of the head's parameters; `undecayed` names those of its

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from imer.core.errors import UsageError
+from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
-from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
+from imer.models.heads.base import HeadInput, HeadOutput
 from imer.models.heads.contrast import prototype_contrast
 from imer.models.heads.decoupled import FUSED, Comparison, DecoupledPrototypes
 from imer.models.heads.dpl_settings import DPLSettings
@@ -43,21 +44,21 @@ class DPLHead(nn.Module):
 
     Settings = DPLSettings
 
-    def __init__(self, spec: HeadSpec, settings: DPLSettings) -> None:
+    def __init__(self, spec: ModelSpec, width: int, settings: DPLSettings) -> None:
         super().__init__()
         self.spec, self.settings = spec, settings
         widths = {
-            "branches": dict.fromkeys(spec.modalities, spec.width),
-            "concatenated": {FUSED: spec.width * len(spec.modalities)},
-            "fused": {FUSED: spec.width},
+            "branches": dict.fromkeys(spec.modalities, width),
+            "concatenated": {FUSED: width * len(spec.modalities)},
+            "fused": {FUSED: width},
         }[settings.attach]
         low, high = ((value - spec.target_centre) / spec.target_spread for value in self._value_range())
         prototypes_of = settings.bins if settings.decoder == "bins" else 1
         n_classes = spec.n_outputs if spec.task == "classification" else prototypes_of
-        self.prototypes = DecoupledPrototypes(spec.modalities, widths, n_classes, settings)
+        self.prototypes = DecoupledPrototypes(tuple(spec.modalities), widths, n_classes, settings)
         self.readout = Readout(self.prototypes.cases, spec.task, n_classes, settings, (low, high), spec.class_weights)
         refined = widths if settings.refine else {}
-        self.refiners = nn.ModuleDict({b: BranchRefiner(width, settings.dropout) for b, width in refined.items()})
+        self.refiners = nn.ModuleDict({b: BranchRefiner(d, settings.dropout) for b, d in refined.items()})
         self.learning_rate_factor = settings.learning_rate_factor
         plain = [n for n, _ in self.readout.named_parameters(prefix="readout")]
         if not settings.decay:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from imer.core.ranges import Amount, Share, check_ranges
+from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
-from imer.models.heads.base import HeadInput, HeadOutput, HeadSpec
+from imer.models.heads.base import HeadInput, HeadOutput
 from imer.models.losses import REGRESSION_LOSSES, TaskLoss
 from imer.models.products import Linear
 
@@ -43,10 +44,10 @@ class LinearHead(nn.Module):
     learning_rate_factor = 1.0
     undecayed: frozenset[str] = frozenset()
 
-    def __init__(self, spec: HeadSpec, settings: LinearSettings) -> None:
+    def __init__(self, spec: ModelSpec, width: int, settings: LinearSettings) -> None:
         super().__init__()
-        self.spec, self.settings = spec, settings
-        width = len(spec.modalities) * spec.width
+        self.settings = settings
+        width = len(spec.modalities) * width
         self.mix = Linear(width, width) if settings.mixing else None
         self.dropout = Dropout(settings.dropout)
         self.classify = nn.Linear(width, spec.n_outputs)

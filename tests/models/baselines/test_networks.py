@@ -71,7 +71,7 @@ def test_modality_dropout_hides_some_and_never_all() -> None:
 
 def test_experts_of_the_first_stage_are_each_modalitys_own() -> None:
     torch.manual_seed(0)
-    model = Momke(SPEC, JointSequenceSettings(**SMALL), LinearHead(SPEC.head(16), LinearSettings())).eval()
+    model = Momke(SPEC, JointSequenceSettings(**SMALL), LinearHead(SPEC, 16, LinearSettings())).eval()
     before = model(FEATURES, OBSERVED, VALID, stage=BRANCHES).branch
     mixed = model(FEATURES, OBSERVED, VALID).branch
     for u, changed in enumerate(SPEC.modalities):

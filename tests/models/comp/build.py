@@ -33,7 +33,7 @@ def build(
         **settings,
     }
     comp = CompSettings(**values)
-    model = Comp(spec, comp, LinearHead(spec.head(16), LinearSettings(**{"dropout": 0.0, **(head or {})})))
+    model = Comp(spec, comp, LinearHead(spec, 16, LinearSettings(**{"dropout": 0.0, **(head or {})})))
     return model
 
 

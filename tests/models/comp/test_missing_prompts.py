@@ -19,7 +19,7 @@ def comp(kind: str, seed: int = 0, trained: bool = True) -> Comp:
     settings = CompSettings(
         hidden=16, heads=4, dropout=0.0, input_dropout=0.0, missing_prompts=kind, missing_prompt_length=3
     )
-    model = Comp(spec, settings, LinearHead(spec.head(16), LinearSettings())).eval()
+    model = Comp(spec, settings, LinearHead(spec, 16, LinearSettings())).eval()
     if trained:
         with torch.no_grad():
             for name, parameter in model.named_parameters():

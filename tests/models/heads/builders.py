@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from imer.models.heads.base import HeadInput, HeadSpec
+from imer.models.base import ModelSpec
+from imer.models.heads.base import HeadInput
 from imer.models.heads.decoupled import DecoupledPrototypes
 from imer.models.heads.dpl import DPLHead
 from imer.models.heads.dpl_settings import DPLSettings
@@ -35,8 +36,9 @@ def comparer(
 
 def head(task: str = "classification", n_outputs: int = 4, width: int = 12, seed: int = 0, **settings: Any) -> DPLHead:
     torch.manual_seed(seed)
-    spec = HeadSpec(task, n_outputs if task == "classification" else 1, MODALITIES, width, target_range=(-3.0, 3.0))
-    return DPLHead(spec, replace(PLAIN, **settings))
+    n_outputs = n_outputs if task == "classification" else 1
+    spec = ModelSpec(dict.fromkeys(MODALITIES, 5), task, n_outputs, target_range=(-3.0, 3.0))
+    return DPLHead(spec, width, replace(PLAIN, **settings))
 
 
 def features(comparing: DecoupledPrototypes, *shape: int, seed: int = 1) -> dict[str, Tensor]:

@@ -154,11 +154,11 @@ def test_regression_answers_do_not_see_missing_content(decoder: str) -> None:  #
 
 def test_bins_span_the_label_in_standardised_units() -> None:
     spec = replace(head("regression").spec, target_centre=0.5, target_spread=2.0, target_range=(-1.0, 5.0))
-    deciding = DPLHead(spec, DPLSettings())
+    deciding = DPLHead(spec, 12, DPLSettings())
     assert deciding.readout.bins is not None
     centre = deciding.readout.bins.centre_K * 2.0 + 0.5
     assert torch.allclose(centre, torch.linspace(-1, 5, 7), atol=1e-6)
-    wider = DPLHead(spec, DPLSettings(bin_low=-3.0, bins=5))
+    wider = DPLHead(spec, 12, DPLSettings(bin_low=-3.0, bins=5))
     assert wider.readout.bins is not None
     assert wider.readout.bins.centre_K[0] * 2.0 + 0.5 == pytest.approx(-3.0)
 
@@ -176,14 +176,14 @@ def test_learnt_scales_stay_inside_their_bounds() -> None:
 def test_class_weights_and_smoothing_act_as_in_the_standard_loss() -> None:
     spec = replace(head().spec, class_weights=(0.5, 1.0, 2.0, 0.5))
     settings = replace(head().settings, margin_complete=0.0, margin_single=0.0, label_smoothing=0.0)
-    deciding, asked = DPLHead(spec, settings), given()
+    deciding, asked = DPLHead(spec, 12, settings), given()
     output = deciding(asked)
     target, counted = torch.arange(21).reshape(1, 21) % 4, torch.ones(1, 21, dtype=torch.bool)
     loss = deciding.losses(output, target, counted)["joint"]
     weight = torch.tensor(spec.class_weights)
     expected = cross_entropy(output.answer_BUC[0], target[0], weight=weight)
     assert torch.allclose(loss, expected, atol=1e-5)
-    smooth = DPLHead(head().spec, replace(settings, label_smoothing=0.1))
+    smooth = DPLHead(head().spec, 12, replace(settings, label_smoothing=0.1))
     output = smooth(asked)
     expected = cross_entropy(output.answer_BUC[0], target[0], label_smoothing=0.1)
     assert torch.allclose(smooth.losses(output, target, counted)["joint"], expected, atol=1e-5)
@@ -287,7 +287,7 @@ def test_presets_name_this_head_and_learn(preset: str) -> None:
     assert settings.run.head == "dpl"
     assert isinstance(settings.head, DPLSettings)
     assert (settings.head == DPLSettings()) == (preset == "dpl")
-    deciding = DPLHead(head().spec, settings.head)
+    deciding = DPLHead(head().spec, 12, settings.head)
     target, counted = torch.arange(21).reshape(1, 21) % 4, torch.ones(1, 21, dtype=torch.bool)
     total(deciding, given(), target, counted).backward()
     assert all(p.grad is not None for p in deciding.parameters() if p.requires_grad)

@@ -31,7 +31,7 @@ def comp(
     torch.manual_seed(seed)
     spec = ModelSpec(widths, task, 4 if task == "classification" else 1, target_range=(-3.0, 3.0))
     settings = CompSettings(hidden=16, heads=4, missing_prompts=missing_prompts)
-    return Comp(spec, settings, DPLHead(spec.head(16), DPLSettings(**head)))
+    return Comp(spec, settings, DPLHead(spec, 16, DPLSettings(**head)))
 
 
 def batch(task: str = "classification", seed: int = 1, widths: dict[str, int] = WIDTHS) -> Batch:

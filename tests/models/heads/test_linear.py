@@ -6,14 +6,15 @@ import pytest
 import torch
 
 from imer.core.errors import UsageError
-from imer.models.heads.base import HeadInput, HeadSpec
+from imer.models.base import ModelSpec
+from imer.models.heads.base import HeadInput
 from imer.models.heads.linear import LinearHead, LinearSettings
 
 
 def _head(task: str = "classification", **settings: object) -> LinearHead:
     torch.manual_seed(0)
     outputs = 3 if task == "classification" else 1
-    return LinearHead(HeadSpec(task, outputs, ("audio", "text"), 4), LinearSettings(**settings)).eval()
+    return LinearHead(ModelSpec({"audio": 7, "text": 5}, task, outputs), 4, LinearSettings(**settings)).eval()
 
 
 def _given(outputs: int = 3, seed: int = 0) -> HeadInput:
