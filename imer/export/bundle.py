@@ -17,32 +17,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from imer._version import __version__
 from imer.batches.scaling import Scaler
-from imer.core.devices import chosen_device
-from imer.core.errors import InvalidInput, UsageError
+from imer.core.errors import InvalidInput
 from imer.core.files import read_json, verify_folder, write_json, write_text
-from imer.core.settings import Layer, resolve
 from imer.core.types import FeatureSpec
-from imer.models.base import ModelSpec
 from imer.models.ensemble import members_of
-from imer.training.build import build_trained
-from imer.training.checkpoint import load_tensors, save_tensors
-from imer.training.device import repeatable
-from imer.training.runs import TrainedFold
-from imer.training.settings import Settings, settings_schema
+from imer.training.checkpoint import WEIGHTS, save_tensors
+from imer.training.runs import SHAPING, TrainedFold, rebuilt
 
 BUNDLE_FORMAT = "imer-bundle/1"
-WEIGHTS, CONFIG, PREPROCESS, RECORD, CARD = (
-    "model.safetensors",
-    "config.json",
-    "preprocess.json",
-    "bundle.json",
-    "README.md",
-)
-SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines
+CONFIG, PREPROCESS, RECORD, CARD = "config.json", "preprocess.json", "bundle.json", "README.md"
 
 MASK_SEMANTICS = {
     "observed": "true where the utterance really has the modality and nobody hid it; a zero vector does not mean missing",
@@ -123,23 +109,20 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
                 f"{folder / name} has the format {values.get('format')!r}, but imer {__version__} reads {BUNDLE_FORMAT!r}; "
                 "update imer, or export the run again."
             )
-    spec = _spec(config["spec"])
-    model = _build(folder, config, spec)
     modalities = {entry["name"]: entry for entry in prepared["modalities"]}
-    if {name: entry["width"] for name, entry in modalities.items()} != dict(spec.modalities):
+    if {name: entry["width"] for name, entry in modalities.items()} != config["spec"]["modalities"]:
         raise InvalidInput(f"{folder}: {PREPROCESS} and {CONFIG} name different modalities; export the run again.")
-    where = torch.device(chosen_device(device))
     specs = {name: FeatureSpec.from_json(json.dumps(entry["spec"])) for name, entry in modalities.items()}
-    return TrainedFold(
+    return rebuilt(
+        folder / CONFIG,
+        config,
+        {"members": 1, **config},
+        device,
         name=record["fold"],
-        model=model.to(where).eval(),
-        spec=spec,
         scaler=Scaler(
             {name: np.array(entry["mean"], dtype=np.float32) for name, entry in modalities.items()},
             {name: np.array(entry["sd"], dtype=np.float32) for name, entry in modalities.items()},
         ),
-        modalities=spec.modalities,
-        task=spec.task,
         label=prepared["label"],
         class_names=tuple(prepared["class_names"]),
         feature_names={name: entry["feature"] for name, entry in modalities.items()},
@@ -150,35 +133,4 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         test_ids=(),
         selected=record["selected"],
         val=record["val"],
-        pad_to=config["pad_to"],
-        batch_dialogues=config.get("batch_dialogues", 0),
-        device=where,
     )
-
-
-def _spec(raw: dict[str, Any]) -> ModelSpec:
-    weights = raw["class_weights"]
-    tuples = {
-        "class_weights": None if weights is None else tuple(weights),
-        "target_range": tuple(raw["target_range"]),
-    }
-    return ModelSpec(**{**raw, **tuples})
-
-
-def _build(folder: Path, config: dict[str, Any], spec: ModelSpec) -> torch.nn.Module:
-    choice = config["settings"]["run"]
-    try:
-        schema = settings_schema(choice["model"], choice["head"])
-        shape = {**config["settings"], "train": {"members": config.get("members", 1)}}
-        settings = Settings(**resolve(schema, [Layer(str(folder / CONFIG), shape)]))
-    except UsageError as error:
-        raise InvalidInput(
-            f"{folder} was made by imer {config['imer_version']}, this is {__version__}: {error}"
-        ) from error
-    with repeatable(torch.device("cpu")):
-        model = build_trained(spec, settings)
-    try:
-        model.load_state_dict(load_tensors(folder / WEIGHTS))
-    except RuntimeError as error:
-        raise InvalidInput(f"{folder / WEIGHTS} does not fit its {CONFIG} ({error}).") from error
-    return model

@@ -39,6 +39,16 @@ class ModelSpec:
     target_spread: float = 1.0
     target_range: tuple[float, float] = (-1.0, 1.0)
 
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ModelSpec:
+        """Read what `asdict` gave and a JSON file kept."""
+        weights = values["class_weights"]
+        tuples = {
+            "class_weights": None if weights is None else tuple(weights),
+            "target_range": tuple(values["target_range"]),
+        }
+        return cls(**{**values, **tuples})
+
 
 @dataclass
 class ModelOutput:

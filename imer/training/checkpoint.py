@@ -23,6 +23,7 @@ from imer.training.loop import FoldTrainer
 from imer.training.progress import Progress
 
 STATES_KEPT = 2
+WEIGHTS = "model.safetensors"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -52,7 +53,7 @@ def save_state(folder: Path, trainer: FoldTrainer) -> Path:
     progress = trainer.progress
     target = folder / f"{progress.stage}-{progress.epoch:06d}"
     with published_folder(target, overwrite=True) as part:
-        save_tensors(part / "model.safetensors", trainer.model.state_dict())
+        save_tensors(part / WEIGHTS, trainer.model.state_dict())
         if trainer.optimiser is not None:
             save_tensors(part / "optimiser.safetensors", trainer.optimiser.state())
         best = {
@@ -92,7 +93,7 @@ def _load(path: Path, trainer: FoldTrainer) -> None:
         key, _, name = full.partition("/")
         groups.setdefault(key, {})[name] = tensor.to(device)
     trainer.progress = Progress.from_json(values, groups)
-    trainer.model.load_state_dict({n: t.to(device) for n, t in load_tensors(path / "model.safetensors").items()})
+    trainer.model.load_state_dict({n: t.to(device) for n, t in load_tensors(path / WEIGHTS).items()})
     trainer.start_stage()
     if trainer.optimiser is not None:
         with torch.no_grad():

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
@@ -32,7 +33,7 @@ from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec, Prediction
 from imer.models.ensemble import members_of
 from imer.training.build import build_trained
-from imer.training.checkpoint import load_tensors
+from imer.training.checkpoint import WEIGHTS, load_tensors
 from imer.training.device import repeatable
 from imer.training.fold_data import place
 from imer.training.inference import answer
@@ -41,6 +42,7 @@ from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
 
 PREDICTION_BATCH = 2048  # padded utterances
+SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,6 @@ class TrainedFold:
     model: nn.Module
     spec: ModelSpec
     scaler: Scaler
-    modalities: dict[str, int]
-    task: str
     label: str
     class_names: tuple[str, ...]
     feature_names: dict[str, str]
@@ -72,7 +72,16 @@ class TrainedFold:
     val: dict[str, float | None]
     pad_to: int
     device: torch.device
-    batch_dialogues: int = 0
+    batch_dialogues: int
+
+    @property
+    def modalities(self) -> dict[str, int]:
+        """Name → feature width, in order."""
+        return self.spec.modalities
+
+    @property
+    def task(self) -> str:
+        return self.spec.task
 
     @property
     def batch_dependent(self) -> bool:
@@ -141,32 +150,17 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
     values = read_json(folder / "checkpoint.json")
     if values.get("format") != CHECKPOINT_FORMAT:
         raise InvalidInput(f"{folder} is no checkpoint that this imer reads (format {values.get('format')!r}).")
-    where = torch.device(chosen_device(device))
-    raw = values["spec"]
-    weights = raw["class_weights"]
-    spec = ModelSpec(
-        **{
-            **raw,
-            "class_weights": None if weights is None else tuple(weights),
-            "target_range": tuple(raw["target_range"]),
-        }
-    )
-    settings = _settings_of_model(values["settings"], folder)
-    with repeatable(torch.device("cpu")):
-        model = build_trained(spec, settings)
-    try:
-        model.load_state_dict(load_tensors(folder / "model.safetensors"))
-    except RuntimeError as error:
-        raise InvalidInput(f"{folder / 'model.safetensors'} does not fit its checkpoint.json: {error}") from error
     scaling = load_tensors(folder / "scaler.safetensors")
-    arrays = {kind: {m: scaling[f"{kind}.{m}"].numpy() for m in spec.modalities} for kind in ("centre", "spread")}
-    return TrainedFold(
+    arrays = {
+        kind: {m: scaling[f"{kind}.{m}"].numpy() for m in values["spec"]["modalities"]} for kind in ("centre", "spread")
+    }
+    return rebuilt(
+        folder / "checkpoint.json",
+        values,
+        {**BEFORE_IT_EXISTED["train"], **values["settings"]["train"]},
+        device,
         name=values["fold"],
-        model=model.to(where).eval(),
-        spec=spec,
         scaler=Scaler(**arrays),
-        modalities=spec.modalities,
-        task=spec.task,
         label=values["label"],
         class_names=tuple(values["class_names"]),
         feature_names=values["feature_names"],
@@ -177,29 +171,48 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         test_ids=tuple(values["test_ids"]),
         selected=values["selected"],
         val=values["val"],
-        pad_to=settings.train.pad_to,
-        batch_dialogues=settings.train.batch_dialogues,
-        device=where,
     )
 
 
-def _settings_of_model(stored: dict[str, dict[str, Any]], folder: Path) -> Settings:
-    """Return the settings that the trained model depends on; of how it was trained only what prediction needs.
+def rebuilt(source: Path, values: dict[str, Any], train: dict[str, Any], device: str, **known: Any) -> TrainedFold:
+    """Build the model that `source` describes, of a checkpoint or a bundle, and give it the weights that lie beside.
 
-    So a run is readable by versions that train with other settings, as long as they know the same model.
+    values  what `source` says: `spec`, `settings`, `imer_version`
+    train   how it was trained: only what prediction needs is read, so that versions which train with other settings
+            can read it, as long as they know the same model
+    known   the other fields of the trained fold
+
+    Raises
+    ------
+    InvalidInput
+        This imer does not know such a model, or the weights are of another one.
     """
-    choice = stored["run"]
-    kept: dict[str, dict[str, Any]] = {s: stored[s] for s in ("run", "model", "head") if s in stored}
-    kept["train"] = {key: stored["train"].get(key, 0) for key in ("pad_to", "batch_dialogues")}
-    kept["train"]["members"] = {**BEFORE_IT_EXISTED["train"], **stored["train"]}["members"]
+    folder, spec = source.parent, ModelSpec.from_json(values["spec"])
+    kept = {section: stored for section, stored in values["settings"].items() if section in SHAPING}
+    kept["train"] = {key: train[key] for key in ("pad_to", "batch_dialogues", "members") if key in train}
     try:
-        schema = settings_schema(choice["model"], choice["head"])
-        return Settings(**resolve(schema, [Layer(str(folder / "checkpoint.json"), kept)]))
+        schema = settings_schema(kept["run"]["model"], kept["run"]["head"])
+        settings = Settings(**resolve(schema, [Layer(str(source), kept)]))
     except UsageError as error:
         raise InvalidInput(
-            f"{folder} was made by another version of imer, with settings that this one does not know ({error}); "
-            "use that version, or train again."
+            f"{folder} was made by imer {values['imer_version']}, with a model that this one, {__version__}, does not know "
+            f"({error}); use that version, or train again."
         ) from error
+    with repeatable(torch.device("cpu")):
+        model = build_trained(spec, settings)
+    try:
+        model.load_state_dict(load_tensors(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise InvalidInput(f"{folder / WEIGHTS} does not fit its {source.name}: {error}") from error
+    where = torch.device(chosen_device(device))
+    return TrainedFold(
+        model=model.to(where).eval(),
+        spec=spec,
+        pad_to=settings.train.pad_to,
+        batch_dialogues=settings.train.batch_dialogues,
+        device=where,
+        **known,
+    )
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from imer.batches.splits import Split
 from imer.core.files import published_folder, write_json
 from imer.models.base import ModelSpec
 from imer.models.ensemble import member_key
-from imer.training.checkpoint import save_tensors
+from imer.training.checkpoint import WEIGHTS, save_tensors
 from imer.training.loop import mean_metrics
 from imer.training.progress import Progress
 from imer.training.selection import mean_value, selection
@@ -75,7 +75,7 @@ def publish_fold(
         "test_ids": ids[splits[0].test].tolist(),
     }
     with published_folder(folder, overwrite=True) as part:
-        save_tensors(part / "model.safetensors", _state(members))
+        save_tensors(part / WEIGHTS, _state(members))
         save_tensors(part / "scaler.safetensors", _scaling(scaler))
         write_json(part / "checkpoint.json", values)
 

@@ -254,7 +254,7 @@ def test_a_run_of_another_version_is_read_if_its_model_is_known(
     done = CliRunner().invoke(app, ["eval", str(out), str(store)])
     assert done.exit_code == code, done.stderr
     if code:
-        assert "another version of imer" in done.stderr
+        assert "with a model that this one" in done.stderr
         assert "setting_of_old" in done.stderr
 
 
