@@ -15,8 +15,8 @@ from imer.core.types import FAILURES, FeatureSpec, Verdict
 from imer.export.bundle import is_bundle, load_bundle
 from imer.export.chosen import choose_fold
 from imer.masks.table import MaskTable
-from imer.models.base import Prediction
 from imer.store.reader import FeatureStore
+from imer.training.inference import Prediction
 from imer.training.origin import ORIGIN_FILE
 from imer.training.runs import RunFolder, TrainedFold
 
@@ -101,22 +101,15 @@ def record(
     `observed` names the modalities that were used; `weights` are the coordinator's; `all_missing` marks an answer that
     had nothing to go by in the utterance itself; `verdicts` say what became of each modality in extraction.
     """
-    answer_C = found.probabilities_NC[i]
-    line: dict[str, Any] = {
+    said = found.in_words(i, fold.modalities, fold.class_names)
+    return {
         "utterance_id": str(corpus.utterance_ids[i]),
         "dialogue_id": dialogue_id,
         "position": int(corpus.positions[i]),
+        **said,
+        "all_missing": not said["observed"],
+        "verdicts": {name: Verdict(int(v)).name for name, v in zip(fold.modalities, verdicts_M, strict=True)},
     }
-    if fold.task == "classification":
-        line["prediction"] = fold.class_names[int(answer_C.argmax())]
-        line["probabilities"] = {name: round(float(p), 8) for name, p in zip(fold.class_names, answer_C, strict=True)}
-    else:
-        line["prediction"] = line["value"] = float(answer_C[0])
-    line["observed"] = [name for u, name in enumerate(fold.modalities) if found.observed_NM[i, u]]
-    line["weights"] = {name: round(float(w), 6) for name, w in zip(fold.modalities, found.weights_NM[i], strict=True)}
-    line["all_missing"] = not line["observed"]
-    line["verdicts"] = {name: Verdict(int(v)).name for name, v in zip(fold.modalities, verdicts_M, strict=True)}
-    return line
 
 
 def _fitted_corpus(fold: TrainedFold, store: FeatureStore, accept_versions: bool) -> tuple[Corpus, tuple[str, ...]]:

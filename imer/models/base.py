@@ -9,14 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 from torch import Tensor
 
 from imer.batches.batch import Batch
 
 BRANCHES, JOINT = "branches", "joint"  # the stages of the models of imer; others may name theirs as they like
 
-__all__ = ["BRANCHES", "JOINT", "Batch", "EmotionModel", "ModelOutput", "ModelSpec", "Prediction"]
+__all__ = ["BRANCHES", "JOINT", "Batch", "EmotionModel", "ModelOutput", "ModelSpec"]
 
 
 @dataclass(frozen=True)
@@ -102,17 +101,3 @@ class EmotionModel(Protocol):
     def losses(self, output: ModelOutput, batch: Batch, stage: str) -> dict[str, Tensor]:
         """Return the weighted terms of the loss by name; training minimises their sum."""
         ...
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A trained model's answer for n utterances, as NumPy arrays.
-
-    probabilities_NC are class probabilities, or for regression [n, 1] values in the label's own units.
-    """
-
-    rows_N: np.ndarray
-    probabilities_NC: np.ndarray
-    observed_NM: np.ndarray
-    weights_NM: np.ndarray
-    branches: dict[str, np.ndarray] = field(default_factory=dict)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,29 +16,44 @@ from imer.models.base import ModelOutput, ModelSpec
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says about n utterances, in the order of `rows_N`.
+class Prediction:
+    """What a trained model says about n utterances, as NumPy arrays in the order of `rows_N`.
 
     probabilities_NC  class probabilities, or values [n, 1] in the label's own units
-    branches          modality → the same from the modality's own head
+    observed_NM       what it was shown
+    branches          modality → the same as probabilities_NC from the modality's own head
     """
 
     rows_N: np.ndarray
     probabilities_NC: np.ndarray
+    observed_NM: np.ndarray
     weights_NM: np.ndarray
-    branches: dict[str, np.ndarray]
+    branches: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def in_order_of(self, rows: np.ndarray) -> Answers:
+    def in_order_of(self, rows: np.ndarray) -> Prediction:
         """Return the same answers for these rows, which must be the same set."""
         place = np.empty(int(max(rows.max(), self.rows_N.max())) + 1, dtype=np.int64)
         place[self.rows_N] = np.arange(len(self.rows_N))
         index = place[rows]
-        return Answers(
+        return Prediction(
             rows,
             self.probabilities_NC[index],
+            self.observed_NM[index],
             self.weights_NM[index],
             {name: values[index] for name, values in self.branches.items()},
         )
+
+    def in_words(self, i: int, modalities: Iterable[str], class_names: Sequence[str]) -> dict[str, Any]:
+        """Return what a line of predictions says of answer i; there are no class names for regression."""
+        answer_C = self.probabilities_NC[i]
+        line: dict[str, Any] = {"prediction": float(answer_C[0]), "value": float(answer_C[0])}
+        if class_names:
+            probabilities = {name: round(float(p), 8) for name, p in zip(class_names, answer_C, strict=True)}
+            line = {"prediction": class_names[int(answer_C.argmax())], "probabilities": probabilities}
+        named = list(modalities)
+        line["observed"] = [name for name, seen in zip(named, self.observed_NM[i], strict=True) if seen]
+        line["weights"] = {name: round(float(w), 6) for name, w in zip(named, self.weights_NM[i], strict=True)}
+        return line
 
 
 @torch.inference_mode()
@@ -50,7 +65,7 @@ def answer(
     observed_NM: np.ndarray,
     *,
     stage: str | None = None,
-) -> Answers:
+) -> Prediction:
     """Answer every utterance of the batches `tables` (rows [B, U], −1 at padding) under a mask over the corpus."""
     was_training = model.training
     model.eval()
@@ -68,9 +83,11 @@ def answer(
         for name, values in output.branch.items():
             branches.setdefault(name, []).append(batch.of_real(values))
     model.train(was_training)
-    return Answers(
-        torch.cat(rows).cpu().numpy(),
+    rows_N = torch.cat(rows).cpu().numpy()
+    return Prediction(
+        rows_N,
         in_units(torch.cat(joint), spec),
+        observed_NM[rows_N],
         torch.cat(weights).float().cpu().numpy(),
         {name: in_units(torch.cat(parts), spec) for name, parts in branches.items()},
     )

@@ -17,8 +17,8 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import read_json_lines, write_json, write_text
 from imer.masks.sampling import missing_rate
-from imer.models.base import Prediction
 from imer.training.history import mean_shares
+from imer.training.inference import Prediction
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TrainedFold, fold_folder, load_fold
@@ -107,24 +107,19 @@ def mean_weights(weights_PM: np.ndarray, observed_PM: np.ndarray, modalities: Se
 def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[str, Any]:
     """Return one line of predictions.jsonl."""
     row = int(found.rows_N[i])
-    answer = found.probabilities_NC[i]
-    line: dict[str, Any] = {
+    target = corpus.target_N[row]
+    label: str | float | None
+    if corpus.task == "classification":
+        label = corpus.class_names[int(target)] if target >= 0 else None
+    else:
+        label = float(target) if np.isfinite(target) else None
+    return {
         "utterance_id": str(corpus.utterance_ids[row]),
         "fold": fold.name,
         "split": "test",
+        "label": label,
+        **found.in_words(i, corpus.modalities, corpus.class_names),
     }
-    if corpus.task == "classification":
-        target = int(corpus.target_N[row])
-        line["label"] = corpus.class_names[target] if target >= 0 else None
-        line["prediction"] = corpus.class_names[int(answer.argmax())]
-        line["probabilities"] = {name: round(float(p), 8) for name, p in zip(corpus.class_names, answer, strict=True)}
-    else:
-        value = float(corpus.target_N[row])
-        line["label"] = value if np.isfinite(value) else None
-        line["prediction"] = line["value"] = float(answer[0])
-    line["observed"] = [name for u, name in enumerate(corpus.modalities) if found.observed_NM[i, u]]
-    line["weights"] = {name: round(float(w), 6) for name, w in zip(corpus.modalities, found.weights_NM[i], strict=True)}
-    return line
 
 
 def _selected(folds: list[TrainedFold]) -> dict[str, Any]:

@@ -30,13 +30,13 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import read_json, verify_folder
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
-from imer.models.base import ModelSpec, Prediction
+from imer.models.base import ModelSpec
 from imer.models.ensemble import members_of
 from imer.training.build import build_trained
 from imer.training.checkpoint import WEIGHTS, load_tensors
 from imer.training.device import repeatable
 from imer.training.fold_data import place
-from imer.training.inference import answer
+from imer.training.inference import Prediction, answer
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
@@ -115,8 +115,7 @@ class TrainedFold:
         tables = Dialogues.of(corpus, rows).batches(
             PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
         )
-        said = answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
-        return Prediction(said.rows_N, said.probabilities_NC, observed_NM[rows], said.weights_NM, said.branches)
+        return answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
 
     def check(self, corpus: Corpus) -> None:
         """Refuse a corpus that the model was not made for."""
