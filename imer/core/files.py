@@ -174,21 +174,21 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise
 
 
-def write_bytes(path: Path, content: bytes, *, overwrite: bool = True) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
     """Publish a file with this content."""
-    with published_file(path, overwrite=overwrite) as part:
+    with published_file(path) as part:
         fault_point("write")
         part.write_bytes(content)
 
 
-def write_text(path: Path, content: str, *, overwrite: bool = True) -> None:
+def write_text(path: Path, content: str) -> None:
     """Publish a UTF-8 text file."""
-    write_bytes(path, content.encode(), overwrite=overwrite)
+    write_bytes(path, content.encode())
 
 
-def write_json(path: Path, value: Any, *, overwrite: bool = True) -> None:
+def write_json(path: Path, value: Any) -> None:
     """Publish a JSON file. NaN and infinities are refused: JSON has no word for them."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", overwrite=overwrite)
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -2,9 +2,9 @@
 
     defaults < preset < --config file.toml < IMER_* environment < flags < --set key=value
 
-A *schema* is a mapping section → frozen dataclass, flat: numbers, strings, booleans and tuples of these. A *layer* is
-a mapping section → key → value with where it came from. An unknown section or key is an error that names the nearest
-valid one, and a value of the wrong type says what was expected; both name the source.
+A *schema* is a mapping section → frozen dataclass, flat: numbers, strings, booleans and tuples of these, each with a
+default. A *layer* is a mapping section → key → value with where it came from. An unknown section or key is an error
+that names the nearest valid one, and a value of the wrong type says what was expected; both name the source.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import os
 import tomllib
 import types
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -41,7 +41,7 @@ def resolve(schema: Schema, layers: Iterable[Layer]) -> dict[str, Any]:
     Raises
     ------
     UsageError
-        An unknown section or key, a value of the wrong type, or a key without default that nobody set.
+        An unknown section or key, or a value of the wrong type.
     """
     merged: Values = {section: {} for section in schema}
     for layer in layers:
@@ -59,17 +59,7 @@ def resolve(schema: Schema, layers: Iterable[Layer]) -> dict[str, Any]:
                         f"{layer.source}: there is no setting {section}.{key}; {did_you_mean(key, types_by_key)}"
                     )
                 merged[section][key] = checked(value, types_by_key[key], f"{section}.{key}", layer.source)
-    resolved = {}
-    for section, kind in schema.items():
-        lacking = [f.name for f in fields(kind) if f.name not in merged[section] and _required(f)]
-        if lacking:
-            raise UsageError(f"The setting {section}.{lacking[0]} has no default; give it a value.")
-        resolved[section] = kind(**merged[section])
-    return resolved
-
-
-def _required(field: Any) -> bool:
-    return field.default is MISSING and field.default_factory is MISSING
+    return {section: kind(**merged[section]) for section, kind in schema.items()}
 
 
 def _types(kind: type) -> dict[str, Any]:

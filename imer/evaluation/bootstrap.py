@@ -23,12 +23,12 @@ _CHUNK_BYTES = 32 << 20
 Interval = tuple[float, float] | None
 
 
-def replicate_weights(n_groups: int, n_replicates: int = REPLICATES, seed: int = 0) -> Iterator[np.ndarray]:
+def replicate_weights(n_groups: int, n_replicates: int = REPLICATES) -> Iterator[np.ndarray]:
     """Yield how often each group is drawn: float64 [r, n_groups] in chunks, n_replicates rows in all.
 
     Each row is multinomial (n_groups draws with replacement); the same arguments give the same rows.
     """
-    rng = generator("bootstrap", seed, n_groups)
+    rng = generator("bootstrap", 0, n_groups)
     chunk = max(1, _CHUNK_BYTES // (8 * n_groups))
     for start in range(0, n_replicates, chunk):
         rows = min(chunk, n_replicates - start)
@@ -37,19 +37,19 @@ def replicate_weights(n_groups: int, n_replicates: int = REPLICATES, seed: int =
         yield counts.reshape(rows, n_groups).astype(np.float64)
 
 
-def percentile_interval(values_R: np.ndarray, level: float = LEVEL) -> Interval:
-    """Return the percentile interval of bootstrap replicates; None where too many of them are undefined."""
+def percentile_interval(values_R: np.ndarray) -> Interval:
+    """Return the 95 % interval of bootstrap replicates; None where too many of them are undefined."""
     defined = values_R[np.isfinite(values_R)]
     if len(values_R) == 0 or len(defined) < MIN_DEFINED * len(values_R):
         return None
-    low, high = np.percentile(defined, [50 * (1 - level), 50 * (1 + level)])
+    low, high = np.percentile(defined, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
     return float(low), float(high)
 
 
 def _replicates(
-    statistic: Callable[[np.ndarray], dict[str, np.ndarray]], n_groups: int, n_replicates: int, seed: int
+    statistic: Callable[[np.ndarray], dict[str, np.ndarray]], n_groups: int, n_replicates: int = REPLICATES
 ) -> dict[str, np.ndarray]:
-    chunks = [statistic(weights_RG) for weights_RG in replicate_weights(n_groups, n_replicates, seed)]
+    chunks = [statistic(weights_RG) for weights_RG in replicate_weights(n_groups, n_replicates)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
 
 
@@ -63,7 +63,7 @@ def labelled_groups(tallies: Sequence[Tally]) -> np.ndarray:
     return np.flatnonzero(sum(np.abs(tally.sums_GK).sum(axis=1) for tally in tallies))
 
 
-def intervals(tallies: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0) -> dict[str, Interval]:
+def intervals(tallies: Sequence[Tally], *, n_replicates: int = REPLICATES) -> dict[str, Interval]:
     """Return each metric's 95 % interval for the mean over masks (one tally per mask, grouped by dialogue).
 
     None where there are fewer than two dialogues, or the metric is undefined too often.
@@ -72,7 +72,7 @@ def intervals(tallies: Sequence[Tally], *, n_replicates: int = REPLICATES, seed:
     kept = [tally.only(groups) for tally in tallies]
     if len(groups) < 2:
         return dict.fromkeys(kept[0].metrics())
-    values = _replicates(lambda weights_RG: _mean_over_masks(kept, weights_RG), len(groups), n_replicates, seed)
+    values = _replicates(lambda weights_RG: _mean_over_masks(kept, weights_RG), len(groups), n_replicates)
     return {name: percentile_interval(values_R) for name, values_R in values.items()}
 
 
@@ -94,9 +94,7 @@ class Differences:
         }
 
 
-def paired_replicates(
-    first: Sequence[Tally], second: Sequence[Tally], *, n_replicates: int = REPLICATES, seed: int = 0
-) -> Differences:
+def paired_replicates(first: Sequence[Tally], second: Sequence[Tally]) -> Differences:
     """Return first − second (mean over masks) for the dialogues as they are, and as they are drawn.
 
     The tallies of both runs must list the same dialogues in the same order. With fewer than two dialogues there is
@@ -119,7 +117,7 @@ def paired_replicates(
     estimate = {name: float(value[0]) for name, value in difference(np.ones((1, len(groups)))).items()}
     if len(groups) < 2:
         return Differences(estimate, {name: np.zeros(0) for name in estimate})
-    return Differences(estimate, _replicates(difference, len(groups), n_replicates, seed))
+    return Differences(estimate, _replicates(difference, len(groups)))
 
 
 def mean_difference(conditions: Sequence[Differences]) -> Differences:

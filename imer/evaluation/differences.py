@@ -10,7 +10,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json_lines
-from imer.evaluation.bootstrap import REPLICATES, Interval, mean_difference, paired_replicates
+from imer.evaluation.bootstrap import Interval, mean_difference, paired_replicates
 from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
 from imer.metrics.tally import Tally, tally
@@ -102,14 +102,13 @@ def tally_differences(
     reference: MethodTallies,
     *,
     over: Collection[ConditionKey] = (),
-    n_replicates: int = REPLICATES,
 ) -> MethodDifferences:
     """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both.
 
     `over` names the missing rates of the mean over rates.
     """
     found = {
-        key: paired_replicates(tallies, reference.by_condition[key], n_replicates=n_replicates)
+        key: paired_replicates(tallies, reference.by_condition[key])
         for key, tallies in method.by_condition.items()
         if key in reference.by_condition
     }

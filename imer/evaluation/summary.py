@@ -77,7 +77,6 @@ def summarise_condition(
     modalities: Sequence[str],
     fold_names: Sequence[str],
     n_replicates: int = REPLICATES,
-    seed: int = 0,
 ) -> tuple[list[MaskResult], ConditionSummary]:
     """Return one result per mask, and the summary over masks with its interval over dialogues."""
     condition = drawn.condition
@@ -97,7 +96,7 @@ def summarise_condition(
         MaskResult(**shared, realised_rate=rate, mask_seed=mask_seed, metrics=metrics)
         for rate, mask_seed, metrics in zip(rates, drawn.mask_seeds, per_mask, strict=True)
     ]
-    interval_of = intervals(tallies, n_replicates=n_replicates, seed=seed)
+    interval_of = intervals(tallies, n_replicates=n_replicates)
     names = METRICS[labels.task]
     confusion: list[list[float]] = []
     if labels.n_classes:

@@ -50,18 +50,16 @@ def random_cases(
     spreads: Sequence[np.ndarray],
     *,
     speakers: bool = False,
-    count: int = N_CASES,
-    seed: int = 0,
 ) -> Iterator[Arrays]:
-    """Yield at least `count` random inputs: one array [B, U, D] a modality, observed [B, U, M], valid [B, U].
+    """Yield at least `N_CASES` random inputs: one array [B, U, D] a modality, observed [B, U, M], valid [B, U].
 
     With `speakers` the index of the speaker [B, U] comes last. `centres` and `spreads` are each modality's mean and
     standard deviation [D], so that the values are of the size of real features. Case i shows pattern i of the whole
     batch; every second round shows mixed patterns instead.
     """
     all_patterns = patterns(len(centres))
-    for number in range(max(count, 2 * len(all_patterns))):
-        rng = generator(seed, "parity", number)
+    for number in range(max(N_CASES, 2 * len(all_patterns))):
+        rng = generator(0, "parity", number)
         n_dialogues, n_utterances = SHAPES[number % len(SHAPES)]
         shape = (n_dialogues, n_utterances)
         round_number, which = divmod(number, len(all_patterns))
@@ -124,7 +122,7 @@ def _argmax_differences(expected: np.ndarray, found: np.ndarray) -> int:
     return int((clear & (expected.argmax(-1) != found.argmax(-1))).sum())
 
 
-def require_parity(parity: Parity, what: str, tolerance: float = TOLERANCE) -> None:
+def require_parity(parity: Parity, what: str) -> None:
     """Refuse an export that answers differently from the model.
 
     Raises
@@ -132,9 +130,9 @@ def require_parity(parity: Parity, what: str, tolerance: float = TOLERANCE) -> N
     ImerError
         The largest difference is above the tolerance, or a predicted class differs.
     """
-    if parity.max_abs_difference > tolerance or parity.argmax_differences:
+    if parity.max_abs_difference > TOLERANCE or parity.argmax_differences:
         raise ImerError(
-            f"The {what} differs from the model by {parity.max_abs_difference:.2g} (at most {tolerance:g} is allowed) and "
+            f"The {what} differs from the model by {parity.max_abs_difference:.2g} (at most {TOLERANCE:g} is allowed) and "
             f"predicts another class for {parity.argmax_differences} of {parity.answers} random inputs; nothing was "
             "published."
         )

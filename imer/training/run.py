@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,6 @@ class TrainResult:
     already_finished: bool
     selected: dict[str, Any]
     metrics: dict[str, Any]
-    warnings: list[str] = field(default_factory=list)
 
 
 def train(

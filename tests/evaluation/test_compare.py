@@ -106,8 +106,8 @@ def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs)
 def test_differences_are_those_of_the_means_and_turn_their_sign_round(runs):
     methods = group_methods(join_matched(list(runs.values())))
     first, second = (read_tallies(method) for method in methods[:2])
-    there = tally_differences(second, first, n_replicates=100).by_condition
-    back = tally_differences(first, second, n_replicates=100).by_condition
+    there = tally_differences(second, first).by_condition
+    back = tally_differences(first, second).by_condition
     assert set(there) == {("nested", 0.3, None, ""), ("nested", 0.6, None, "")}
     for rate, own in ((0.3, "rate3"), (0.6, "rate6")):
         value, (low, high) = there["nested", rate, None, ""]["ua"]
