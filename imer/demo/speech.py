@@ -22,21 +22,20 @@ from imer.core.errors import ImerError, MissingDependency
 
 SAMPLE_RATE_HZ = 22050  # what espeak-ng gives
 _SYNCHRONOUS, _CHARACTERS_UTF8, _NO_EXIT = 2, 1, 0x8000  # constants of speak_lib.h
-_PARAMETERS = {"rate_wpm": 1, "volume": 2, "pitch": 3, "pitch_range": 4}
+_PARAMETERS = {"rate_wpm": 1, "pitch": 3, "pitch_range": 4}
 
 
 @dataclass(frozen=True)
 class Speech:
     """What to say and how.
 
-    `rate_wpm` is in words per minute (80 to 450); `volume` (0 to 200), `pitch` and `pitch_range` (0 to 100) are
-    espeak-ng's own scales, on which 100, 50 and 50 are ordinary speech.
+    `rate_wpm` is in words per minute (80 to 450); `pitch` and `pitch_range` (0 to 100) are espeak-ng's own scales, on
+    which 50 is ordinary speech.
     """
 
     text: str
     voice: str = "en-us"
     rate_wpm: int = 175
-    volume: int = 100
     pitch: int = 50
     pitch_range: int = 50
 

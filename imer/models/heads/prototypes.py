@@ -12,17 +12,12 @@ features that every case holds. The cases that hold block u are its rows, in asc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imer.core.errors import UsageError
 from imer.models.heads.cases import CaseTable
 
-SHARING = ("full", "shared", "delta", "additive", "cardinality")
-INITIAL = ("xavier", "tied", "class_mean")
 SMALLEST_COUNT = 1e-12  # utterances: without any, and without a pull, a case's own mean counts nothing
 
 
@@ -36,6 +31,7 @@ class Prototypes(nn.Module):
 
     blocks    name → width d_u
     holds_CB  bool [2^M, B]: whether the case has a prototype in the block
+    sharing   one of the five ways above
     initial   `xavier`: independent directions; `tied` and `class_mean`: all cases of a block and class start equal
               (the latter then awaits `set_means`)
     """
@@ -46,11 +42,6 @@ class Prototypes(nn.Module):
         self, cases: CaseTable, blocks: dict[str, int], holds_CB: Tensor, n_classes: int, sharing: str, initial: str
     ) -> None:
         super().__init__()
-        if sharing not in SHARING or initial not in INITIAL:
-            raise UsageError(
-                f"Prototypes are shared as one of {', '.join(SHARING)} and start as one of {', '.join(INITIAL)}, "
-                f"but {sharing!r} and {initial!r} were asked for."
-            )
         self.cases, self.blocks, self.n_classes, self.sharing = cases, dict(blocks), n_classes, sharing
         row_CB = torch.where(holds_CB, holds_CB.long().cumsum(0) - 1, -1)
         self.register_buffer("row_CB", row_CB, persistent=False)
@@ -114,12 +105,6 @@ class Prototypes(nn.Module):
         if self.sharing == "cardinality":
             return unit(self.own[block]), members_RM.sum(1) - 1
         return unit(self.vectors(block)), rows
-
-    def prototypes(self) -> Iterator[tuple[int, str, Tensor]]:
-        """Yield every (case, block, unit vectors [K, d_u])."""
-        for block in self.blocks:
-            for code, direction_KD in zip(self.case_codes(block).tolist(), unit(self.vectors(block)), strict=True):
-                yield code, block, direction_KD
 
     def offset_size(self) -> Tensor:
         """Return mean ‖Δ‖² over all offsets, a scalar: what keeps cases near their shared direction."""

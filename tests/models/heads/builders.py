@@ -8,13 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from imer.core.ranges import declared
 from imer.models.base import ModelSpec
 from imer.models.heads.base import HeadInput
 from imer.models.heads.decoupled import DecoupledPrototypes
 from imer.models.heads.dpl import DPLHead
 from imer.models.heads.dpl_settings import DPLSettings
+from imer.models.heads.prototypes import Prototypes, unit
 
 MODALITIES = ("audio", "text", "visual")
+SHARING = declared(DPLSettings)["sharing"]
 PLAIN = DPLSettings(
     sharing="full",
     initial="xavier",
@@ -44,6 +47,15 @@ def head(task: str = "classification", n_outputs: int = 4, width: int = 12, seed
 def features(comparing: DecoupledPrototypes, *shape: int, seed: int = 1) -> dict[str, Tensor]:
     drawn = torch.Generator().manual_seed(seed)
     return {name: torch.randn(*shape, width, generator=drawn) for name, width in comparing.prototypes.blocks.items()}
+
+
+def all_directions(table: Prototypes) -> list[tuple[int, str, Tensor]]:
+    """Every (case, block, unit vectors [K, d_u])."""
+    return [
+        (code, block, direction_KD)
+        for block in table.blocks
+        for code, direction_KD in zip(table.case_codes(block).tolist(), unit(table.vectors(block)), strict=True)
+    ]
 
 
 def every_case(n_modalities: int = 3, times: int = 3) -> Tensor:

@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy, normalize
 from imer.core.errors import InvalidInput, UsageError
 from imer.models.heads.decoupled import FUSED, DecoupledPrototypes
 from imer.models.heads.dpl_settings import DPLSettings
-from imer.models.heads.prototypes import SHARING, unit
-from tests.models.heads.builders import MODALITIES, PLAIN, comparer, every_case, features
+from imer.models.heads.prototypes import unit
+from tests.models.heads.builders import MODALITIES, PLAIN, SHARING, all_directions, comparer, every_case, features
 
 OBSERVED = every_case()
 
@@ -43,7 +43,7 @@ def test_score_is_the_true_cosine_of_the_concatenations(sharing: str, weighted: 
     x = features(comparing, len(OBSERVED))
     weight = torch.rand(len(OBSERVED), 3) + 0.2 if weighted else torch.ones(len(OBSERVED), 3)
     score = comparing(x, OBSERVED, weight).cosine_K
-    directions = {(code, block): d for code, block, d in comparing.prototypes.prototypes()}
+    directions = {(code, block): d for code, block, d in all_directions(comparing.prototypes)}
     for row, observed in enumerate(OBSERVED):
         code = int(comparing.cases.codes(observed))
         there = [(u, m) for u, m in enumerate(MODALITIES) if observed[u]]
@@ -90,7 +90,7 @@ def test_a_case_reaches_exactly_its_own_rows(code: int) -> None:  # E.7, E.8, E.
 def test_one_modality_is_a_normalised_linear_layer() -> None:  # E.10
     comparing = comparer((12,))
     x = features(comparing, 8)
-    (_, _, direction) = next(iter(comparing.prototypes.prototypes()))
+    (_, _, direction) = next(iter(all_directions(comparing.prototypes)))
     expected = normalize(x["audio"], dim=-1) @ direction.T
     assert torch.allclose(comparing(x, torch.ones(8, 1, dtype=torch.bool)).cosine_K, expected, atol=1e-6)
 
@@ -98,7 +98,7 @@ def test_one_modality_is_a_normalised_linear_layer() -> None:  # E.10
 def test_complete_data_are_a_third_of_the_block_cosine_layer() -> None:  # E.10
     comparing = comparer()
     x = features(comparing, 8)
-    complete = [d for code, _, d in comparing.prototypes.prototypes() if code == 7]
+    complete = [d for code, _, d in all_directions(comparing.prototypes) if code == 7]
     blocks = torch.cat([normalize(x[m], dim=-1) for m in MODALITIES], -1)
     expected = blocks @ torch.cat(complete, -1).T / 3
     assert torch.allclose(comparing(x, torch.ones(8, 3, dtype=torch.bool)).cosine_K, expected, atol=1e-6)
@@ -157,7 +157,7 @@ def test_fused_vector_has_prototypes_per_case() -> None:
     assert sum(p.numel() for p in comparing.parameters()) == 7 * 4 * 20
     x = {FUSED: torch.randn(len(OBSERVED), 20)}
     score = comparing(x, OBSERVED).cosine_K
-    directions = {code: d for code, _, d in comparing.prototypes.prototypes()}
+    directions = {code: d for code, _, d in all_directions(comparing.prototypes)}
     for row, code in enumerate(comparing.cases.codes(OBSERVED).tolist()):
         assert torch.allclose(score[row], normalize(x[FUSED][row], dim=0) @ directions[code].T, atol=1e-6)
 

@@ -11,9 +11,9 @@ from imer.core.ranges import OneOf, declared
 from imer.models.heads.base import HeadInput
 from imer.models.heads.dpl import DPLHead
 from imer.models.heads.dpl_settings import DPLSettings, by_case
-from imer.models.heads.prototypes import SHARING, unit
+from imer.models.heads.prototypes import unit
 from imer.training.settings import load_settings
-from tests.models.heads.builders import MODALITIES, asking, given, head
+from tests.models.heads.builders import MODALITIES, SHARING, all_directions, asking, given, head
 
 
 def total(head: DPLHead, asked: HeadInput, target: torch.Tensor, counted: torch.Tensor) -> torch.Tensor:
@@ -204,7 +204,7 @@ def test_class_means_start_the_prototypes(sharing: str) -> None:
     assert not torch.equal(deciding(given()).answer_BUC, before)
     asked = asking(branches.unsqueeze(1), observed.unsqueeze(0))
     assert (deciding(asked).answer_BUC.argmax(-1)[0] == target).float().mean() > 0.99
-    for _, block, direction in deciding.prototypes.prototypes.prototypes():
+    for _, block, direction in all_directions(deciding.prototypes.prototypes):
         wanted = normalize(centres[MODALITIES.index(block)], dim=-1)
         assert ((direction * wanted).sum(-1) > 0.98).all()
 

@@ -18,6 +18,7 @@ from imer.models.comp.model import Comp
 from imer.models.comp.settings import CompSettings
 from imer.models.heads.dpl import DPLHead
 from imer.models.heads.dpl_settings import DPLSettings
+from tests.models.heads.builders import all_directions
 
 WIDTHS = {"audio": 5, "text": 7, "visual": 4}
 
@@ -101,7 +102,7 @@ def test_every_part_learns_in_the_joint_stage(task: str) -> None:
 
 def test_joint_stage_starts_at_the_class_means() -> None:
     model, given = comp(initial="class_mean"), batch()
-    before = [d.clone() for _, _, d in model.head.prototypes.prototypes.prototypes()]
+    before = [d.clone() for _, _, d in all_directions(model.head.prototypes.prototypes)]
     rows = given.valid_BU
     with torch.no_grad():
         branches = model.eval()(given.features, given.observed_BUM, given.valid_BU, stage="branches").extra["branches"]
@@ -109,7 +110,7 @@ def test_joint_stage_starts_at_the_class_means() -> None:
         "joint",
         {"branches_MNH": branches[:, rows], "observed_NM": given.observed_BUM[rows], "target_N": given.target_BU[rows]},
     )
-    after = [d for _, _, d in model.head.prototypes.prototypes.prototypes()]
+    after = [d for _, _, d in all_directions(model.head.prototypes.prototypes)]
     assert all(not torch.allclose(a, b, atol=1e-3) for a, b in zip(after, before, strict=True))
 
 

@@ -5,7 +5,7 @@ import torch
 
 from imer.core.errors import UsageError
 from imer.models.heads.prototypes import unit
-from tests.models.heads.builders import comparer, every_case, features
+from tests.models.heads.builders import all_directions, comparer, every_case, features
 
 SHARED = {"unseen": "shared_fallback", "unseen_minimum": 50}
 
@@ -27,7 +27,7 @@ def expect(comparing: torch.nn.Module, case: str, directions: dict[str, torch.Te
 
 def row(comparing: torch.nn.Module, block: str, case: str) -> torch.Tensor:
     table = comparing.prototypes
-    found = [d for code, b, d in table.prototypes() if b == block and code == comparing.cases.code_of(case)]
+    found = [d for code, b, d in all_directions(table) if b == block and code == comparing.cases.code_of(case)]
     return found[0]
 
 
