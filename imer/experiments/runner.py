@@ -33,7 +33,7 @@ from imer.experiments.choice import Variant, choose
 from imer.experiments.plan import ONE_RATE, Asked, Cell, plan
 from imer.experiments.tables import all_rows, summary_of, variant_rows
 from imer.masks.sampling import check_rate, reachable_grid
-from imer.training.build import model_spec
+from imer.training.build import check_modalities, model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.listener import Listener
 
@@ -106,6 +106,8 @@ def sweep(
     if not asked.rates:
         asked = replace(asked, rates=reachable_grid(corpus.present_NM))
     cells = plan(asked, features)
+    for cell in cells:
+        check_modalities(corpus, cell.settings.run.model)
     _check(cells[0], asked, corpus, listener)
     states = {cell.name: state_of(cell, _folder(out, cell), corpus.content_sha256) for cell in cells}
     result = SweepResult(cells, states, corpus.task, corpus.label)

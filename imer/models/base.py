@@ -77,6 +77,7 @@ class EmotionModel(Protocol):
     validation score, and `modality_state(u)` gives the tensors to restore for it.
 
     Optional:
+    least_modalities  how many modalities it needs; without it, one
     takes_head    False: the model answers by itself and is built as `Model(spec, settings)`
     usual_members how many of it are trained for each fold and answer together where nobody says (`train.members`); without
                   it, one

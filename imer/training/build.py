@@ -105,16 +105,17 @@ def build_trained(spec: ModelSpec, settings: Settings) -> nn.Module:
     return Ensemble([build_model(spec, settings) for _ in range(n)]) if n > 1 else build_model(spec, settings)
 
 
-def check_modalities(corpus: Corpus) -> None:
-    """Refuse a corpus with fewer than two modalities.
+def check_modalities(corpus: Corpus, model: str) -> None:
+    """Refuse a corpus with fewer modalities than the model combines.
 
     Raises
     ------
-    InvalidInput
-        There is one modality, or none.
+    UsageError
+        The model says that it needs more.
     """
-    if len(corpus.modalities) < 2:
-        raise InvalidInput(
-            f"A multi-modal model needs at least two modalities, but only {listed(corpus.modalities) or 'none'} is there; "
-            "extract another one, or name more with --modalities."
+    least = getattr(resolve("models", model), "least_modalities", 1)
+    if len(corpus.modalities) < least:
+        raise UsageError(
+            f"The model {model} combines modalities and needs at least {least}, but only {listed(corpus.modalities) or 'none'} "
+            "is there; name more with --modalities, or choose a --model that takes one, such as transformer."
         )

@@ -10,7 +10,6 @@ from imer.batches.corpus import Corpus, default_label, odd_classes
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import UsageError
 from imer.store.reader import FeatureStore
-from imer.training.build import check_modalities
 from imer.training.settings import DataSettings, Settings
 
 
@@ -22,7 +21,7 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     UsageError
         A modality, feature set or label that the store does not have.
     InvalidInput
-        The store is missing or damaged, or has fewer than two modalities.
+        The store is missing or damaged.
     """
     sets = {}
     for text in data.feature_sets:
@@ -33,7 +32,6 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
         corpus = Corpus.from_store(store, data.modalities or None, label, sets, task=data.task)
-    check_modalities(corpus)
     for sentence in odd_classes(corpus.class_names):
         warn(f"{corpus.label}: {sentence}")
     for name, count in corpus.non_finite.items():

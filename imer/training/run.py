@@ -17,7 +17,7 @@ from imer.core.files import make_folder, read_json, remove_leftovers, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
-from imer.training.build import check_lengths
+from imer.training.build import check_lengths, check_modalities
 from imer.training.data import read_corpus
 from imer.training.device import repeatable
 from imer.training.fold import Fold, folds_of
@@ -135,6 +135,7 @@ class _Run:
                 "--overwrite to start anew."
             )
         corpus = read_corpus(self.settings.data, self.listener.warn)
+        check_modalities(corpus, self.settings.run.model)
         masks = Masks(corpus, self.settings.train)
         folds = folds_of(corpus, masks, self.settings, device, self.out, self.listener.warn)
         names = [fold.name for fold in folds]

@@ -172,7 +172,7 @@ def test_a_folder_that_is_no_sweep_is_left_alone(store: Path, tmp_path: Path) ->
         (["--mask-seeds", "0"], 2, "at least 1"),
         (["--max-epochs", "0"], 2, "at least 1"),
         (["--device", "cuda:99"], 5, "CUDA"),
-        (["--modalities", "audio"], 4, "at least two modalities"),
+        (["--modalities", "audio", "--models", "linear,comp"], 2, "The model comp combines modalities"),
     ],
 )
 def test_what_no_run_could_do_is_refused_at_once(

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from imer.cli.app import app
 from imer.core.files import published_folder
+from imer.core.registry import MODELS, resolve
 from imer.store.writer import vector_block, write_store
 from tests.stores import write_small_store
 
@@ -52,6 +53,19 @@ def test_a_run_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> No
     assert resumed.code == 0
     assert "finished already" in resumed.err
     assert resumed.out.startswith("hidden\trealised rate\tn\twa\tua")
+
+
+ONE_IS_ENOUGH = [name for name in MODELS if not hasattr(resolve("models", name), "least_modalities")]
+
+
+@pytest.mark.parametrize("model", ONE_IS_ENOUGH)
+def test_a_model_that_needs_no_second_modality_learns_from_one(store: Path, tmp_path: Path, model: str) -> None:
+    alone = ["--set", "model.modality=text"] if model == "unimodal" else []
+    shown = ["--modalities", "text", "--model", model, "--max-epochs", "1", "--device", "cpu"]
+    done = _train(store, "-o", tmp_path / "run", *shown, *alone)
+    assert done.exit_code == 0, done.stderr
+    document = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert document["test"][0]["metrics"]["wa"] >= 0
 
 
 def test_all_cores_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> None:
@@ -94,7 +108,8 @@ def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp
         (["--missing-rate", "much"], 2, "neither a number"),
         (["--folds", "sesssion"], 2, "did you mean 'session'"),
         (["--modalities", "audio,video"], 2, "no video features"),
-        (["--modalities", "audio"], 4, "at least two modalities"),
+        (["--modalities", "audio"], 2, "The model comp combines modalities and needs at least 2"),
+        (["--modalities", "audio", "--model", "comp-official"], 2, "needs at least 2"),
         (["--device", "cuda:99"], 5, "CUDA"),
         (["--device", "tpu"], 2, "no device"),
         (["--set", "model.hiden=3"], 2, "did you mean 'model.hidden'"),

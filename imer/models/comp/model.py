@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from imer.batches.batch import Batch
 from imer.batches.layout import Layout, Padded
-from imer.core.errors import UsageError
 from imer.models.base import BRANCHES, JOINT, ModelOutput, ModelSpec
 from imer.models.comp.attention import Reading, readable
 from imer.models.comp.coordinator import Coordinator
@@ -38,14 +37,11 @@ class Comp(nn.Module):
     Settings: ClassVar[type] = CompSettings
     branch_stages: ClassVar[tuple[str, ...]] = (BRANCHES,)
     usual_members: ClassVar[int] = 3
+    least_modalities: ClassVar[int] = 2
 
     def __init__(self, spec: ModelSpec, settings: CompSettings, head: Head) -> None:
         super().__init__()
         n = len(spec.modalities)
-        if n < 2:
-            raise UsageError(
-                f"ComP combines modalities and needs at least two, but only {', '.join(spec.modalities) or 'none'} is there."
-            )
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         self.uses_speakers = settings.speaker_embedding
         self.prompts = settings.prompts and settings.blocks > 0

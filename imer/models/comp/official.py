@@ -23,7 +23,6 @@ from torch.nn import functional
 
 from imer.batches.batch import Batch
 from imer.batches.layout import Padded
-from imer.core.errors import UsageError
 from imer.core.ranges import Amount, Count, Positive, Share, check_ranges
 from imer.models.base import BRANCHES, JOINT, ModelOutput, ModelSpec
 from imer.models.comp.attention import PublishedAttentionLayer, Reading, readable
@@ -85,14 +84,13 @@ class OfficialComp(nn.Module):
     Settings: ClassVar[type] = OfficialSettings
     takes_head: ClassVar[bool] = False
     batch_dependent: ClassVar[bool] = True
+    least_modalities: ClassVar[int] = 2
     stages: ClassVar[tuple[str, ...]] = (BRANCHES, JOINT)
     branch_stages: ClassVar[tuple[str, ...]] = (BRANCHES,)
 
     def __init__(self, spec: ModelSpec, settings: OfficialSettings) -> None:
         super().__init__()
         n, width, drop = len(spec.modalities), settings.hidden, settings.dropout
-        if n < 2:
-            raise UsageError("ComP combines modalities and needs at least two.")
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
         shared, received = settings.shared(), (n - 1) * settings.prompt_width
         self.enter = nn.ModuleDict({name: nn.Linear(d, width) for name, d in self.modalities.items()})

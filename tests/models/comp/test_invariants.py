@@ -237,11 +237,6 @@ def test_missing_modalities_send_prompts_where_the_paper_says_so() -> None:
         assert torch.equal(answers(model, given, observed_BUM=observed), before) != sends
 
 
-def test_one_modality_is_no_multi_modal_model() -> None:
-    with pytest.raises(UsageError, match="at least two"):
-        build(1)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
