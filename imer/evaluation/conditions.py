@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 from imer.core.errors import UsageError, listed
-from imer.masks.make import parse_pattern, parse_rates
+from imer.masks.make import all_patterns, parse_pattern, parse_rates
 from imer.masks.table import MaskTable
 
 RATE_PROTOCOLS = ("nested", "exact", "bernoulli", "cpm", "instance")
@@ -103,16 +102,6 @@ def pattern_name(columns: Sequence[int], modalities: Sequence[str]) -> str:
     return "+".join(modalities[c] for c in chosen)
 
 
-def all_patterns(modalities: Sequence[str]) -> list[tuple[int, ...]]:
-    """Return the columns of every non-empty set of modalities, single ones first.
-
-    >>> all_patterns(["audio", "text"])
-    [(0,), (1,), (0, 1)]
-    """
-    columns = range(len(modalities))
-    return [chosen for size in range(1, len(modalities) + 1) for chosen in combinations(columns, size)]
-
-
 def parse_patterns(text: str, modalities: Sequence[str]) -> list[str]:
     """Read `--pattern`: `all`, or patterns separated by commas (`a,at,audio+visual`); return their canonical names.
 
@@ -122,7 +111,7 @@ def parse_patterns(text: str, modalities: Sequence[str]) -> list[str]:
         A letter or name belongs to no modality, or to more than one.
     """
     if text.strip() == "all" and "all" not in modalities:
-        return [pattern_name(columns, modalities) for columns in all_patterns(modalities)]
+        return [pattern_name(columns, modalities) for columns in all_patterns(len(modalities))]
     tokens = [token.strip() for token in text.split(",")]
     if not all(tokens):
         raise UsageError(f"--pattern {text!r} has an empty entry; name modalities of {listed(modalities)}, or `all`.")

@@ -13,9 +13,9 @@ from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, m
 from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
 from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
-from imer.evaluation.results import ConditionSummary, MetricSummary, rate_curve
+from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.sections import condition_title, difference_cell
-from imer.evaluation.tables import UNDEFINED, number
+from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 
@@ -167,11 +167,9 @@ def _conditions(contestants: Sequence[Contestant], *, patterns: bool) -> list[Co
 def _cells(one: Contestant, conditions: Sequence[ConditionSummary], metric: str) -> list[str]:
     by_key = {condition_key(c): c for c in one.merged.summary}
     chosen = [by_key.get(condition_key(condition)) for condition in conditions]
-    return [UNDEFINED if c is None else _mean_and_spread(c.metrics[metric], len(one.method.runs)) for c in chosen]
-
-
-def _mean_and_spread(metric: MetricSummary, n_runs: int) -> str:
-    return number(metric.mean) if n_runs == 1 or metric.mean is None else f"{metric.mean:.3f} ± {metric.sd:.3f}"
+    several = len(one.method.runs) > 1
+    found = [None if c is None else c.metrics[metric] for c in chosen]
+    return [UNDEFINED if m is None else mean_and_sd(m.mean, m.sd if several else None) for m in found]
 
 
 def _rate_grid(
@@ -184,8 +182,7 @@ def _rate_grid(
     columns = ["method", "seeds", "validation", *map(condition_title, rates), "mean", "difference"]
     rows = []
     for one in contestants:
-        mean, spread = one.over_rates(metric), one.spread_over_rates(metric)
-        average = number(mean) if spread is None else f"{mean:.3f} ± {spread:.3f}"
+        average = mean_and_sd(one.over_rates(metric), one.spread_over_rates(metric))
         against = "reference" if one is base else _difference(differences.get(one.name))
         cells = _cells(one, rates, metric)
         rows.append([one.name, str(len(one.method.runs)), number(one.validation), *cells, average, against])

@@ -9,7 +9,7 @@ from imer.evaluation.compare import Method, condition_key
 from imer.evaluation.differences import paired, read_tallies, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
-from imer.evaluation.tables import UNDEFINED, Table, interval, number
+from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 
@@ -66,7 +66,7 @@ def cell(metric: MetricSummary, *, several: bool) -> str:
     if metric.mean is None:
         return UNDEFINED
     if several:
-        return f"{metric.mean:.3f} ± {metric.sd:.3f}"
+        return mean_and_sd(metric.mean, metric.sd)
     return (
         number(metric.mean) if metric.ci_low is None else f"{metric.mean:.3f} {interval(metric.ci_low, metric.ci_high)}"
     )

@@ -22,6 +22,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return UNDEFINED if value is None else f"{value:.{digits}f}"
 
 
+def mean_and_sd(mean: float | None, sd: float | None) -> str:
+    """Write mean ± sd; the mean alone where there is no deviation."""
+    return number(mean) if mean is None or sd is None else f"{mean:.3f} ± {sd:.3f}"
+
+
 def interval(low: float | None, high: float | None) -> str:
     """Write a 95 % interval as [low, high]; a dash where there is none."""
     return UNDEFINED if low is None or high is None else f"[{low:.3f}, {high:.3f}]"

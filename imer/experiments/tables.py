@@ -7,7 +7,7 @@ from typing import Any
 
 from imer.evaluation.compare import EvaluatedRun, group_methods, join_matched, over_runs
 from imer.evaluation.results import HEADLINE
-from imer.evaluation.tables import UNDEFINED, Table, number
+from imer.evaluation.tables import UNDEFINED, Table, mean_and_sd, number
 from imer.experiments.choice import Variant
 from imer.metrics.compute import METRICS
 
@@ -56,14 +56,9 @@ def headline_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
     for one in summary:
         rate = one["protocol"] if one["missing_rate"] is None else f"{one['missing_rate']:g}"
         hidden = rate if one["pattern"] is None else f"all but {one['pattern']}"
-        cells = [_mean_and_spread(one["metrics"][name]) for name in HEADLINE[task]]
+        cells = [mean_and_sd(**one["metrics"][name]) for name in HEADLINE[task]]
         rows.append([one["method"], hidden, number(one["realised_rate"]), str(one["seeds"]), *cells])
     return columns, rows
-
-
-def _mean_and_spread(metric: dict[str, float | None]) -> str:
-    mean, sd = metric["mean"], metric["sd"]
-    return number(mean) if mean is None or sd is None else f"{mean:.3f} ± {sd:.3f}"
 
 
 def _fact(value: Any) -> str:

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imer.batches.scaling import IGNORED_SPREAD
 from imer.core.errors import UsageError, did_you_mean
 from imer.export.deployable import Deployable
 from imer.export.parity import Arrays, random_cases
 from imer.metrics.compute import selection_score
 from imer.training.runs import TrainedFold
-
-CONSTANT_SPREAD = 1e29  # a feature that never varied in training has a spread above this, and is standardised to 0
 
 
 def choose_fold(folds: Sequence[TrainedFold], name: str | None) -> TrainedFold:
@@ -49,7 +48,7 @@ def deployable(fold: TrainedFold) -> Deployable:
 def parity_cases(fold: TrainedFold, model: Deployable) -> list[Arrays]:
     """Return the random inputs for this model, of the size of its training features."""
     centres = [fold.scaler.centre[name] for name in fold.modalities]
-    spreads = [np.where(s > CONSTANT_SPREAD, 1.0, s) for s in (fold.scaler.spread[name] for name in fold.modalities)]
+    spreads = [np.where(s == IGNORED_SPREAD, 1.0, s) for s in (fold.scaler.spread[name] for name in fold.modalities)]
     return list(random_cases(centres, spreads, speakers=model.tells_speakers))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +59,16 @@ class KeyedUniform:
         self._calls += 1
         bits = np.frombuffer(b"".join(rows), dtype=">u8").reshape(n, blocks * 8)[:, :width]
         return (bits >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def all_patterns(n_modalities: int) -> list[tuple[int, ...]]:
+    """Return the columns of every non-empty set of modalities, single ones first.
+
+    >>> all_patterns(2)
+    [(0,), (1,), (0, 1)]
+    """
+    columns = range(n_modalities)
+    return [chosen for size in range(1, n_modalities + 1) for chosen in combinations(columns, size)]
 
 
 def parse_pattern(text: str, modalities: Sequence[str]) -> tuple[int, ...]:

@@ -19,7 +19,14 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import UsageError
 from imer.core.seeding import derived_seed, generator, member_part
-from imer.metrics.compute import METRICS, SELECTION_METRIC, classification_metrics, regression_metrics, selection_score
+from imer.metrics.compute import (
+    METRICS,
+    SELECTION_METRIC,
+    Metrics,
+    classification_metrics,
+    regression_metrics,
+    selection_score,
+)
 from imer.models.products import reduced_products
 from imer.training.build import build_model
 from imer.training.fold_data import VALIDATION_BATCH, FoldData, SharedData
@@ -30,8 +37,6 @@ from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
 from imer.training.selection import TEST_BEST, epoch_score
 from imer.training.settings import Settings
-
-Metrics = dict[str, float | None]
 
 
 class FoldTrainer:

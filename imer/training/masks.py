@@ -11,7 +11,7 @@ from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError, did_you_mean
 from imer.core.seeding import generator
 from imer.masks import sampling
-from imer.masks.make import draw_mask, parse_pattern, parse_rates
+from imer.masks.make import all_patterns, draw_mask, parse_pattern, parse_rates
 from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
 from imer.training.settings import TrainSettings
@@ -194,9 +194,8 @@ class Masks:
 
 
 def patterns(n_modalities: int) -> list[tuple[int, ...]]:
-    """Return the non-empty subsets of the modalities, smallest first; at most `MOST_PATTERNS`, evenly chosen."""
-    every = [tuple(u for u in range(n_modalities) if code >> u & 1) for code in range(1, 2**n_modalities)]
-    every.sort(key=lambda columns: (len(columns), columns))
+    """Return all patterns of observed modalities; at most `MOST_PATTERNS`, evenly chosen."""
+    every = all_patterns(n_modalities)
     if len(every) <= MOST_PATTERNS:
         return every
     return [every[i] for i in np.linspace(0, len(every) - 1, MOST_PATTERNS).astype(int)]
