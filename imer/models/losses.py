@@ -11,6 +11,8 @@ from torch.nn import functional
 
 from imer.core.ranges import OneOf
 
+REGRESSION_LOSSES = OneOf("mse", "l1", "huber")
+
 
 def masked_mean(values: Tensor, counted: Tensor) -> Tensor:
     """Return the mean of `values` where `counted`; what stands elsewhere, even NaN, has no part in it."""
@@ -47,9 +49,6 @@ def regression_loss(values: Tensor, target: Tensor, counted: Tensor, kind: str =
     else:
         each = functional.huber_loss(values.squeeze(-1), safe_target, reduction="none")
     return masked_mean(each, counted)
-
-
-REGRESSION_LOSSES = OneOf("mse", "l1", "huber")
 
 
 class TaskLoss(nn.Module):
