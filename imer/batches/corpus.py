@@ -29,7 +29,6 @@ class Corpus:
     task           "classification", "regression", or "" where no label was asked for
     feature_names  modality → name of the feature set; `fingerprints` tells the numbers apart, `specs` how to make them
     columns        column of the manifest → its text per utterance, for folds
-    non_finite     modality → number of stored rows that hold NaN or an infinity
     """
 
     n: int
@@ -49,7 +48,6 @@ class Corpus:
     fingerprints: dict[str, str] = field(default_factory=dict)
     specs: dict[str, FeatureSpec] = field(default_factory=dict)
     columns: dict[str, np.ndarray] = field(default_factory=dict)
-    non_finite: dict[str, int] = field(default_factory=dict)
     content_sha256: str = ""
 
     @classmethod
@@ -87,12 +85,9 @@ class Corpus:
             A label that is no number where values are asked for, or a class that `class_names` does not have.
         """
         names = _chosen_modalities(store, modalities)
-        arrays, present, non_finite = {}, [], {}
+        arrays, present = {}, []
         for name in names:
             values_ND, present_N = store.vectors(name, (features or {}).get(name))
-            finite_N = np.isfinite(values_ND).all(axis=1)
-            non_finite[name] = int((present_N & ~finite_N).sum())
-            present_N = present_N & finite_N
             arrays[name] = np.where(present_N[:, None], values_ND, np.float32(0)).astype(np.float32)
             present.append(present_N)
         target_N, found_task, classes = _target(store, label, task, class_names)
@@ -115,7 +110,6 @@ class Corpus:
             fingerprints={name: store.specs[name][chosen[name]].fingerprint for name in names},
             specs={name: store.specs[name][chosen[name]] for name in names},
             columns={**store.columns, "session": store.sessions, "speaker": store.speakers},
-            non_finite={name: count for name, count in non_finite.items() if count},
             content_sha256=store.content_sha256,
         )
 

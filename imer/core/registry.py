@@ -138,5 +138,5 @@ def resolve(kind: str, name: str) -> Any:
     module, _, attribute = table[name].target.partition(":")
     try:
         return getattr(import_module(module), attribute)
-    except ImportError as error:
-        raise MissingDependency(f"The {kind[:-1]} {name} needs a package that is not installed ({error}).") from error
+    except (ImportError, AttributeError) as error:
+        raise MissingDependency(f"The {kind[:-1]} {name} needs what is not installed here ({error}).") from error

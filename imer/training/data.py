@@ -8,7 +8,7 @@ from typing import Any
 
 from imer.batches.corpus import Corpus, default_label, odd_classes
 from imer.batches.splits import Split, fold_splits, official_split
-from imer.core.errors import UsageError
+from imer.core.errors import UsageError, did_you_mean, listed
 from imer.store.reader import FeatureStore
 from imer.training.settings import DataSettings, Settings
 
@@ -23,20 +23,36 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     InvalidInput
         The store is missing or damaged.
     """
-    sets = {}
-    for text in data.feature_sets:
-        modality, equals, name = text.partition("=")
-        if not equals:
-            raise UsageError(f"data.feature_sets holds modality=name, but {text!r} was given.")
-        sets[modality.strip()] = name.strip()
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
-        corpus = Corpus.from_store(store, data.modalities or None, label, sets, task=data.task)
+        corpus = Corpus.from_store(store, data.modalities or None, label, _features(data, store), task=data.task)
     for sentence in odd_classes(corpus.class_names):
         warn(f"{corpus.label}: {sentence}")
-    for name, count in corpus.non_finite.items():
-        warn(f"{count} {name} features hold NaN or infinities; they count as not present.")
     return corpus
+
+
+def _features(data: DataSettings, store: FeatureStore) -> dict[str, str]:
+    """Return modality → the feature of it that is learnt from, where the settings name one or it has several."""
+    chosen = {}
+    for text in data.feature_sets:
+        modality, equals, name = (part.strip() for part in text.partition("="))
+        if not equals:
+            raise UsageError(f"data.feature_sets holds modality=name, but {text!r} was given.")
+        if modality not in (data.modalities or store.modalities):
+            raise UsageError(f"data.feature_sets names {modality!r}, which is no modality that is learnt from.")
+        if name not in store.specs.get(modality, ()):
+            raise UsageError(
+                f"{store.path} has no {modality} feature {name!r}; {did_you_mean(name, store.specs.get(modality, ()))}"
+            )
+        chosen[modality] = name
+    for modality in data.modalities or store.modalities:
+        names = list(store.specs.get(modality, ()))
+        if len(names) > 1 and modality not in chosen:
+            raise UsageError(
+                f"{store.path} has several {modality} features ({listed(names)}); choose one, such as "
+                f"--set data.feature_sets={modality}={names[0]}."
+            )
+    return chosen
 
 
 def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], member: int = 0) -> list[Split]:

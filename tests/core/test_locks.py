@@ -57,6 +57,17 @@ def test_a_reused_process_number_does_not_keep_a_lock(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"host": null, "pid": []}'])
+def test_a_lock_that_says_nothing_is_being_filled_or_was_never_finished(tmp_path: Path, content: str) -> None:
+    lock = tmp_path / "f.h5.lock"
+    lock.write_text(content)
+    with pytest.raises(OutputExists, match=r"locked by another process \("), output_lock(tmp_path / "f.h5"):
+        pass
+    os.utime(lock, (0, 0))
+    with output_lock(tmp_path / "f.h5"):
+        assert json.loads(lock.read_text())["pid"] == os.getpid()
+
+
 def test_races_have_one_winner(tmp_path: Path) -> None:
     """Of processes that start together one holds the lock; the others are told at once."""
     target = tmp_path / "f.h5"

@@ -120,6 +120,7 @@ def test_rates_on_the_command_line() -> None:
         ({"protocol": "exact"}, "needs one --missing-rate"),
         ({"protocol": "pattern"}, "needs --pattern"),
         ({"protocol": "imbalanced"}, "rate per modality"),
+        ({"protocol": "instance"}, "the probability of an incomplete utterance"),
         ({"protocol": "imbalanced", "rates": {"audo": 0.3}}, "did you mean 'audio'"),
         ({"protocol": "exact", "rate": 0.9}, "0.6667"),
         ({"protocol": "exact", "rate": 0.5, "pattern": "at"}, "--pattern says itself"),
@@ -140,3 +141,9 @@ def test_wrong_arguments_are_explained(arguments: dict, words: str) -> None:
 )
 def test_without_a_protocol_it_is_the_one_that_the_arguments_speak_of(arguments: dict, protocol: str) -> None:
     assert draw_mask(FULL, IDS, NAMES, **arguments).protocol == protocol
+
+
+def test_cpm_pads_a_short_table_and_keeps_its_rows() -> None:
+    one = draw_mask(FULL[:9], IDS[:9], NAMES, protocol="cpm", rate=0.5)
+    assert one.observed_NM.shape == (9, 3)
+    assert one.observed_NM.any(axis=1).all()

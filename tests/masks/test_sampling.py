@@ -132,3 +132,26 @@ def test_natural_absence_counts_as_missing() -> None:
 def test_rates_outside_the_unit_interval_are_refused(rate: float) -> None:
     with pytest.raises(UsageError, match="between 0 and 1"):
         sampling.exact(np.ones((3, 2), dtype=bool), rate, rng())
+
+
+def test_a_table_without_cells_can_lose_nothing() -> None:
+    assert sampling.reachable_rate(np.ones((0, 3), dtype=bool)) == 0.0
+
+
+@pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])
+def test_a_probability_lies_between_0_and_1(probability: float) -> None:
+    with pytest.raises(UsageError, match="lies between 0 and 1"):
+        sampling.instance(np.ones((4, 3), dtype=bool), probability, rng())
+
+
+def test_imbalanced_takes_one_rate_for_each_modality() -> None:
+    with pytest.raises(UsageError, match="each of the 3 modalities"):
+        sampling.imbalanced(np.ones((4, 3), dtype=bool), [0.1, 0.2], rng())
+
+
+@pytest.mark.parametrize("rate", [0.0, 1 / 3, 2 / 3])
+def test_cpm_at_the_ends_of_what_it_can_do(rate: float) -> None:
+    present = np.ones((640, 3), dtype=bool)
+    observed = sampling.cpm(present, rate, rng())
+    assert observed.any(axis=1).all()
+    assert abs((1 - observed.mean()) - rate) < 0.02

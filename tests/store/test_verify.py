@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
+
 from imer.core.files import published_folder
 from imer.store.verify import not_covered
 
@@ -20,3 +22,17 @@ def test_files_that_nothing_covers_are_named(tmp_path: Path, imer: Callable) -> 
     done = imer("data", "verify", tmp_path / "run", "--json")
     assert done.code == 0
     assert "not checked: metrics.json, plots/a.png" in done.json["warnings"][0]
+
+
+def test_what_cannot_be_verified_is_said(tmp_path: Path, imer: Callable) -> None:
+    (tmp_path / "empty").mkdir()
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = [1.0]
+    for name, words in (
+        ("empty", "nothing to verify it against"),
+        ("absent.h5", "does not exist"),
+        ("other.h5", "not a file of imer"),
+    ):
+        done = imer("data", "verify", tmp_path / name)
+        assert done.code == 4
+        assert words in done.err

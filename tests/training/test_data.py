@@ -1,0 +1,66 @@
+"""What a run learns from is what its settings name: of several features of a modality, the one that is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from imer.core.errors import UsageError
+from imer.core.types import FeatureSpec, Utterance, Verdict
+from imer.store.writer import vector_block, write_store
+from imer.training.data import read_corpus
+from imer.training.settings import DataSettings
+
+WIDE, NARROW = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4, dtype=np.float32)[:, None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two features of audio, one of text, and classes that look alike."""
+    labels = ("Happy", "happy", "sad", "sad")
+    utterances = [
+        Utterance(f"u{i}", "", i, line=i + 2, row=i, labels={"mood": label}) for i, label in enumerate(labels)
+    ]
+    here = np.ones(4, dtype=bool)
+    blocks = [
+        vector_block(FeatureSpec("audio", name, "1", "utterance", values.shape[1]), values, here)
+        for name, values in (("wide", WIDE), ("narrow", NARROW))
+    ]
+    blocks.append(vector_block(FeatureSpec("text", "words", "1", "utterance", 3), WIDE, here))
+    quality = {modality: np.full(4, Verdict.ok) for modality in ("audio", "text")}
+    write_store(tmp_path / "f.h5", utterances, blocks, quality, provenance={"made_by": "tests"})
+    return tmp_path / "f.h5"
+
+
+@pytest.mark.parametrize(("name", "values"), [("wide", WIDE), ("narrow", NARROW)])
+def test_one_of_several_features_is_chosen(store: Path, name: str, values: np.ndarray) -> None:
+    said: list[str] = []
+    corpus = read_corpus(DataSettings(str(store), "mood", feature_sets=(f"audio={name}",)), said.append)
+    assert corpus.feature_names == {"audio": name, "text": "words"}
+    assert np.array_equal(corpus.features["audio"], values)
+    assert said == [
+        "mood: classes differ in capitals only (Happy and happy); they are learnt as different ones.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"feature_sets": ("narrow",)}, "modality=name, but 'narrow' was given"),
+        ({"feature_sets": ("audio=narow",)}, "did you mean 'narrow'"),
+        ({"feature_sets": ("audio=narrow", "gaze=narrow")}, "'gaze', which is no modality that is learnt from"),
+        ({"feature_sets": ("audio=narrow",), "modalities": ("text",)}, "'audio', which is no modality"),
+        (
+            {"feature_sets": ()},
+            r"several audio features \(narrow, wide\); choose one, such as --set data.feature_sets=audio=narrow",
+        ),
+        ({"modalities": ("audio", "gaze"), "feature_sets": ("audio=wide",)}, "no gaze features"),
+        ({"label": ""}, r"no column called emotion or sentiment; name the label with --label \(columns: mood\)"),
+    ],
+)
+def test_what_cannot_be_learnt_from(store: Path, settings: dict, words: str) -> None:
+    given = {"label": "mood", "feature_sets": ("audio=wide",), **settings}
+    with pytest.raises(UsageError, match=words):
+        read_corpus(DataSettings(str(store), **given), lambda _: None)
