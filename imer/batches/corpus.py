@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +13,6 @@ from imer.store.columns import number_text
 from imer.store.reader import FeatureStore, Label
 
 TASKS = ("auto", "classification", "regression")
-_DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 WELL_KNOWN_LABELS = ("emotion", "sentiment")  # taken in this order where no label is named
 
 
@@ -184,22 +182,6 @@ def _target(
         )
     index = np.array([class_names.index(name) for name in column.classes] + [-1], dtype=np.int64)
     return index[column.values], "classification", tuple(class_names)
-
-
-def odd_classes(class_names: Sequence[str]) -> list[str]:
-    """Say what looks like a mistake in the names of classes: numbers with decimal commas, names that differ in capitals."""
-    said = []
-    numbers = [name for name in class_names if _DECIMAL_COMMA.fullmatch(name)]
-    if 2 * len(numbers) > len(class_names):
-        said.append(
-            f"classes look like numbers with decimal commas ({listed(numbers, 3)}); write them with points to learn a number."
-        )
-    alike: dict[str, list[str]] = {}
-    for name in class_names:
-        alike.setdefault(name.casefold(), []).append(name)
-    if twins := [" and ".join(names) for names in alike.values() if len(names) > 1]:
-        said.append(f"classes differ in capitals only ({listed(twins, 3)}); they are learnt as different ones.")
-    return said
 
 
 def _as_classes(column: Label) -> Label:

@@ -12,6 +12,10 @@ from imer.batches.corpus import Corpus
 # does vary later: dividing by this makes it 0 always.
 IGNORED_SPREAD = np.float32(1e30)
 LEAST_RELATIVE_SPREAD = 1e-6  # below this share of the mean's size, float32 holds nothing but rounding
+# A row is broken where half of its features lie further than this from their medians, in interquartile ranges. Single
+# features of sound rows reach 20,000 (a jitter, a pixel count), but the median feature of a sound row stays below 2.
+BROKEN_DISTANCE = 100.0
+ROWS_AT_ONCE = 10_000  # the quartiles are those of as many
 
 
 @dataclass(frozen=True)
@@ -25,13 +29,15 @@ class Scaler:
     def fit(cls, corpus: Corpus, rows: np.ndarray, observed_NM: np.ndarray | None = None) -> Scaler:
         """Measure the rows of the corpus where each modality is present, and observed where that is said.
 
-        One that never is gets centre 0 and spread 1.
+        Broken rows are left out: one of them, a hundred thousand times too large, would make all others the same number.
+        A modality that is never there gets centre 0 and spread 1.
         """
         there_NM = corpus.present_NM if observed_NM is None else corpus.present_NM & observed_NM
         centre, spread = {}, {}
         for column, (name, width) in enumerate(corpus.modalities.items()):
             present = rows[there_NM[rows, column]]
-            values = corpus.features[name][present].astype(np.float64)
+            values = corpus.features[name][present]
+            values = values[~broken_rows(values)].astype(np.float64)
             mean_D = values.mean(axis=0) if len(values) else np.zeros(width)
             sd_D = values.std(axis=0) if len(values) else np.ones(width)
             constant_D = sd_D <= LEAST_RELATIVE_SPREAD * np.maximum(np.abs(mean_D), 1e-12)
@@ -49,3 +55,23 @@ class Scaler:
             )
             for column, name in enumerate(corpus.modalities)
         }
+
+
+def broken_rows(values_ND: np.ndarray) -> np.ndarray:
+    """Return bool [N]: whose typical feature lies absurdly far from everybody else's, as after a failed extraction.
+
+    Features whose quartiles are equal (mostly zeros) are not asked.
+    """
+    if not len(values_ND):
+        return np.zeros(0, dtype=bool)
+    sample = values_ND[:: max(1, len(values_ND) // ROWS_AT_ONCE)].astype(np.float64)
+    low_D, middle_D, high_D = np.percentile(sample, [25, 50, 75], axis=0)
+    asked = high_D > low_D
+    if not asked.any():
+        return np.zeros(len(values_ND), dtype=bool)
+    middle_D, range_D = middle_D[asked], (high_D - low_D)[asked]
+    typical = [
+        np.median(np.abs(values_ND[first : first + ROWS_AT_ONCE, asked] - middle_D) / range_D, axis=1)
+        for first in range(0, len(values_ND), ROWS_AT_ONCE)
+    ]
+    return np.concatenate(typical) > BROKEN_DISTANCE

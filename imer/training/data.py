@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from imer.batches.corpus import Corpus, default_label, odd_classes
+from imer.batches.corpus import Corpus, default_label
+from imer.batches.doubts import doubts, scarce_modalities
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.store.reader import FeatureStore
@@ -26,8 +27,8 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
         corpus = Corpus.from_store(store, data.modalities or None, label, _features(data, store), task=data.task)
-    for sentence in odd_classes(corpus.class_names):
-        warn(f"{corpus.label}: {sentence}")
+    for sentence in doubts(corpus):
+        warn(sentence)
     return corpus
 
 
@@ -66,7 +67,6 @@ def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], memb
     data, seed = settings.data, settings.train.seed
     options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by, "member": member}
     splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
-    for split in splits:
-        for warning in split.warnings:
-            warn(warning)
+    for sentence in (*(warning for split in splits for warning in split.warnings), *scarce_modalities(corpus, splits)):
+        warn(sentence)
     return splits

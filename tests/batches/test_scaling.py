@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from imer.batches.scaling import Scaler
+from imer.batches.scaling import Scaler, broken_rows
 from tests.batches.small import small_corpus
 
 
@@ -31,6 +33,29 @@ def test_other_rows_have_no_part_in_it() -> None:
     after = Scaler.fit(replace(corpus, features=wild), rows)
     assert all(np.array_equal(before.centre[m], after.centre[m]) for m in corpus.modalities)
     assert all(np.array_equal(before.spread[m], after.spread[m]) for m in corpus.modalities)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 8), st.floats(1e4, 1e30), st.integers(0, 2**32 - 1))
+def test_broken_rows_have_no_part_in_it_either(n_broken: int, times: float, seed: int) -> None:
+    corpus = small_corpus([60, 60], modalities={"audio": 12, "text": 7}, seed=seed)
+    broken = np.random.default_rng(seed).choice(120, n_broken, replace=False)
+    sound = np.setdiff1d(np.arange(120), broken)
+    alone = Scaler.fit(corpus, sound)
+    corpus.features["audio"][broken] *= np.float32(times)
+    assert np.flatnonzero(broken_rows(corpus.features["audio"])).tolist() == sorted(broken)
+    together = Scaler.fit(corpus, np.arange(120))
+    assert np.allclose(together.centre["audio"], alone.centre["audio"], rtol=1e-6)
+    assert np.allclose(together.spread["audio"], alone.spread["audio"], rtol=1e-6)
+
+
+def test_single_features_may_reach_far_and_sparse_ones_are_not_asked() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(500, 8)).astype(np.float32)
+    values[3, :3] = 1e9  # fewer than half of the features
+    assert not broken_rows(values).any()
+    assert not broken_rows((rng.random((500, 8)) < 0.01) * np.float32(1e9)).any()
+    assert broken_rows(values[:0]).shape == (0,)
 
 
 def test_a_feature_that_never_varied_stays_silent_for_ever() -> None:
