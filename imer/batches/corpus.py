@@ -9,7 +9,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.types import FeatureSpec, ordered_modalities
-from imer.store.columns import number_text
+from imer.store.columns import as_numbers, number_text
 from imer.store.reader import FeatureStore, Label
 
 TASKS = ("auto", "classification", "regression")
@@ -71,7 +71,7 @@ class Corpus:
             Modality → feature name, for modalities that have several.
         task
             "auto" takes a column of numbers as values and any other as classes; "classification" makes classes of
-            the numbers too.
+            the numbers too, "regression" values of classes that are called by numbers.
         class_names
             The order of the classes, for a model that is trained already.
 
@@ -167,6 +167,8 @@ def _target(
         column = _as_classes(column)
     if column.classes is None:
         return column.values.astype(np.float64), "regression", ()
+    if task == "regression" and (numbers := as_numbers(column.classes)) is not None:
+        return np.append(numbers, np.nan)[column.values], "regression", ()
     if task == "regression":
         raise InvalidInput(
             f"{store.path}: the label column {label!r} holds names ({listed(column.classes, 5)}), so it cannot be learnt as "

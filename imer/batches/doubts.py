@@ -9,12 +9,17 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.batches.scaling import broken_rows
-from imer.batches.splits import Split
+from imer.batches.splits import Split, alike_but_for_capitals
 from imer.core.errors import listed
-from imer.store.columns import number_text
+from imer.store.columns import as_numbers, number_text
 
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 ODD_VALUE_DISTANCE = 10.0  # interquartile ranges from the median; a normal distribution ends at 3
+MOST_CODES = 20  # different whole numbers that may be codes of classes
+# What people write into a cell that has no label, besides what a manifest takes for an empty one.
+MISSING_WORDS = frozenset(
+    {"none", "missing", "unknown", "undefined", "unlabeled", "unlabelled", "-", "?", ".", "x", "xxx"}
+)
 SCARCE_UTTERANCES, SCARCE_SHARE = 10, 0.1  # of the training part: fewer than both is too little to learn from
 
 
@@ -34,35 +39,68 @@ def doubts(corpus: Corpus) -> list[str]:
 
 
 def odd_classes(class_names: Sequence[str]) -> list[str]:
-    """Say what looks like a mistake in the names of classes: numbers with decimal commas, names that differ in capitals."""
+    """Say what looks like a mistake in the names of classes: numbers, codes for "missing", names that differ in capitals."""
     said = []
-    numbers = [name for name in class_names if _DECIMAL_COMMA.fullmatch(name)]
-    if 2 * len(numbers) > len(class_names):
+    with_commas = [name for name in class_names if _DECIMAL_COMMA.fullmatch(name)]
+    numbers = [name for name in class_names if as_numbers([name]) is not None]
+    others = [name for name in class_names if name not in numbers]
+    if 2 * len(with_commas) > len(class_names):
         said.append(
-            f"classes look like numbers with decimal commas ({listed(numbers, 3)}); write them with points to learn a number."
+            f"classes look like numbers with decimal commas ({listed(with_commas, 3)}); write them with points to learn a "
+            "number."
         )
-    alike: dict[str, list[str]] = {}
-    for name in class_names:
-        alike.setdefault(name.casefold(), []).append(name)
-    if twins := [" and ".join(names) for names in alike.values() if len(names) > 1]:
+    elif others and 2 * len(numbers) > len(class_names):
+        said.append(
+            f"{len(numbers)} of {len(class_names)} classes are numbers, but {listed(map(repr, others), 3)} is none; to learn a "
+            "number, leave such cells of the manifest empty."
+        )
+    elif missing := [name for name in class_names if name.casefold() in MISSING_WORDS]:
+        said.append(
+            f"{listed(map(repr, missing), 3)} is learnt as a class; if it means that a label is missing, leave these cells of "
+            "the manifest empty."
+        )
+    if twins := alike_but_for_capitals(class_names):
         said.append(f"classes differ in capitals only ({listed(twins, 3)}); they are learnt as different ones.")
     return said
 
 
 def odd_values(target_N: np.ndarray) -> list[str]:
-    """Say which labels look like codes for "missing" among numbers to learn, such as 999 on a scale from 1 to 7."""
+    """Say what looks like a mistake in numbers to learn: infinities, codes for "missing" such as 999, codes of classes."""
+    said = []
+    if n_infinite := int(np.isinf(target_N).sum()):
+        said.append(f"{n_infinite} labels are infinite and count as missing.")
     values = target_N[np.isfinite(target_N)]
     if not len(values):
-        return []
+        return said
     low, middle, high = np.percentile(values, [25, 50, 75])
     odd = values[np.abs(values - middle) > ODD_VALUE_DISTANCE * (high - low)] if high > low else values[:0]
-    if not len(odd):
+    if len(odd):
+        said.append(
+            f"{len(odd)} of {len(values)} labels lie far from all others ({_numbers(odd)}); if they mean that a label is "
+            "missing, leave these cells of the manifest empty."
+        )
+    elif len(np.unique(values)) <= MOST_CODES and np.all(values == np.round(values)):
+        said.append(
+            f"whole numbers ({_numbers(values)}) are learnt as a quantity; if they are codes of classes, add --set "
+            "data.task=classification."
+        )
+    return said
+
+
+def off_the_sentiment_scale(label: str, target_N: np.ndarray) -> list[str]:
+    """Say where labels are not those that Acc-2 and Acc-7 were made for: around 0, within ±3."""
+    values = target_N[np.isfinite(target_N)]
+    if not len(values) or (values.min() < 0 < values.max() and np.abs(values).max() <= 3.5):
         return []
+    low, high = (number_text(float(value)) for value in (values.min(), values.max()))
     return [
-        f"{len(odd)} of {len(values)} labels lie far from all others "
-        f"({listed([number_text(value) for value in np.unique(odd).tolist()], 3)}); if they mean that a label is missing, "
-        "leave these cells of the manifest empty."
+        f"{label} lies in {low} … {high}: Acc-2 and its F1 ask for the side of 0, and Acc-7 cuts at ±3, so that they say little "
+        "here; read MAE, the correlation and CCC."
     ]
+
+
+def _numbers(values: np.ndarray) -> str:
+    return listed([number_text(value) for value in np.unique(values).tolist()], 3)
 
 
 def scarce_modalities(corpus: Corpus, splits: Sequence[Split]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,6 +52,8 @@ def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = 
     notes: list[str] = []
     if not len(val):
         train, val, notes = _cut_validation(corpus, train, seed=seed, share=share, by=by, fold="", member=member)
+    if unused := int((corpus.splits == "").sum()):
+        notes.append(f"{unused} of {corpus.n} utterances have no split and are not used.")
     return _checked(corpus, Split("", train, val, parts["test"], tuple(notes)))
 
 
@@ -79,8 +82,18 @@ def fold_splits(
         train, val, notes = _cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name, member=member)
         if loose and not splits:
             notes.append(f"{loose} utterances have no {folds}; they train in every fold and are never tested.")
+        if (twins := alike_but_for_capitals(names)) and not splits:
+            notes.append(f"values of {folds} differ in capitals only ({listed(twins, 3)}); they are different folds.")
         splits.append(_checked(corpus, Split(name, train, val, test, tuple(notes)), first=not splits))
     return splits
+
+
+def alike_but_for_capitals(names: Iterable[str]) -> list[str]:
+    """Return the names that are the same but for their capitals, such as "Ann and ann"."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    return [" and ".join(twins) for twins in alike.values() if len(twins) > 1]
 
 
 def _natural(name: str) -> tuple[int, float, str]:
@@ -103,7 +116,8 @@ def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
     dialogues, index_N = np.unique(corpus.dialogue_ids.astype(str), return_inverse=True)
     if not 2 <= count <= len(dialogues):
         raise UsageError(
-            f"--folds {count} needs between 2 and {len(dialogues)} folds: there are {len(dialogues)} dialogues."
+            f"--folds {count} is not possible with {len(dialogues)} dialogues: there are at least 2 folds, of at least one "
+            "dialogue each."
         )
     size = np.bincount(index_N)
     order = generator(seed, "folds", count).permutation(len(dialogues))
@@ -214,10 +228,11 @@ def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
             )
     warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
     if corpus.task == "classification":
-        judged, learnt = (set(corpus.target_N[rows].tolist()) - {-1} for rows in (split.test, split.train))
-        if never := sorted(judged - learnt):
-            names = listed(corpus.class_names[c] for c in never)
-            warnings.append(f"the test part{where} has classes that no training utterance has: {names}.")
+        learnt = set(corpus.target_N[split.train].tolist())
+        for part, rows in (("validation", split.val), ("test", split.test)):
+            if never := sorted(set(corpus.target_N[rows].tolist()) - learnt - {-1}):
+                names = listed(corpus.class_names[c] for c in never)
+                warnings.append(f"the {part} part{where} has classes that no training utterance has: {names}.")
     seen = np.concatenate([split.train, split.val])
     cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
     other_folds = ". The other folds were not looked at: they are probably alike" if split.name else ""

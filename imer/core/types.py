@@ -87,11 +87,33 @@ class FeatureSpec:
     licence: str = ""
 
     @property
+    def is_array(self) -> bool:
+        """Whether it was imported from an array: nobody knows how that was made, only widths can be compared."""
+        return self.extractor.startswith("array/")
+
+    @property
     def fingerprint(self) -> str:
         """sha256 over what changes the numbers."""
         parts = asdict(self)
         del parts["dim_names"], parts["licence"]
         return sha256_json(parts)
+
+    def differences(self, found: FeatureSpec, *, accept_versions: bool = False) -> list[str]:
+        """Say in what another feature set differs that changes the numbers; empty: the same numbers for the same clip."""
+        if self.is_array and found.is_array:
+            return [] if self.dim == found.dim else [f"width {found.dim} instead of {self.dim}"]
+        said = []
+        for field_name in ("extractor", "version", "level", "dim", "hop_s"):
+            if field_name == "version" and accept_versions:
+                continue
+            a, b = getattr(self, field_name), getattr(found, field_name)
+            if a != b:
+                said.append(f"{field_name} {b!r} instead of {a!r}")
+        for key in sorted({*self.config, *found.config}):
+            a, b = self.config.get(key), found.config.get(key)
+            if a != b:
+                said.append(f"{key} {b!r} instead of {a!r}")
+        return said
 
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, sort_keys=True, ensure_ascii=False)

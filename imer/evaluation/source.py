@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imer.batches.corpus import Corpus
+from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import output_entry, read_json_lines
 from imer.core.types import SPLITS
@@ -74,8 +75,16 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     rows = np.unique(np.concatenate([one.rows for one in folds]))
     warnings = []
     if corpus.content_sha256 != _trained_on(run):
-        warnings.append(f"{path} is not the store of the training, but its features were made in the same way.")
+        imported = [name for name, spec in corpus.specs.items() if spec.is_array]
+        made = (
+            f"of its {listed(imported)} features only the width is known"
+            if imported
+            else "its features were made in the same way"
+        )
+        warnings.append(f"{path} is not the store of the training, but {made}.")
         warnings += _of_new_data(folds, rows, corpus, split)
+    if corpus.task == "regression":
+        warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
     optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
@@ -167,9 +176,11 @@ def _same_feature(fold: TrainedFold, store: FeatureStore, modality: str) -> str:
     for name, spec in store.specs[modality].items():
         if spec.fingerprint == wanted:
             return name
+    trained, found = fold.specs[modality], next(iter(store.specs[modality].values()))
     raise InvalidInput(
         f"The {modality} features of {store.path} ({listed(store.specs[modality])}) were not made as those that the model was "
-        f"trained on ({fold.feature_names[modality]}, fingerprint {wanted[:12]}); extract with the same extractor and settings."
+        f"trained on, {fold.feature_names[modality]} ({listed(trained.differences(found), 3)}); make them with the same "
+        "extractor and settings."
     )
 
 

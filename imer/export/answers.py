@@ -11,7 +11,7 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, listed
-from imer.core.types import FAILURES, FeatureSpec, Verdict
+from imer.core.types import FAILURES, Verdict
 from imer.export.bundle import is_bundle, load_bundle
 from imer.export.chosen import choose_fold
 from imer.masks.table import MaskTable
@@ -19,8 +19,6 @@ from imer.store.reader import FeatureStore
 from imer.training.inference import Prediction
 from imer.training.origin import ORIGIN_FILE
 from imer.training.runs import RunFolder, TrainedFold
-
-ARRAYS = "array/"  # features imported from arrays: nobody knows how they were made, only their widths can be compared
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def _feature(fold: TrainedFold, store: FeatureStore, modality: str, accept_versi
     wanted = fold.specs[modality]
     problems = []
     for name, found in store.specs[modality].items():
-        differences = spec_differences(wanted, found, accept_versions=accept_versions)
+        differences = wanted.differences(found, accept_versions=accept_versions)
         if not differences:
             return name
         problems.append(f"{name}: {listed(differences, 3)}")
@@ -151,24 +149,6 @@ def _feature(fold: TrainedFold, store: FeatureStore, modality: str, accept_versi
         f"The {modality} features of {store.path} are not those that the model was trained on ({listed(problems, 3)}); extract "
         f"them with {wanted.extractor} as in training."
     )
-
-
-def spec_differences(wanted: FeatureSpec, found: FeatureSpec, *, accept_versions: bool = False) -> list[str]:
-    """Say in what two feature sets differ that changes the numbers; empty: the same numbers for the same clip."""
-    if wanted.extractor.startswith(ARRAYS) and found.extractor.startswith(ARRAYS):
-        return [] if wanted.dim == found.dim else [f"width {found.dim} instead of {wanted.dim}"]
-    differences = []
-    for field in ("extractor", "version", "level", "dim", "hop_s"):
-        if field == "version" and accept_versions:
-            continue
-        a, b = getattr(wanted, field), getattr(found, field)
-        if a != b:
-            differences.append(f"{field} {b!r} instead of {a!r}")
-    for key in sorted({*wanted.config, *found.config}):
-        a, b = wanted.config.get(key), found.config.get(key)
-        if a != b:
-            differences.append(f"{key} {b!r} instead of {a!r}")
-    return differences
 
 
 def utterances_seen(fold: TrainedFold, records: Sequence[dict[str, Any]]) -> int:

@@ -12,7 +12,6 @@ from imer.core.errors import InvalidInput, listed
 from imer.core.files import read_json_lines, write_text
 from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
-from imer.export.answers import ARRAYS, spec_differences
 from imer.extraction.failures import FILE_NAME
 from imer.extraction.recipe import Recipe
 from imer.extraction.runner import ExtractSettings, Progress, extract
@@ -50,7 +49,7 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
         if name not in MODALITIES or spec.extractor not in known
     ]
     if foreign:
-        imported = any(spec.extractor.startswith(ARRAYS) for spec in specs.values())
+        imported = any(spec.is_array for spec in specs.values())
         why = "were imported as arrays" if imported else "are made by no extractor that is installed here"
         raise InvalidInput(
             f"This model cannot read raw clips: its features {listed(foreign)} {why}. Give it a feature store with the same "
@@ -69,7 +68,7 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
     names = {m: specs[m].extractor if m in specs else NONE for m in MODALITIES}
     here = Recipe.of(names["audio"], names["text"], names["visual"], options, "cpu").specs()
     for name, spec in specs.items():
-        differences = spec_differences(spec, here[name], accept_versions=how.accept_versions)
+        differences = spec.differences(here[name], accept_versions=how.accept_versions)
         if differences:
             advice = "; --accept-versions tries it all the same" if differences[0].startswith("version") else ""
             raise InvalidInput(

@@ -16,12 +16,13 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, did_you_mean, listed
 from imer.core.types import SPLITS, Utterance
+from imer.media.positions import with_positions
 
 COLUMNS = (
     "utterance_id", "media", "audio", "visual", "start", "end", "text", "dialogue_id", "position", "speaker", "session",
@@ -31,8 +32,9 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits
 MAX_ID_BYTES = 512
-# How R, pandas and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
-NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan"})
+MAX_POSITION = 2**53  # the whole numbers that are exact
+# How R, pandas, databases and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
+NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
 _SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
 
 
@@ -83,6 +85,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     utterances: list[Utterance] = []
     problems: list[RowProblem] = []
     seen: dict[str, int] = {}
+    numbers: dict[str, int | None] = {}
     n_rows = 0
     places = _Places(path.parent.resolve(), allow_outside)
     for line, cells in rows:
@@ -95,7 +98,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
             utterance = _utterance(cells, line, n_rows, places)
             if name in seen:
                 raise _BadRow(f"utterance_id {name!r} is used already on line {seen[name]}")
-            seen[name] = line
+            seen[name], numbers[name] = line, _position(cells.get("position", "").strip(), name)
             utterances.append(utterance)
         except _BadRow as problem:
             problems.append(RowProblem(line, name, str(problem)))
@@ -104,7 +107,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
         raise InvalidInput(f"{path} has a header but no rows: there is no utterance to work on.")
     if not utterances:
         raise InvalidInput(f"{path} has no usable row ({len(problems)} are broken): {listed(problems, 3)}.")
-    return Manifest(path, _with_positions(utterances), tuple(problems), tuple(columns), n_rows)
+    return Manifest(path, with_positions(utterances, numbers), tuple(problems), tuple(columns), n_rows)
 
 
 def _known_names(columns: list[str]) -> dict[str, str]:
@@ -231,7 +234,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
     return Utterance(
         utterance_id=name,
         dialogue_id=cell("dialogue_id") or name,
-        position=_position(cell("position"), name),
+        position=0,  # see `with_positions`
         line=line,
         row=row,
         speaker=cell("speaker"),
@@ -280,11 +283,11 @@ def _seconds(text: str, column: str, name: str) -> float | None:
     return float(value)
 
 
-def _position(text: str, name: str) -> int:
-    if not text:
-        return -1
+def _position(text: str, name: str) -> int | None:
+    if not text or _is_empty("position", text):
+        return None
     value = _parsed(float, text)
-    if value is None or value != int(value):
+    if value is None or value != int(value) or abs(value) > MAX_POSITION:
         raise _BadRow(f"{name}: position {text!r} is not a whole number")
     return int(value)
 
@@ -317,17 +320,3 @@ class _Places:
                 f"{name}: {column} {text!r} lies outside the manifest's folder (allow it with --allow-outside)"
             )
         return path
-
-
-def _with_positions(utterances: list[Utterance]) -> tuple[Utterance, ...]:
-    """Number the utterances of every dialogue that has no positions: by start time where all have one, else in order."""
-    dialogues: dict[str, list[Utterance]] = {}
-    for utterance in utterances:
-        dialogues.setdefault(utterance.dialogue_id, []).append(utterance)
-    position: dict[str, int] = {}
-    for members in dialogues.values():
-        if all(u.position < 0 for u in members) and all(u.start_s is not None for u in members):
-            members = sorted(members, key=lambda u: u.start_s or 0.0)
-        for number, utterance in enumerate(members):
-            position[utterance.utterance_id] = utterance.position if utterance.position >= 0 else number
-    return tuple(replace(u, position=position[u.utterance_id]) for u in utterances)

@@ -120,6 +120,8 @@ def folds_of(
     UsageError, InvalidInput
         See `imer.batches.splits`.
     """
+    for warning in masks.warnings:
+        warn(warning)
     members = [
         divide(corpus, settings, warn if number == 0 else lambda message: None, member=number)
         for number in range(settings.train.members)

@@ -69,6 +69,7 @@ class Masks:
         if protocol in ("complete", "complete2incomplete", "mixed", "pattern", "table") and settings.missing_rate:
             raise UsageError(f"The protocol {protocol} takes no missing rate; drop it, or use --protocol matched.")
         self.pattern = parse_pattern(settings.pattern, self.names) if settings.pattern else None
+        self.warnings: list[str] = []
         self.table = self._read_table() if protocol == "table" else None
 
     def _read_table(self) -> Mask:
@@ -83,7 +84,16 @@ class Masks:
         columns = [table.modalities.index(name) for name in self.names]
         row_of = {name: row for row, name in enumerate(table.utterance_ids)}
         rows_N = np.array([row_of.get(name, -1) for name in self.corpus.utterance_ids.tolist()])
-        # An utterance that the table does not name keeps what it has.
+        named = int((rows_N >= 0).sum())
+        if not named:
+            raise InvalidInput(
+                f"{self.settings.mask} names none of the {self.corpus.n} utterances that are learnt from; it was made for "
+                "another feature store."
+            )
+        if named < self.corpus.n:
+            self.warnings.append(
+                f"{self.settings.mask} names {named} of the {self.corpus.n} utterances; the others keep all that they have."
+            )
         listed_NM = np.asarray(table.observed_NM, dtype=bool)[:, columns][rows_N]
         return self.corpus.present_NM & np.where(rows_N[:, None] >= 0, listed_NM, True)
 

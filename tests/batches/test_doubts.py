@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imer.batches.doubts import doubts, odd_classes, odd_values, scarce_modalities
+from imer.batches.doubts import doubts, odd_classes, odd_values, off_the_sentiment_scale, scarce_modalities
 from imer.batches.splits import Split
 from tests.batches.small import small_corpus
 
@@ -25,14 +25,14 @@ def test_odd_classes(classes: tuple[str, ...], words: str) -> None:
 
 
 def test_a_code_for_missing_among_ratings_is_named() -> None:
-    ratings = np.tile(np.arange(1.0, 8.0), 20)
+    ratings = np.tile(np.arange(1.0, 8.0, 0.5), 10)
     assert odd_values(ratings) == []
     (sentence,) = odd_values(np.append(ratings, [999.0, 999.0, np.nan, -99.0]))
     assert sentence.startswith("3 of 143 labels lie far from all others (-99, 999)")
 
 
 @pytest.mark.parametrize(
-    "values", [[], [np.nan], [2.0, 2.0, 2.0, 2.0, 9.0], np.random.default_rng(0).normal(size=9999)]
+    "values", [[], [np.nan], [2.5, 2.5, 2.5, 2.5, 9.0], np.random.default_rng(0).normal(size=9999)]
 )
 def test_labels_that_are_no_cause_for_doubt(values: list[float]) -> None:
     assert odd_values(np.asarray(values)) == []
@@ -60,3 +60,37 @@ def test_a_modality_that_training_hardly_has() -> None:
 def test_a_small_corpus_is_not_scarce() -> None:
     corpus = small_corpus([12])
     assert scarce_modalities(corpus, [Split("", np.arange(8), np.arange(8, 10), np.arange(10, 12))]) == []
+
+
+@pytest.mark.parametrize(
+    ("classes", "words"),
+    [
+        (("1", "2", "3", "4", "5", "?", "unknown"), "5 of 7 classes are numbers, but '?', 'unknown' is none"),
+        (("-0.25", "1.5", "missing"), "2 of 3 classes are numbers"),
+        (("happy", "None", "sad", "x"), "'None', 'x' is learnt as a class"),
+    ],
+)
+def test_cells_that_may_mean_missing_are_named(classes: tuple[str, ...], words: str) -> None:
+    (sentence,) = odd_classes(classes)
+    assert words in sentence
+
+
+@pytest.mark.parametrize("classes", [("0", "1", "2"), ("angry", "happy"), ("level 1", "2")])
+def test_classes_that_are_no_cause_for_doubt(classes: tuple[str, ...]) -> None:
+    assert odd_classes(classes) == []
+
+
+def test_whole_numbers_may_be_codes_of_classes() -> None:
+    (sentence,) = odd_values(np.array([0.0, 1.0, 2.0, 6.0] * 5))
+    assert sentence.startswith("whole numbers (0, 1, 2, … (1 more)) are learnt as a quantity")
+
+
+def test_infinite_labels_are_counted() -> None:
+    assert odd_values(np.array([np.inf, 0.5, 1.5, -np.inf])) == ["2 labels are infinite and count as missing."]
+
+
+def test_a_scale_that_is_not_that_of_sentiment() -> None:
+    assert off_the_sentiment_scale("sentiment", np.array([-2.8, np.nan, 0.0, 3.0])) == []
+    for values, range_ in (([1.0, 7.0], "1 … 7"), ([-50.0, 50.0], "-50 … 50"), ([-3.0, -0.5], "-3 … -0.5")):
+        (sentence,) = off_the_sentiment_scale("valence", np.array(values))
+        assert sentence.startswith(f"valence lies in {range_}: Acc-2")

@@ -98,7 +98,7 @@ def test_official_split_cuts_validation_from_training_where_there_is_none() -> N
     [
         ("sesion", "no such column; did you mean 'session'"),
         ("session", "at least two different values, but only was found"),
-        ("50", "between 2 and 10 folds: there are 10 dialogues"),
+        ("50", "not possible with 10 dialogues"),
         ("²", "no such column"),
     ],
 )
@@ -127,6 +127,22 @@ def test_a_single_training_dialogue_gives_no_validation_part() -> None:
     corpus = small_corpus([6, 6])
     with pytest.raises(InvalidInput, match="single dialogue"):
         fold_splits(corpus, "2", seed=0)
+
+
+def test_utterances_without_a_split_are_counted() -> None:
+    corpus = small_corpus([4] * 10)
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    splits = np.select([number < 5, number < 6, number < 8], ["train", "val", "test"], "").astype(object)
+    (warning,) = official_split(replace(corpus, splits=splits), seed=0).warnings
+    assert warning == "8 of 40 utterances have no split and are not used."
+
+
+def test_folds_that_differ_in_capitals_are_told_of() -> None:
+    corpus = small_corpus([4] * 9)
+    names = np.array([("Ann", "ann", "bo")[int(d[1:]) % 3] for d in corpus.dialogue_ids], dtype=object)
+    first, *others = fold_splits(replace(corpus, columns={"who": names}), "who", seed=0)
+    assert any("values of who differ in capitals only (Ann and ann)" in warning for warning in first.warnings)
+    assert not any(split.warnings for split in others)
 
 
 def test_a_class_that_is_only_tested_is_told() -> None:

@@ -13,7 +13,7 @@ import pytest
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json_lines
 from imer.core.types import FeatureSpec, Utterance
-from imer.export.answers import answer_store, spec_differences
+from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe
 from imer.export.predict import predict
 from imer.masks.make import make_mask
@@ -113,8 +113,8 @@ def test_unknown_modalities(classifier: Shipped, tmp_path: Path) -> None:
 
 def test_imported_arrays_are_compared_by_width() -> None:
     trained = FeatureSpec("audio", "array/train", "1", "utterance", 6, config={"sha256": "a"})
-    assert spec_differences(trained, replace(trained, extractor="array/new", config={"sha256": "b"})) == []
-    assert spec_differences(trained, replace(trained, extractor="array/new", dim=7)) == ["width 7 instead of 6"]
+    assert trained.differences(replace(trained, extractor="array/new", config={"sha256": "b"})) == []
+    assert trained.differences(replace(trained, extractor="array/new", dim=7)) == ["width 7 instead of 6"]
 
 
 def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path: Path) -> None:

@@ -102,12 +102,6 @@ def test_a_number_has_no_underscores(tmp_path: Path) -> None:
     assert "'1_0' is not a time" in str(table.problems[0])
 
 
-def test_positions_follow_start_times_else_the_order_of_rows(tmp_path: Path) -> None:
-    text = "utterance_id,dialogue_id,start\nb,d,5\na,d,1\nc,e,\nd,e,0\n"
-    positions = {u.utterance_id: u.position for u in read_manifest(manifest(tmp_path, text)).utterances}
-    assert positions == {"a": 0, "b": 1, "c": 0, "d": 1}
-
-
 @pytest.mark.parametrize(
     ("text", "name", "encoding", "words"),
     [

@@ -16,13 +16,9 @@ from imer.training.settings import DataSettings
 WIDE, NARROW = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4, dtype=np.float32)[:, None]
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    """A store with two features of audio, one of text, and classes that look alike."""
-    labels = ("Happy", "happy", "sad", "sad")
-    utterances = [
-        Utterance(f"u{i}", "", i, line=i + 2, row=i, labels={"mood": label}) for i, label in enumerate(labels)
-    ]
+def labelled(path: Path, label: str, cells: tuple[str, ...]) -> Path:
+    """Write a store of four utterances with this column."""
+    utterances = [Utterance(f"u{i}", "", i, line=i + 2, row=i, labels={label: cell}) for i, cell in enumerate(cells)]
     here = np.ones(4, dtype=bool)
     blocks = [
         vector_block(FeatureSpec("audio", name, "1", "utterance", values.shape[1]), values, here)
@@ -30,8 +26,14 @@ def store(tmp_path: Path) -> Path:
     ]
     blocks.append(vector_block(FeatureSpec("text", "words", "1", "utterance", 3), WIDE, here))
     quality = {modality: np.full(4, Verdict.ok) for modality in ("audio", "text")}
-    write_store(tmp_path / "f.h5", utterances, blocks, quality, provenance={"made_by": "tests"})
-    return tmp_path / "f.h5"
+    write_store(path, utterances, blocks, quality, provenance={"made_by": "tests"})
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A store with two features of audio, one of text, and classes that look alike."""
+    return labelled(tmp_path / "f.h5", "mood", ("Happy", "happy", "sad", "sad"))
 
 
 @pytest.mark.parametrize(("name", "values"), [("wide", WIDE), ("narrow", NARROW)])
@@ -64,3 +66,12 @@ def test_what_cannot_be_learnt_from(store: Path, settings: dict, words: str) -> 
     given = {"label": "mood", "feature_sets": ("audio=wide",), **settings}
     with pytest.raises(UsageError, match=words):
         read_corpus(DataSettings(str(store), **given), lambda _: None)
+
+
+def test_classes_that_are_called_by_numbers_can_be_learnt_as_numbers(tmp_path: Path) -> None:
+    store = labelled(tmp_path / "f.h5", "emotion", ("10", "2", "", "2"))
+    options = {"label": "emotion", "feature_sets": ("audio=wide",)}
+    assert read_corpus(DataSettings(str(store), **options), lambda _: None).class_names == ("10", "2")
+    corpus = read_corpus(DataSettings(str(store), task="regression", **options), lambda _: None)
+    assert corpus.task == "regression"
+    assert np.array_equal(corpus.target_N, [10.0, 2.0, np.nan, 2.0], equal_nan=True)

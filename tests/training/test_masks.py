@@ -117,11 +117,17 @@ def test_a_table_is_taken_as_it_is(tmp_path: Path) -> None:
     for row, name in enumerate(table.utterance_ids):
         assert np.array_equal(observed[ids.index(name)], table.observed_NM[row])
     assert np.array_equal(observed[80:100], CORPUS.present_NM[80:100])  # not in the table
+    (warning,) = masks.warnings
+    assert f"names 80 of the {CORPUS.n} utterances" in warning
     assert np.array_equal(masks.validation(ROWS)[0].observed_NM, observed)
     two = draw_mask(CORPUS.present_NM[:, :2], ids, ("audio", "text"), protocol="exact", rate=0.4)
     two.write(tmp_path / "two.h5")
     with pytest.raises(InvalidInput, match="no column for visual"):
         _masks(protocol="table", mask=str(tmp_path / "two.h5"))
+    others = draw_mask(CORPUS.present_NM[:9], list("abcdefghi"), tuple(CORPUS.modalities), protocol="exact", rate=0.4)
+    others.write(tmp_path / "others.h5")
+    with pytest.raises(InvalidInput, match="names none of the"):
+        _masks(protocol="table", mask=str(tmp_path / "others.h5"))
 
 
 def test_fixed_masks_depend_on_the_ids_alone() -> None:

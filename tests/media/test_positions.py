@@ -1,0 +1,70 @@
+"""Utterances stand in the order that the manifest gives them, whatever it leaves out."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from imer.media.manifest import read_manifest
+
+
+def order(tmp_path: Path, positions: list[str], starts: list[str] | None = None) -> list[str]:
+    """Return the utterances of one dialogue in its order; they are named u0, u1 … by their rows."""
+    starts = starts or [""] * len(positions)
+    rows = [f"u{i},d,{p},{s}" for i, (p, s) in enumerate(zip(positions, starts, strict=True))]
+    path = tmp_path / "m.csv"
+    path.write_text("\n".join(["utterance_id,dialogue_id,position,start", *rows]) + "\n")
+    found = sorted(read_manifest(path).utterances, key=lambda u: u.position)
+    return [u.utterance_id for u in found]
+
+
+@pytest.mark.parametrize(
+    ("positions", "starts", "expected"),
+    [
+        (["", "", ""], None, "012"),
+        (["", "", ""], ["5", "1", "3"], "120"),
+        (["", "", ""], ["5", "", "3"], "012"),
+        (["2", "0", "1"], ["0", "1", "2"], "120"),
+        (["-1", "-3", "-2"], None, "120"),
+        (["-1", "0", "1e3"], None, "012"),
+    ],
+)
+def test_an_order_without_doubt(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    positions: list[str],
+    starts: list[str] | None,
+    expected: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert order(tmp_path, positions, starts) == [f"u{digit}" for digit in expected]
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("positions", "starts", "expected", "words"),
+    [
+        (["5", "", "4", "2"], None, "0123", "only some utterances of 1 dialogues have a position (d)"),
+        (["0", "NA", "2"], ["9", "8", "7"], "210", "only some utterances"),
+        (["1", "0", "1"], None, "102", "utterances of 1 dialogues share a position (d)"),
+    ],
+)
+def test_a_doubtful_order_is_said(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    positions: list[str],
+    starts: list[str] | None,
+    expected: str,
+    words: str,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert order(tmp_path, positions, starts) == [f"u{digit}" for digit in expected]
+    assert words in caplog.text
+
+
+def test_a_number_that_is_not_exact_is_no_position(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("utterance_id,position\na,1e300\nb,1\n")
+    assert [problem.utterance_id for problem in read_manifest(path).problems] == ["a"]
