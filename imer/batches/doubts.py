@@ -94,8 +94,8 @@ def off_the_sentiment_scale(label: str, target_N: np.ndarray) -> list[str]:
         return []
     low, high = (number_text(float(value)) for value in (values.min(), values.max()))
     return [
-        f"{label} lies in {low} … {high}: Acc-2 and its F1 ask for the side of 0, and Acc-7 cuts at ±3, so that they say little "
-        "here; read MAE, the correlation and CCC."
+        f"{label} lies in {low} … {high}: Acc-2 and its F1 ask for the side of 0, and Acc-7 cuts at ±3, so that they say "
+        "little here; read MAE, the correlation and CCC."
     ]
 
 

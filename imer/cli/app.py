@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -9,12 +11,12 @@ import typer
 from imer._version import __version__
 from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, sweep, train
 from imer.cli.output import refuse
-from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_USAGE
+from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_INVALID_INPUT, EXIT_USAGE
 
 _EPILOG = (
     "Exit codes: 0 done · 1 a bug · 2 usage or config · 3 finished, but some items failed (errors.jsonl) · "
     "4 input corrupt or invalid · 5 a dependency, weights or device is missing · 6 output exists or is locked · "
-    "130/143 interrupted: the same command continues."
+    "129/130/143 interrupted: the same command continues."
 )
 
 app = typer.Typer(
@@ -60,6 +62,14 @@ def run(words: list[str]) -> int:
     """Run a command line and return its exit code. What Typer cannot read is told like any other error."""
     try:
         code = app(args=words, prog_name="imer", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except SystemExit:  # how Typer ends where nobody reads its help any more
+        return EXIT_DONE
+    except OSError as error:  # help or version that cannot be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        refuse("imer", f"this cannot be written to stdout: {error.strerror}.", as_json=False)
+        return EXIT_INVALID_INPUT
     except (typer.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
     except Exception as error:

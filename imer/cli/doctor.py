@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import typer
+
 from imer.cli import options
 from imer.cli.output import reporting
 
 
 def doctor(
+    code: Annotated[
+        str | None, typer.Argument(metavar="[CODE]", help="A code of errors.jsonl, such as E-TRUNCATED, to explain.")
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """Check versions, devices, weights and licences; say what is missing and how to get it.
+    """Check versions, devices, weights and licences; say what is missing and how to get it. Or explain an error code.
 
     Exit code 5 where something that the default pipeline needs is missing; optional parts do not count.
     """
@@ -20,6 +27,11 @@ def doctor(
         from imer.cli.checkup import checkup
         from imer.core.errors import MissingDependency
 
+        if code is not None:
+            report.table(
+                "error codes", ["code", "what it is, and what to do", "trying again may help"], [_explained(code)]
+            )
+            return
         findings = checkup()
         report.extra["checks"] = [finding.as_dict() for finding in findings]
         report.counts = {s: sum(f.state == s for f in findings) for s in ("ok", "optional", "missing")}
@@ -27,3 +39,16 @@ def doctor(
         missing = [f.name for f in findings if f.state == "missing"]
         if missing:
             raise MissingDependency(f"{', '.join(missing)} is missing; see the column `what to do`.")
+
+
+def _explained(code: str) -> list[str]:
+    from imer.core.errors import UsageError, listed
+    from imer.extraction.failures import CODES
+
+    if code not in CODES:
+        raise UsageError(
+            f"There is no error code {code!r}; there are {listed(CODES, len(CODES))}. What a clip does not have (a stream, a "
+            "face, words) is no error but a verdict: see `imer data inspect`."
+        )
+    meaning, retryable = CODES[code]
+    return [code, meaning, "yes" if retryable else "no"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -26,11 +27,16 @@ from imer._version import __version__
 from imer.core import errors
 from imer.core.files import append_line, output_entry
 
+# What would break a line of a table, act on a terminal, or cannot be written: control characters, halves of surrogate pairs.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 PROGRESS_EVERY_S = 30.0  # a plain progress line at most this often where stderr is no terminal
 
 
 class Terminated(BaseException):
-    """SIGTERM came: unwind as for Ctrl-C, and exit with 143."""
+    """SIGTERM or SIGHUP came: unwind as for Ctrl-C, and exit with 143 or 129."""
+
+    def __init__(self, signum: int) -> None:
+        self.exit_code = 128 + signum
 
 
 @dataclass
@@ -80,7 +86,7 @@ class Report:
         """Show how far a stage is: a bar on a terminal, else a plain line every 30 s and one at its end."""
         if self.quiet:
             return
-        if sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._show_bar(stage, done, total)
             return
         now = time.monotonic()
@@ -139,7 +145,9 @@ class Report:
         if sys.stdout is None:
             return
         if self.as_json:
-            typer.echo(json.dumps(self.document(status, elapsed_s), ensure_ascii=False, allow_nan=False))
+            text = json.dumps(self.document(status, elapsed_s), ensure_ascii=False, allow_nan=False)
+            # UTF-8 whatever the locale says. Half a surrogate pair, which a file name may hold, becomes JSON's own escape.
+            typer.echo(text.encode("utf-8", "backslashreplace"))
             return
         for text in self.text:
             typer.echo(text)
@@ -156,7 +164,11 @@ class Report:
 def _cell(value: object) -> str:
     if value is None:
         return "–"
-    return f"{value:.4f}" if isinstance(value, float) else str(value)
+    return f"{value:.4f}" if isinstance(value, float) else _CONTROL.sub(_escaped, str(value))
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match.group().encode("unicode_escape").decode("ascii")
 
 
 def _print_rich(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
@@ -175,7 +187,7 @@ def _print_rich(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
 
 
 def _raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated(signum)
 
 
 class _LogToReport(logging.Handler):
@@ -212,6 +224,8 @@ def reporting(
     status, code = "ok", errors.EXIT_DONE
     with suppress(ValueError):  # signals can be set in the main thread only
         signal.signal(signal.SIGTERM, _raise_terminated)
+        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(signal.SIGHUP, _raise_terminated)
     try:
         with _log_to(report):
             yield report
@@ -225,8 +239,8 @@ def reporting(
     except KeyboardInterrupt:
         status, code = "error", errors.EXIT_INTERRUPTED
         _fail(report, "interrupted; the same command continues.", "Interrupted")
-    except Terminated:
-        status, code = "error", errors.EXIT_TERMINATED
+    except Terminated as error:
+        status, code = "error", error.exit_code
         _fail(report, "terminated; the same command continues.", "Terminated")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -234,11 +248,22 @@ def reporting(
     except OSError as error:
         status, code = "error", errors.EXIT_INVALID_INPUT
         _fail(report, errors.refusal(error), "OSError")
+    except UnicodeEncodeError as error:
+        status, code = "error", errors.EXIT_INVALID_INPUT
+        _fail(report, f"the name {error.object[:80]!a} is no UTF-8 text; rename the file.", "InvalidInput")
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit code 1)
-        status, code = "error", errors.EXIT_BUG
-        _fail(report, f"this is a bug in imer ({type(error).__name__}: {error}); run with -v for the traceback.", "Bug")
+        if _lacks_memory(error):
+            status, code = "error", errors.EXIT_INVALID_INPUT
+            _fail(report, f"there is not enough memory for this ({error}); ask for less.", "OutOfMemory")
+        else:
+            status, code = "error", errors.EXIT_BUG
+            _fail(
+                report,
+                f"this is a bug in imer ({type(error).__name__}: {error}); run with -v for the traceback.",
+                "Bug",
+            )
         if verbose:
             report._stderr(traceback.format_exc())
     report.stop_progress()
@@ -254,6 +279,12 @@ def reporting(
             report._stderr(f"imer {command}: error: the result cannot be written to stdout: {error.strerror}.")
     if code:
         raise typer.Exit(code)
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Say whether memory ran out; PyTorch says so by a RuntimeError, in several ways."""
+    words = ("allocate memory", "out of memory", "Storage size calculation overflowed", "array is too big")
+    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
 
 
 def refuse(command: str, message: str, *, as_json: bool) -> None:

@@ -70,12 +70,16 @@ def sweep_command(
     """
     with reporting("sweep", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError
+        from imer.core.settings import stray_variables
         from imer.evaluation.conditions import parse_rate_grid
         from imer.experiments.plan import Asked, parse_seeds
         from imer.experiments.runner import ERRORS_FILE, sweep
         from imer.experiments.tables import all_rows, headline_rows, variant_rows
         from imer.training.listener import Listener
+        from imer.training.settings import SECTIONS
 
+        for sentence in stray_variables(SECTIONS):
+            report.warn(sentence)
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         flags: dict[str, dict[str, Any]] = {

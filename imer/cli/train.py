@@ -86,9 +86,13 @@ def train_command(
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import UsageError
         from imer.core.pool import job_count
+        from imer.core.settings import stray_variables
         from imer.training.listener import Listener
         from imer.training.run import train
+        from imer.training.settings import SECTIONS
 
+        for sentence in stray_variables(SECTIONS):
+            report.warn(sentence)
         if max_epochs is not None and max_epochs < 1:
             raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
         if members is not None and members < 1:

@@ -119,8 +119,8 @@ def toml_layer(path: Path, *, source: str | None = None) -> Layer:
         The file is missing or is not TOML.
     """
     try:
-        with open(path, "rb") as file:
-            return Layer(source or str(path), tomllib.load(file))
+        # Windows' editors begin a text with a byte order mark.
+        return Layer(source or str(path), tomllib.loads(Path(path).read_bytes().decode("utf-8-sig")))
     except FileNotFoundError as error:
         raise InvalidInput(f"The settings file {path} does not exist.") from error
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -128,7 +128,7 @@ def toml_layer(path: Path, *, source: str | None = None) -> Layer:
 
 
 def environment_layer(schema: Schema, environment: Mapping[str, str] | None = None) -> Layer:
-    """Collect `IMER_<SECTION>_<KEY>` variables. Others that begin with IMER_ are not settings and are left alone."""
+    """Collect `IMER_<SECTION>_<KEY>` variables. Others that begin with IMER_ are left alone: see `stray_variables`."""
     environment = os.environ if environment is None else environment
     values: Values = {}
     for section, kind in schema.items():
@@ -143,6 +143,18 @@ def environment_layer(schema: Schema, environment: Mapping[str, str] | None = No
             value = from_text(environment[variable], types_by_key[key], f"{section}.{key}", variable)
             values.setdefault(section, {})[key] = value
     return Layer("the environment", values)
+
+
+def stray_variables(sections: Iterable[str], environment: Mapping[str, str] | None = None) -> list[str]:
+    """Say which variables look like settings, but of no section that there is."""
+    environment = os.environ if environment is None else environment
+    known = tuple(f"{ENVIRONMENT_PREFIX}{section.upper()}_" for section in sections)
+    return [
+        f"the environment variable {name} is no setting; those are called {ENVIRONMENT_PREFIX}<SECTION>_<KEY>, such as "
+        f"{ENVIRONMENT_PREFIX}TRAIN_SEED."
+        for name in sorted(environment)
+        if name.startswith(ENVIRONMENT_PREFIX) and not name.startswith(known)
+    ]
 
 
 def assignments_layer(schema: Schema, assignments: Sequence[str]) -> Layer:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from imer.batches.corpus import Corpus
 
 MASK_SEEDS = 5
+MOST_MASK_SEEDS = 1000  # each different mask is a pass over the data
 DEFAULT_FOLDER = "eval"
 
 
@@ -90,8 +91,8 @@ def evaluate(
     >>> evaluate(Path("runs/comp"), missing_rate="0:0.7:0.1").aulc_mr["ua"]  # doctest: +SKIP
     0.61
     """
-    if mask_seeds < 1:
-        raise UsageError(f"--mask-seeds is at least 1, but {mask_seeds} was given.")
+    if not 1 <= mask_seeds <= MOST_MASK_SEEDS:
+        raise UsageError(f"--mask-seeds lies in 1 … {MOST_MASK_SEEDS}, but {mask_seeds} was given.")
     folder = Path(run_dir) / DEFAULT_FOLDER if out is None else Path(out)
     replaceable = overwrite or out is None
     check_output(folder, overwrite=replaceable)  # before anything is loaded

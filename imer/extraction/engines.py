@@ -8,6 +8,7 @@ hangs is killed and replaced. Either way exactly that file is lost, or that text
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -221,7 +222,11 @@ class LocalEngine:
         self._idle_deaths += 1
         self._deaths += 1
         if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted or self._deaths > _MAX_DEATHS * self._wanted:
-            raise MissingDependency(f"Extraction workers keep dying ({how}); too little memory? Try --workers 1.")
+            fewer = "; try --workers 1" if self._wanted > 1 else ""
+            raise MissingDependency(
+                f"Extraction workers keep dying ({how}): there is too little memory{fewer}, or this user cannot start "
+                f"{sys.executable}."
+            )
         if task is None:
             return
         if isinstance(task, TextTask) and len(task.rows) > 1:

@@ -16,19 +16,22 @@ from imer.media.manifest import RowProblem
 
 FILE_NAME = "errors.jsonl"
 
-# code → (what it means, whether trying again can help)
+# code → (what it means and what to do, whether the same command may succeed another time)
 CODES = {
-    "E-ROW": ("the manifest's row cannot be used; correct it", False),
-    "E-NOFILE": ("the file does not exist, or is no regular file", True),
-    "E-OPEN": ("the file is not a media file that can be read", False),
-    "E-TRUNCATED": ("the file is cut short; copy it again", False),
-    "E-DAMAGED": ("too much of the stream cannot be decoded", False),
-    "E-TOOLARGE": ("the frames are too large to be real", False),
-    "E-TIMEOUT": ("reading took longer than 60 s + 5 × the file's duration", True),
-    "E-CRASH": ("the worker process died while reading it, twice", True),
-    "E-MEMORY": ("it needs more memory than one clip may have", True),
-    "E-EXTRACT": ("the extractor cannot digest it", False),
-    "E-NONFINITE": ("the audio or the features hold NaN or infinite values", False),
+    "E-ROW": ("the manifest's row cannot be used; correct it as the message says", False),
+    "E-NOFILE": ("the file does not exist, or is no regular file; correct the path, or mount its disk", True),
+    "E-OPEN": (
+        "the file is not a media file that can be read; convert it to WAV, FLAC or MP4, or empty the cell",
+        False,
+    ),
+    "E-TRUNCATED": ("the file is cut short; copy it again from where it came", False),
+    "E-DAMAGED": ("too much of the stream cannot be decoded; copy or convert it again", False),
+    "E-TOOLARGE": ("the frames are too large to be real; convert the video to at most 8K", False),
+    "E-TIMEOUT": ("reading took longer than 60 s + 5 × the file's duration; try again with fewer workers", True),
+    "E-CRASH": ("the worker process died while reading it, twice; try again, or convert the file", True),
+    "E-MEMORY": ("it needs more memory than one clip may have; cut it, or give start and end", True),
+    "E-EXTRACT": ("the extractor cannot digest it, mostly because it is too short; see the message", False),
+    "E-NONFINITE": ("the audio or the features hold NaN or infinite values; convert the audio to 16 bits", False),
 }
 _STAGES = {"E-ROW": "manifest", "E-EXTRACT": "extract", "E-NONFINITE": "extract"}
 

@@ -119,6 +119,8 @@ def draw_mask(
     protocol = protocol or ("pattern" if pattern else "imbalanced" if rates else "exact")
     if protocol not in PROTOCOLS:
         raise UsageError(f"There is no mask protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed lies in 0 … 2^63 - 1, but {seed} was given.")
     rated = rate is not None or bool(rates)
     if pattern and (rated or protocol != "pattern"):
         raise UsageError("--pattern says itself what is hidden; give it without --missing-rate and other protocols.")

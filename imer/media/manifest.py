@@ -11,8 +11,6 @@ every other row is used.
 from __future__ import annotations
 
 import codecs
-import csv
-import io
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -23,6 +21,7 @@ from typing import Any
 from imer.core.errors import InvalidInput, did_you_mean, listed
 from imer.core.types import SPLITS, Utterance
 from imer.media.positions import with_positions
+from imer.media.tables import Row, table_rows
 
 COLUMNS = (
     "utterance_id", "media", "audio", "visual", "start", "end", "text", "dialogue_id", "position", "speaker", "session",
@@ -30,7 +29,6 @@ COLUMNS = (
 )  # fmt: skip
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
-MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits
 MAX_ID_BYTES = 512
 MAX_POSITION = 2**53  # the whole numbers that are exact
 # How R, pandas, databases and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
@@ -82,6 +80,10 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     if "utterance_id" not in columns:
         near = did_you_mean("utterance_id", columns) if columns else "it has no columns"
         raise InvalidInput(f"{path} has no column utterance_id, which every manifest needs; {near}")
+    if too_long := [column for column in columns if len(column.encode(errors="replace")) > MAX_ID_BYTES]:
+        raise InvalidInput(
+            f"{path}: the column name {too_long[0][:40]}… is longer than {MAX_ID_BYTES} bytes; shorten it."
+        )
     utterances: list[Utterance] = []
     problems: list[RowProblem] = []
     seen: dict[str, int] = {}
@@ -117,9 +119,6 @@ def _known_names(columns: list[str]) -> dict[str, str]:
     return {column: name for column, name in mine.items() if name not in columns and spelt.count(name) == 1}
 
 
-Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)
-
-
 def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
     """Return the column names and an iterator over the rows."""
     suffix = path.suffix.lower()
@@ -141,41 +140,7 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
         raise InvalidInput(f"{path} is not UTF-8 text (line {line}); save it as UTF-8.") from error
     if not text.strip():
         raise InvalidInput(f"The manifest {path} is empty.")
-    return _json_rows(text) if suffix in JSON_LINES else _table_rows(text, DELIMITERS[suffix], path)
-
-
-def _table_rows(text: str, delimiter: str, path: Path) -> tuple[list[str], Iterator[Row]]:
-    csv.field_size_limit(MAX_CELL_BYTES)
-    header = text.split("\n", 1)[0]
-    if delimiter not in header:  # spreadsheets write semicolons where a comma is the decimal sign
-        delimiter = next((other for other in (";", "\t", ",") if other in header), delimiter)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-    try:
-        columns = [name.strip() for name in next(reader)]
-    except csv.Error as error:
-        raise InvalidInput(f"{path}, line 1, is not a table header ({error}).") from error
-    repeated = sorted({name for name in columns if columns.count(name) > 1})
-    if repeated:
-        raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")
-
-    def rows() -> Iterator[Row]:
-        while True:
-            start = reader.line_num + 1
-            try:
-                values = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield start, f"not a row of the table ({error})"
-                continue
-            if not values or not any(value.strip() for value in values):
-                continue
-            if len(values) != len(columns):
-                yield start, f"{len(values)} cells where the header has {len(columns)}"
-            else:
-                yield start, dict(zip(columns, values, strict=True))
-
-    return columns, rows()
+    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, "utterance_id")
 
 
 def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
@@ -185,7 +150,7 @@ def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
         if not content.strip():
             continue
         try:
-            record = json.loads(content)
+            record = json.loads(content, object_pairs_hook=_without_repeats)
             if not isinstance(record, dict):
                 raise ValueError("not an object")
             cells = {str(key): _as_cell(value) for key, value in record.items()}
@@ -195,6 +160,14 @@ def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
         columns.update(dict.fromkeys(cells))
         parsed.append((line, cells))
     return list(columns), iter(parsed)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{listed(sorted({name for name in names if names.count(name) > 1}))} is named more than once")
+    return record
 
 
 def _as_cell(value: Any) -> str:

@@ -14,6 +14,7 @@ from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, to_toml, toml_layer
 
 DEFAULT_PRESET = "comp"
+SECTIONS = ("run", "data", "train", "model", "head")
 # Settings that do not change what is computed on the same machine.
 NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "train.checkpoint_every_s"})
 # What a run did before a setting of training existed: section → key → value.

@@ -169,7 +169,7 @@ def test_a_folder_that_is_no_sweep_is_left_alone(store: Path, tmp_path: Path) ->
         (["--folds", "sesssion"], 2, "did you mean 'session'"),
         (["--seeds", "some"], 2, "--seeds takes"),
         (["--jobs", "0"], 2, "--jobs takes"),
-        (["--mask-seeds", "0"], 2, "at least 1"),
+        (["--mask-seeds", "0"], 2, "1 … 1000"),
         (["--max-epochs", "0"], 2, "at least 1"),
         (["--device", "cuda:99"], 5, "CUDA"),
         (["--modalities", "audio", "--models", "linear,comp"], 2, "The model comp combines modalities"),

@@ -1,0 +1,81 @@
+"""CSV and TSV, row by row: a broken row costs only itself.
+
+A quote that is never closed would swallow every row after it. So each record is read by itself and strictly; where that
+fails, or takes several lines and has the wrong number of cells, its first line is the broken one and the next begins a row.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from imer.core.errors import InvalidInput, listed
+
+MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits …
+MAX_CELL_LINES = 1_000  # … and that of one with many paragraphs
+_DELIMITERS = (";", "\t", ",")  # spreadsheets write semicolons where a comma is the decimal sign
+
+Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)
+
+
+def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows. Of several delimiters the one counts that sets `key` apart.
+
+    Raises
+    ------
+    InvalidInput
+        The first line is no header, or names a column twice.
+    """
+    csv.field_size_limit(MAX_CELL_BYTES)
+    lines = list(io.StringIO(text, newline=""))
+    delimiter = _delimiter(lines, delimiter, key)
+    try:
+        header, first = _record(lines, 0, delimiter)
+    except csv.Error as error:
+        raise InvalidInput(f"{path}, line 1, is not a table header ({error}).") from error
+    columns = [name.strip() for name in header]
+    repeated = sorted({name for name in columns if columns.count(name) > 1})
+    if repeated:
+        raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")
+
+    def rows() -> Iterator[Row]:
+        at = first
+        while at < len(lines):
+            line = at + 1
+            try:
+                values, after = _record(lines, at, delimiter)
+            except csv.Error as error:
+                yield line, f"not a row of the table ({error}); are its quotes closed?"
+                at += 1
+                continue
+            if not any(value.strip() for value in values):
+                at = after
+            elif len(values) != len(columns):
+                several = f" (lines {line} to {after} by its quotes)" if after > line else ""
+                yield line, f"{len(values)} cells where the header has {len(columns)}{several}"
+                at += 1
+            else:
+                yield line, dict(zip(columns, values, strict=True))
+                at = after
+
+    return columns, rows()
+
+
+def _record(lines: Sequence[str], at: int, delimiter: str) -> tuple[list[str], int]:
+    """Return the cells of the record that begins on a line, and the line after it (both counted from 0)."""
+    end = min(at + MAX_CELL_LINES, len(lines))
+    reader = csv.reader((lines[i] for i in range(at, end)), delimiter=delimiter, strict=True)
+    return next(reader), at + reader.line_num
+
+
+def _delimiter(lines: Sequence[str], usual: str, key: str) -> str:
+    for delimiter in (usual, *_DELIMITERS):
+        try:
+            header, _ = _record(lines, 0, delimiter)
+        except csv.Error:
+            continue
+        if key in (name.strip().lower() for name in header):
+            return delimiter
+    return usual

@@ -1,0 +1,124 @@
+"""What shells and schedulers do to a command: odd streams, odd names, signals, stray variables."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from imer.cli.output import reporting
+from tests.stores import write_small_store
+
+
+def shell(arguments: list[object], redirection: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = " ".join(shlex.quote(str(part)) for part in [sys.executable, "-m", "imer", *arguments])
+    settings = {**os.environ, **environment}
+    return subprocess.run(["bash", "-c", f"{command} {redirection}"], capture_output=True, check=False, env=settings)
+
+
+def test_progress_needs_no_stderr() -> None:
+    code = (
+        "from imer.cli.output import reporting\n"
+        "with reporting('train') as report:\n"
+        "    report.progress('stage joint', 1, 2)\n"
+        "    report.note('half')\n"
+    )
+    done = subprocess.run(["bash", "-c", f"{sys.executable} -c {shlex.quote(code)} 2>&-"], check=False)
+    assert done.returncode == 0
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "--help"]])
+def test_help_that_nobody_can_read(words: list[object]) -> None:
+    full = shell(words, "> /dev/full")
+    assert full.returncode == 4
+    assert full.stderr.decode() == "imer: error: this cannot be written to stdout: No space left on device.\n"
+    assert shell(words, "| head -0; exit ${PIPESTATUS[0]}").returncode == 0
+
+
+def test_ids_break_no_line_of_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting("predict") as report:
+        report.table("", ["id", "prediction"], [["new\nline", "a"], ["ta\tb", "\x1b[31mred"], ["ü \udcff", "字"]])
+    assert capsys.readouterr().out.splitlines() == [
+        "id\tprediction", "new\\nline\ta", "ta\\tb\t\\x1b[31mred", "ü \\udcff\t字",
+    ]  # fmt: skip
+
+
+def test_json_is_utf8_whatever_the_names_and_the_locale(tmp_path: Path) -> None:
+    store = Path(write_small_store(tmp_path / "größe.h5"))
+    done = shell(["data", "inspect", store, "--json"], "", PYTHONIOENCODING="latin-1")
+    assert done.returncode == 0
+    assert json.loads(done.stdout.decode("utf-8"))["status"] == "ok"
+    odd = os.fsdecode(os.fsencode(tmp_path) + b"/gone\xff.h5")
+    missing = shell(["data", "inspect", odd, "--json"], "")
+    assert missing.returncode == 4
+    assert "gone" in json.loads(missing.stdout.decode("utf-8"))["error"]["message"]
+
+
+def test_a_name_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BaseException), reporting("extract"):  # noqa: B017, PT011 - the exit of Typer
+        "o\udcff.h5".encode()
+    assert "'o\\udcff.h5' is no UTF-8 text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "failure", ["MemoryError('no')", "RuntimeError('Storage size calculation overflowed with sizes')"]
+)
+def test_too_little_memory_is_no_bug(failure: str) -> None:
+    code = f"from imer.cli.output import reporting\nwith reporting('train', json=True):\n    raise {failure}\n"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["error"]["kind"] == "OutOfMemory"
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGTERM", 143)])
+def test_a_scheduler_that_ends_a_command_is_told_so(name: str, code: int) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "from imer.cli.output import reporting\nimport typer\n"
+        "try:\n"
+        "    with reporting('train', json=True):\n"
+        f"        os.kill(os.getpid(), signal.{name})\n"
+        "        signal.pause()\n"
+        "except typer.Exit as end:\n"
+        "    sys.exit(end.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == code
+    assert json.loads(done.stdout)["error"]["kind"] == "Terminated"
+
+
+def test_a_command_that_outlives_its_terminal_goes_on() -> None:
+    script = (
+        "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom imer.cli.output import reporting\n"
+        "with reporting('train'):\n    os.kill(os.getpid(), signal.SIGHUP)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_a_variable_that_is_no_setting_is_named(imer: Callable, tmp_path: Path) -> None:
+    done = imer("train", tmp_path / "gone.h5", "-o", tmp_path / "run", IMER_TRIAN_SEED="3", IMER_TRAIN_SEED="4")
+    assert done.code == 4
+    assert "IMER_TRIAN_SEED is no setting" in done.err
+    assert "IMER_TRAIN_SEED is no setting" not in done.err
+
+
+def test_a_seed_that_no_file_can_hold(imer: Callable, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.3", "--seed", "9" * 23)
+    assert done.code == 2
+    assert "--seed lies in 0" in done.err
+
+
+def test_an_error_code_is_explained(imer: Callable) -> None:
+    done = imer("doctor", "E-TRUNCATED")
+    assert done.code == 0
+    assert "copy it again" in done.out
+    done = imer("doctor", "E-NOSTREAM")
+    assert done.code == 2
+    assert "is no error but a verdict" in done.err
