@@ -10,7 +10,7 @@ import typer
 
 from imer._version import __version__
 from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, sweep, train
-from imer.cli.output import refuse
+from imer.cli.reporting import refuse
 from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_INVALID_INPUT, EXIT_USAGE
 
 _EPILOG = (

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from imer.cli import options
-from imer.cli.output import Report, reporting
+from imer.cli.output import Report
+from imer.cli.reporting import reporting
 
 app = typer.Typer(help="Import features, inspect, merge and verify stores.", no_args_is_help=True)
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from imer.cli import options
-from imer.cli.output import reporting
+from imer.cli.reporting import reporting
 from imer.demo import DEFAULT_UTTERANCES
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from imer.cli import options
-from imer.cli.output import reporting
+from imer.cli.reporting import reporting
 
 
 def export_command(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from imer.cli import options
-from imer.cli.output import Report, reporting
+from imer.cli.output import Report
+from imer.cli.reporting import reporting
 
 if TYPE_CHECKING:
     from imer.export.predict import Predicted

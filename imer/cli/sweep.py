@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from imer.cli import options
-from imer.cli.output import reporting
+from imer.cli.reporting import reporting
 
 
 def sweep_command(

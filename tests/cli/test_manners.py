@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.cli.output import reporting
+from imer.cli.reporting import reporting
 from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.cli.output import reporting
+from imer.cli.reporting import reporting
 from tests.stores import write_small_store
 
 
@@ -24,7 +24,7 @@ def shell(arguments: list[object], redirection: str, **environment: str) -> subp
 
 def test_progress_needs_no_stderr() -> None:
     code = (
-        "from imer.cli.output import reporting\n"
+        "from imer.cli.reporting import reporting\n"
         "with reporting('train') as report:\n"
         "    report.progress('stage joint', 1, 2)\n"
         "    report.note('half')\n"
@@ -70,7 +70,7 @@ def test_a_name_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -
     "failure", ["MemoryError('no')", "RuntimeError('Storage size calculation overflowed with sizes')"]
 )
 def test_too_little_memory_is_no_bug(failure: str) -> None:
-    code = f"from imer.cli.output import reporting\nwith reporting('train', json=True):\n    raise {failure}\n"
+    code = f"from imer.cli.reporting import reporting\nwith reporting('train', json=True):\n    raise {failure}\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert json.loads(done.stdout)["error"]["kind"] == "OutOfMemory"
 
@@ -80,7 +80,7 @@ def test_a_scheduler_that_ends_a_command_is_told_so(name: str, code: int) -> Non
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
-        "from imer.cli.output import reporting\nimport typer\n"
+        "from imer.cli.reporting import reporting\nimport typer\n"
         "try:\n"
         "    with reporting('train', json=True):\n"
         f"        os.kill(os.getpid(), signal.{name})\n"
@@ -95,7 +95,7 @@ def test_a_scheduler_that_ends_a_command_is_told_so(name: str, code: int) -> Non
 
 def test_a_command_that_outlives_its_terminal_goes_on() -> None:
     script = (
-        "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom imer.cli.output import reporting\n"
+        "import os, signal\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\nfrom imer.cli.reporting import reporting\n"
         "with reporting('train'):\n    os.kill(os.getpid(), signal.SIGHUP)\n"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
