@@ -15,6 +15,7 @@ LEAST_RELATIVE_SPREAD = 1e-6  # below this share of the mean's size, float32 hol
 # A row is broken where half of its features lie further than this from their medians, in interquartile ranges. Single
 # features of sound rows reach 20,000 (a jitter, a pixel count), but the median feature of a sound row stays below 2.
 BROKEN_DISTANCE = 100.0
+MOST_BROKEN = 0.1  # of the rows: where more lie so far out, that is how they are (a face in every fourth clip, say)
 ROWS_AT_ONCE = 10_000  # the quartiles are those of as many
 
 
@@ -74,4 +75,5 @@ def broken_rows(values_ND: np.ndarray) -> np.ndarray:
         np.median(np.abs(values_ND[first : first + ROWS_AT_ONCE, asked] - middle_D) / range_D, axis=1)
         for first in range(0, len(values_ND), ROWS_AT_ONCE)
     ]
-    return np.concatenate(typical) > BROKEN_DISTANCE
+    broken = np.concatenate(typical) > BROKEN_DISTANCE
+    return broken if broken.mean() <= MOST_BROKEN else np.zeros_like(broken)

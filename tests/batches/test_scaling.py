@@ -58,6 +58,13 @@ def test_single_features_may_reach_far_and_sparse_ones_are_not_asked() -> None:
     assert broken_rows(values[:0]).shape == (0,)
 
 
+def test_many_rows_far_from_the_others_are_no_breakage() -> None:
+    values = np.zeros((1000, 8), np.float32)
+    values[:251] = np.random.default_rng(0).exponential(size=(251, 8)) + 1e-3  # quartiles just above 0
+    assert np.percentile(values, 75, axis=0).max() < 0.02
+    assert not broken_rows(values).any()
+
+
 def test_a_feature_that_never_varied_stays_silent_for_ever() -> None:
     corpus = small_corpus([20, 20])
     corpus.features["audio"][:20, 0] = 7.5
