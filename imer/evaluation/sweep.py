@@ -91,8 +91,7 @@ def evaluate(
     >>> evaluate(Path("runs/comp"), missing_rate="0:0.7:0.1").aulc_mr["ua"]  # doctest: +SKIP
     0.61
     """
-    if not 1 <= mask_seeds <= MOST_MASK_SEEDS:
-        raise UsageError(f"--mask-seeds lies in 1 … {MOST_MASK_SEEDS}, but {mask_seeds} was given.")
+    check_mask_seeds(mask_seeds)
     folder = Path(run_dir) / DEFAULT_FOLDER if out is None else Path(out)
     replaceable = overwrite or out is None
     check_output(folder, overwrite=replaceable)  # before anything is loaded
@@ -109,6 +108,12 @@ def evaluate(
         evaluation = summarise_all(source, pooled, drawn, split=split, replicates=replicates, progress=progress)
         publish(evaluation, pooled, drawn, source.corpus, folder, plots=plots)
     return evaluation
+
+
+def check_mask_seeds(mask_seeds: int) -> None:
+    """Refuse a number of masks a rate that nobody can mean."""
+    if not 1 <= mask_seeds <= MOST_MASK_SEEDS:
+        raise UsageError(f"--mask-seeds lies in 1 … {MOST_MASK_SEEDS}, but {mask_seeds} was given.")
 
 
 def draw_masks(

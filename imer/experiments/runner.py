@@ -20,13 +20,14 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.core.devices import chosen_device
-from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.core.errors import InvalidInput, OutputExists
 from imer.core.files import read_json, write_json, write_text
 from imer.core.locks import output_lock
 from imer.core.pool import Pool, job_count
 from imer.evaluation.compare import read_run
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.report import write_report
+from imer.evaluation.sweep import check_mask_seeds
 from imer.evaluation.tables import as_tsv
 from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
@@ -163,8 +164,7 @@ def _check(cell: Cell, asked: Asked, corpus: Corpus, listener: Listener) -> None
     for rows in judged:
         for rate in asked.rates:
             check_rate(corpus.present_NM[rows], rate)
-    if asked.mask_seeds < 1:
-        raise UsageError(f"--mask-seeds is at least 1, but {asked.mask_seeds} was given.")
+    check_mask_seeds(asked.mask_seeds)
 
 
 def _refuse_others(out: Path, states: dict[str, State], *, overwrite: bool) -> None:

@@ -217,7 +217,8 @@ def test_point_seven_means_two_thirds_with_three_modalities(setting, tmp_path):
         ({"missing_rate": "0:0.9:0.3"}, "cannot be reached"),
         ({"pattern": "ax"}, "audio, text, visual"),
         ({"split": "dev"}, "train, val, test"),
-        ({"mask_seeds": 0}, "at least 1"),
+        ({"mask_seeds": 0}, "1 … 1000"),
+        ({"mask_seeds": 10**8}, "1 … 1000"),
         ({"protocol": "often", "missing_rate": "0.5"}, "nested"),
     ],
 )
