@@ -90,7 +90,8 @@ def reporting(
         _fail(report, errors.refusal(error), "OSError")
     except UnicodeEncodeError as error:
         status, code = "error", errors.EXIT_INVALID_INPUT
-        _fail(report, f"the name {error.object[:80]!a} is no UTF-8 text; rename the file.", "InvalidInput")
+        around = error.object[max(error.start - 40, 0) : error.end + 20]
+        _fail(report, f"the name {around!a} is no UTF-8 text; rename the file.", "InvalidInput")
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit code 1)

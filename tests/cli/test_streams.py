@@ -62,8 +62,8 @@ def test_json_is_utf8_whatever_the_names_and_the_locale(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(BaseException), reporting("extract"):  # noqa: B017, PT011 - the exit of Typer
-        "o\udcff.h5".encode()
-    assert "'o\\udcff.h5' is no UTF-8 text" in capsys.readouterr().err
+        ("x" * 99 + "o\udcff.h5").encode()
+    assert "xo\\udcff.h5' is no UTF-8 text" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
