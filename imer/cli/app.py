@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated
 
@@ -10,7 +9,7 @@ import typer
 
 from imer._version import __version__
 from imer.cli import data, demo, doctor, eval, export, extract, ls, mask, predict, report, sweep, train
-from imer.cli.reporting import refuse
+from imer.cli.reporting import give_up_stdout, refuse
 from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_INVALID_INPUT, EXIT_USAGE
 
 _EPILOG = (
@@ -67,7 +66,7 @@ def run(words: list[str]) -> int:
     except SystemExit:  # how Typer ends where nobody reads its help any more
         return EXIT_DONE
     except OSError as error:  # help or version that cannot be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         refuse("imer", f"this cannot be written to stdout: {error.strerror}.", as_json=False)
         return EXIT_INVALID_INPUT
     except (typer.Abort, KeyboardInterrupt):

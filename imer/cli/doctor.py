@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,8 +28,11 @@ def doctor(
         from imer.core.errors import MissingDependency
 
         if code is not None:
+            explained = _explained(code)
+            report.extra["error_code"] = explained
+            columns = ["code", "what it is, and what to do", "trying again may help"]
             report.table(
-                "error codes", ["code", "what it is, and what to do", "trying again may help"], [_explained(code)]
+                "error codes", columns, [[code, explained["meaning"], "yes" if explained["retryable"] else "no"]]
             )
             return
         findings = checkup()
@@ -41,7 +44,7 @@ def doctor(
             raise MissingDependency(f"{', '.join(missing)} is missing; see the column `what to do`.")
 
 
-def _explained(code: str) -> list[str]:
+def _explained(code: str) -> dict[str, Any]:
     from imer.core.errors import UsageError, listed
     from imer.extraction.failures import CODES
 
@@ -51,4 +54,4 @@ def _explained(code: str) -> list[str]:
             "face, words) is no error but a verdict: see `imer data inspect`."
         )
     meaning, retryable = CODES[code]
-    return [code, meaning, "yes" if retryable else "no"]
+    return {"code": code, "meaning": meaning, "retryable": retryable}

@@ -83,7 +83,7 @@ def reporting(
         status, code = "error", error.exit_code
         _fail(report, "terminated; the same command continues.", "Terminated")
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         raise typer.Exit(errors.EXIT_DONE) from None
     except OSError as error:
         status, code = "error", errors.EXIT_INVALID_INPUT
@@ -95,7 +95,7 @@ def reporting(
     except (typer.Exit, typer.Abort):
         raise
     except Exception as error:  # noqa: BLE001 (the one place where a bug becomes exit code 1)
-        if _lacks_memory(error):
+        if errors.lacks_memory(error):
             status, code = "error", errors.EXIT_INVALID_INPUT
             _fail(report, f"there is not enough memory for this ({error}); ask for less.", "OutOfMemory")
         else:
@@ -113,8 +113,7 @@ def reporting(
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        # Python would try to flush once more at its exit, and fail with a code of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_stdout()
         if not isinstance(error, BrokenPipeError):
             code = code or errors.EXIT_INVALID_INPUT
             report._stderr(f"imer {command}: error: the result cannot be written to stdout: {error.strerror}.")
@@ -122,10 +121,9 @@ def reporting(
         raise typer.Exit(code)
 
 
-def _lacks_memory(error: Exception) -> bool:
-    """Say whether memory ran out; PyTorch says so by a RuntimeError, in several ways."""
-    words = ("allocate memory", "out of memory", "Storage size calculation overflowed", "array is too big")
-    return isinstance(error, MemoryError) or any(word in str(error) for word in words)
+def give_up_stdout() -> None:
+    """Let what could not be written vanish: Python would flush once more at its exit, and fail with a code of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def refuse(command: str, message: str, *, as_json: bool) -> None:

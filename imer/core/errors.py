@@ -83,6 +83,14 @@ def refusal(error: OSError) -> str:
     return f"{error.filename or 'a file'}: {error.strerror or error}{'; ' + advice if advice else ''}."
 
 
+_OUT_OF_MEMORY = ("allocate memory", "out of memory", "Storage size calculation overflowed", "array is too big")
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Say whether memory ran out; PyTorch says so by a RuntimeError, in several ways."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
 MAX_LISTED = 10  # offending items named in one message
 
 

@@ -68,6 +68,9 @@ class Utterance:
     labels: dict[str, str] = field(default_factory=dict)  # every other column, stripped; "" for an empty cell
 
 
+ARRAYS = "array/"  # how the extractor of features that were imported as arrays begins
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """Where a feature array came from: enough to make it again.
@@ -89,7 +92,7 @@ class FeatureSpec:
     @property
     def is_array(self) -> bool:
         """Whether it was imported from an array: nobody knows how that was made, only widths can be compared."""
-        return self.extractor.startswith("array/")
+        return self.extractor.startswith(ARRAYS)
 
     @property
     def fingerprint(self) -> str:

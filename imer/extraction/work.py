@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from imer.core.errors import lacks_memory
 from imer.core.types import Verdict
 from imer.extraction.hearing import Hearing
 from imer.extraction.plan import MediaTask, Task, TextTask
@@ -106,7 +107,7 @@ def _guarded(work: Callable[..., Any], *given: Any) -> Any:
         return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
     except Exception as error:  # noqa: BLE001 - third-party signal code raises anything on odd input
         text = f"the extractor failed ({type(error).__name__}: {error})."
-        code = "E-MEMORY" if "allocate memory" in str(error) else "E-EXTRACT"
+        code = "E-MEMORY" if lacks_memory(error) else "E-EXTRACT"
         return Extracted(Verdict.decode_error, None, text, code)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import sha256_file
-from imer.core.types import FeatureSpec, Verdict
+from imer.core.types import ARRAYS, FeatureSpec, Verdict
 from imer.interop.parts import Imported
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
@@ -52,7 +52,7 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
             )
         spec = FeatureSpec(
             modality=modality,
-            extractor=f"array/{modality}",
+            extractor=f"{ARRAYS}{modality}",
             version="1",
             level="utterance",
             dim=values_ND.shape[1],

@@ -97,10 +97,10 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
                 raise _BadRow(cells)
             cells = {known.get(column, column): value for column, value in cells.items()}
             name = cells.get("utterance_id", "").strip()
-            utterance = _utterance(cells, line, n_rows, places)
+            utterance, number = _utterance(cells, line, n_rows, places)
             if name in seen:
                 raise _BadRow(f"utterance_id {name!r} is used already on line {seen[name]}")
-            seen[name], numbers[name] = line, _position(cells.get("position", "").strip(), name)
+            seen[name], numbers[name] = line, number
             utterances.append(utterance)
         except _BadRow as problem:
             problems.append(RowProblem(line, name, str(problem)))
@@ -176,8 +176,11 @@ def _as_cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> Utterance:
-    """Check one row. The values of its own columns are stripped; a text is kept as written."""
+def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> tuple[Utterance, int | None]:
+    """Check one row; return its utterance, and what it says of its place in its dialogue, which `with_positions` decides.
+
+    The values of its own columns are stripped; a text is kept as written.
+    """
     stripped = {column: value.strip() for column, value in cells.items()}
     stripped |= {column: "" for column, value in stripped.items() if _is_empty(column, value)}
 
@@ -204,10 +207,11 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
     sentiment = labels.get("sentiment", "")
     if sentiment and _parsed(float, sentiment) is None:
         raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number")
-    return Utterance(
+    number = _position(cell("position"), name)
+    utterance = Utterance(
         utterance_id=name,
         dialogue_id=cell("dialogue_id") or name,
-        position=0,  # see `with_positions`
+        position=0,
         line=line,
         row=row,
         speaker=cell("speaker"),
@@ -220,6 +224,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> U
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
         labels=labels,
     )
+    return utterance, number
 
 
 def _is_empty(column: str, value: str) -> bool:
@@ -257,7 +262,7 @@ def _seconds(text: str, column: str, name: str) -> float | None:
 
 
 def _position(text: str, name: str) -> int | None:
-    if not text or _is_empty("position", text):
+    if not text:
         return None
     value = _parsed(float, text)
     if value is None or value != int(value) or abs(value) > MAX_POSITION:

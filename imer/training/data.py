@@ -14,8 +14,8 @@ from imer.store.reader import FeatureStore
 from imer.training.settings import DataSettings, Settings
 
 
-def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
-    """Read the corpus from its feature store.
+def read_corpus(data: DataSettings, warn: Callable[[str], None] | None = None) -> Corpus:
+    """Read the corpus from its feature store; what is doubtful in it is looked for where somebody is to be told.
 
     Raises
     ------
@@ -27,8 +27,9 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None]) -> Corpus:
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
         corpus = Corpus.from_store(store, data.modalities or None, label, _features(data, store), task=data.task)
-    for sentence in doubts(corpus):
-        warn(sentence)
+    if warn is not None:
+        for sentence in doubts(corpus):
+            warn(sentence)
     return corpus
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +14,6 @@ from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, to_toml, toml_layer
 
 DEFAULT_PRESET = "comp"
-SECTIONS = ("run", "data", "train", "model", "head")
 # Settings that do not change what is computed on the same machine.
 NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "train.checkpoint_every_s"})
 # What a run did before a setting of training existed: section → key → value.
@@ -147,6 +146,9 @@ class Settings:
 
     def to_toml(self) -> str:
         return to_toml(self.sections())
+
+
+SECTIONS = tuple(section.name for section in fields(Settings))
 
 
 def preset_names() -> list[str]:

@@ -42,7 +42,7 @@ class MemberJob:
         """
         device = torch.device(self.device)
         with repeatable(device, self.settings.train.threads):
-            corpus = read_corpus(self.settings.data, lambda message: None)  # the parent has said what is to be said
+            corpus = read_corpus(self.settings.data)  # the parent has said what is to be said
             folds = folds_of(corpus, Masks(corpus, self.settings.train), self.settings, device, self.run)
             fold = next(fold for fold in folds if fold.name == self.fold)
             fold.train(self.member, fold.shared(), Listener(warn=warn))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,22 +163,6 @@ def test_doctor_names_versions_and_licences(imer: Callable) -> None:
     assert "audEERING" in checks["opensmile"]["found"]
     assert checks["torch"]["state"] == "ok"
     assert "--face-weights" in checks["face weights"]["advice"]
-
-
-def _shell(arguments: list[object], redirection: str) -> tuple[int, str, str]:
-    command = " ".join(shlex.quote(str(part)) for part in [sys.executable, "-m", "imer", *arguments])
-    done = subprocess.run(["sh", "-c", f"{command} {redirection}"], capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_a_closed_or_full_stdout_is_no_traceback(tmp_path: Path) -> None:
-    store = write_small_store(tmp_path / "f.h5")
-    for form in ([], ["--json"]):
-        assert _shell(["data", "inspect", store, *form], ">&-") == (0, "", "")
-        assert _shell(["data", "inspect", store, *form], "| head -c 1")[2] == ""
-        code, _, err = _shell(["data", "inspect", store, *form], "> /dev/full")
-        assert code == 4
-        assert err == "imer data inspect: error: the result cannot be written to stdout: No space left on device.\n"
 
 
 def test_a_log_file_that_cannot_be_written_costs_no_result(imer: Callable, tmp_path: Path) -> None:

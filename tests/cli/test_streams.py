@@ -22,6 +22,18 @@ def shell(arguments: list[object], redirection: str, **environment: str) -> subp
     return subprocess.run(["bash", "-c", f"{command} {redirection}"], capture_output=True, check=False, env=settings)
 
 
+def test_a_closed_or_full_stdout_is_no_traceback(tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    for form in ([], ["--json"]):
+        closed = shell(["data", "inspect", store, *form], ">&-")
+        assert (closed.returncode, closed.stdout, closed.stderr) == (0, b"", b"")
+        assert shell(["data", "inspect", store, *form], "| head -c 1").stderr == b""
+        full = shell(["data", "inspect", store, *form], "> /dev/full")
+        assert full.returncode == 4
+        said = "imer data inspect: error: the result cannot be written to stdout: No space left on device.\n"
+        assert full.stderr.decode() == said
+
+
 def test_progress_needs_no_stderr() -> None:
     code = (
         "from imer.cli.reporting import reporting\n"
@@ -119,6 +131,7 @@ def test_an_error_code_is_explained(imer: Callable) -> None:
     done = imer("doctor", "E-TRUNCATED")
     assert done.code == 0
     assert "copy it again" in done.out
+    assert imer("doctor", "E-CRASH", "--json").json["error_code"]["retryable"] is True
     done = imer("doctor", "E-NOSTREAM")
     assert done.code == 2
     assert "is no error but a verdict" in done.err

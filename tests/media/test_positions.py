@@ -64,6 +64,13 @@ def test_a_doubtful_order_is_said(
     assert words in caplog.text
 
 
+def test_positions_follow_start_times_else_the_order_of_rows(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("utterance_id,dialogue_id,start\nb,d,5\na,d,1\nc,e,\nd,e,0\n")
+    positions = {u.utterance_id: u.position for u in read_manifest(path).utterances}
+    assert positions == {"a": 0, "b": 1, "c": 0, "d": 1}
+
+
 def test_a_number_that_is_not_exact_is_no_position(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("utterance_id,position\na,1e300\nb,1\n")
