@@ -21,11 +21,14 @@ def write_small_store(
     seed: int = 0,
     modalities: tuple[str, ...] = ("audio", "text", "visual"),
     prefix: str = "",
+    n_speakers: int = 6,
+    speakers: bool = True,
+    speaker_spread: float = 0.0,
 ) -> Path:
     """Write a learnable store: each modality carries a noisy copy of the emotion, some of it is absent by nature.
 
     Dialogues are split 60/20/20 into train, val and test; `sentiment` is a number, `emotion` a class; every ninth
-    utterance has no label.
+    utterance has no label. Features of speakers differ by `speaker_spread`; without `speakers` nobody is named.
     """  # fmt: skip
     rng = np.random.default_rng(seed)
     utterances, states = [], []
@@ -48,7 +51,7 @@ def write_small_store(
                     position,
                     line=len(states) + 1,
                     row=len(states) - 1,
-                    speaker=f"s{d % 6}",
+                    speaker=f"s{d % n_speakers}" if speakers else "",
                     session=f"{d % 4}",
                     split=split,
                     text=f"words of {name}",
@@ -60,6 +63,9 @@ def write_small_store(
     for modality in modalities:
         centre_CD = rng.normal(size=(3, WIDTHS[modality])) * 1.5
         values = centre_CD[state_N] + rng.normal(size=(len(states), WIDTHS[modality]))
+        if speaker_spread:
+            own_SD = rng.normal(size=(n_speakers, WIDTHS[modality])) * speaker_spread
+            values += own_SD[np.arange(len(states)) // length % n_speakers]
         present = rng.random(len(states)) < 0.95
         spec = FeatureSpec(modality, f"test/{modality}", "1", "utterance", WIDTHS[modality])
         blocks.append(vector_block(spec, values, present))

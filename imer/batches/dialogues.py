@@ -6,7 +6,8 @@ Dialogues of like length go together, so that little is padding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from imer.batches.batch import Batch, PackedBatch
 from imer.batches.corpus import Corpus
 from imer.batches.layout import Packed
+from imer.batches.speakers import speaker_numbers, within_speakers
 
 LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
 
@@ -95,22 +97,49 @@ class Resident:
     features    modality → float32 [N, D]
     target_N    int64 class index (−1), or float32 standardised value (NaN)
     speaker_N   int64, the index of the speaker within the dialogue, by first appearance
+    person_N    int64, the number of the speaker in the corpus, −1 where nobody is named
+    within      modalities whose features a batch is to have relative to their speaker: see `as_seen`
     """
 
     features: dict[str, Tensor]
     target_N: Tensor
     speaker_N: Tensor
+    person_N: Tensor
+    within: tuple[str, ...] = ()
 
     @classmethod
     def place(
-        cls, corpus: Corpus, features: dict[str, np.ndarray], target_N: np.ndarray, device: torch.device
+        cls,
+        corpus: Corpus,
+        features: dict[str, np.ndarray],
+        target_N: np.ndarray,
+        device: torch.device,
+        within: tuple[str, ...] = (),
     ) -> Resident:
         target = torch.from_numpy(target_N.astype(np.float32 if target_N.dtype.kind == "f" else np.int64))
         return cls(
             {name: torch.from_numpy(values).to(device) for name, values in features.items()},
             target.to(device),
             torch.from_numpy(speaker_index(corpus)).to(device),
+            torch.from_numpy(speaker_numbers(corpus)).to(device),
+            within,
         )
+
+    def as_seen(self, tables: Sequence[np.ndarray], observed_NM: Tensor) -> Resident:
+        """Return the corpus as a model sees it that is shown these batches under this mask, and nothing else.
+
+        Features relative to their speaker depend on it: only what is shown of somebody tells how he or she usually is.
+        """
+        if not self.within:
+            return self
+        rows = np.concatenate([row_BU[row_BU >= 0] for row_BU in tables])
+        shown_N = torch.zeros(len(observed_NM), dtype=torch.bool, device=observed_NM.device)
+        shown_N[torch.from_numpy(rows).to(observed_NM.device)] = True
+        features = dict(self.features)
+        for column, (name, values_ND) in enumerate(self.features.items()):
+            if name in self.within:
+                features[name] = within_speakers(values_ND, observed_NM[:, column] & shown_N, self.person_N)
+        return replace(self, features=features)
 
     def packed_batch(self, row_BU: np.ndarray, observed_NM: Tensor) -> PackedBatch:
         """Gather the real utterances of a batch. Nothing waits for the device: the indices come from the table."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
@@ -265,7 +265,21 @@ def _methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
         "runs sha256",
     ]
     caption = "First 16 digits of the digests; that of the runs is over the digests of their checkpoints, in order."
-    return [Heading("Runs"), Grid((columns, rows), caption)]
+    told = {method.name: method.runs[0] for methods in sections for method in methods}
+    return [Heading("Runs"), Grid((columns, rows), caption), *_relative_to_speakers(told)]
+
+
+def _relative_to_speakers(runs: Mapping[str, EvaluatedRun]) -> list[Block]:
+    """Say which of the named runs know who speaks."""
+    knowing = [name for name, run in runs.items() if run.evaluation.run.get("within_speaker")]
+    if not knowing:
+        return []
+    return [
+        Paragraph(
+            f"Features are taken relative to their speaker in {listed(knowing, 20)}: these figures hold where speakers are "
+            "known and have as many utterances."
+        )
+    ]
 
 
 def _runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
@@ -288,6 +302,7 @@ def _runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
     blocks: list[Block] = [
         Heading("Runs"),
         Grid((columns, rows), "sha256: over the files of the checkpoint, first 16 digits."),
+        *_relative_to_speakers({str(run.evaluation.run["path"]): run for run in runs}),
     ]
     cells = []
     for features in data.values():

@@ -88,6 +88,11 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
+    if within := run.folds[0].within_speaker:
+        warnings.append(
+            f"The {listed(within)} features are taken relative to their speaker, over all the utterances asked about: the "
+            "results hold where speakers are known and have as many utterances."
+        )
     return Source(
         corpus=corpus,
         folds=folds,
@@ -232,6 +237,7 @@ def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
             "value": float(np.mean(values)) if values else None,
         },
         "optimistic": optimistic,
+        "within_speaker": list(run.folds[0].within_speaker),
         "settings": settings,
     }
 

@@ -29,12 +29,14 @@ class Answered:
     unanswered  utterances whose clips failed, and of which nothing else is there to answer from
     absent      modalities of the model that the store does not have at all
     ignored     modalities of the store that the model does not know
+    speakerless   answers without a known speaker, from a model whose features are relative to theirs
     """
 
     records: tuple[dict[str, Any], ...]
     unanswered: tuple[str, ...]
     absent: tuple[str, ...]
     ignored: tuple[str, ...]
+    speakerless: int = 0
 
 
 def open_model(path: Path, *, fold: str | None = None, device: str = "cpu") -> tuple[TrainedFold, int]:
@@ -88,7 +90,8 @@ def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, acc
         record(fold, corpus, found, i, str(dialogue_ids[i]), verdicts_NM[i]) for i in np.flatnonzero(~failed_N).tolist()
     ]
     unanswered = tuple(str(name) for name in corpus.utterance_ids[failed_N])
-    return Answered(tuple(records), unanswered, absent, ignored)
+    speakerless = int((corpus.speakers[~failed_N] == "").sum()) if fold.within_speaker else 0
+    return Answered(tuple(records), unanswered, absent, ignored, speakerless)
 
 
 def record(

@@ -20,6 +20,7 @@ import numpy as np
 
 from imer._version import __version__
 from imer.batches.scaling import Scaler
+from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json, verify_folder, write_json, write_text
 from imer.core.types import FeatureSpec
@@ -36,6 +37,11 @@ MASK_SEMANTICS = {
     "hidden": "what stands where `observed` or `valid` is false is never read; it may be anything, also NaN",
     "context": "the utterances of a dialogue go together, in order; a single utterance is a dialogue of length 1",
 }
+WITHIN_SPEAKER = (
+    "a feature with within_speaker is, once standardised, taken relative to its speaker: minus the mean, over the spread of "
+    "what is observed of the speaker's utterances that are answered together, as if there were "
+    f"{PRIOR_UTTERANCES:g} more with mean 0 and variance 1; of an unknown speaker it stays as it is"
+)
 
 
 def write_bundle(
@@ -75,6 +81,7 @@ def preprocessing(fold: TrainedFold) -> dict[str, Any]:
                 # float32 → double → text → double → float32 gives the same number back
                 "mean": fold.scaler.centre[name].astype(float).tolist(),
                 "sd": fold.scaler.spread[name].astype(float).tolist(),
+                "within_speaker": name in fold.within_speaker,
             }
             for name, width in fold.modalities.items()
         ],
@@ -82,7 +89,7 @@ def preprocessing(fold: TrainedFold) -> dict[str, Any]:
         "label": fold.label,
         "class_names": list(fold.class_names),
         "target": {"mean": fold.spec.target_centre, "sd": fold.spec.target_spread},
-        "masks": MASK_SEMANTICS,
+        "masks": MASK_SEMANTICS | ({"speakers": WITHIN_SPEAKER} if fold.within_speaker else {}),
     }
 
 
@@ -133,4 +140,5 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         test_ids=(),
         selected=record["selected"],
         val=record["val"],
+        within_speaker=tuple(name for name, entry in modalities.items() if entry.get("within_speaker")),
     )

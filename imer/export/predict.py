@@ -159,6 +159,11 @@ def _comment(answered: Answered, said: _Said) -> None:
         )
     if answered.ignored:
         said.notes.append(f"the model does not read the {', '.join(answered.ignored)} features; they are ignored.")
+    if answered.speakerless:
+        said.warnings.append(
+            f"{answered.speakerless} of {len(answered.records)} utterances have no speaker, though the model was trained on "
+            "features relative to their speaker: expect worse answers. A manifest names speakers in its column speaker."
+        )
     empty = sum(line["all_missing"] for line in answered.records)
     if empty:
         said.warnings.append(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from imer._version import __version__
-from imer.core.errors import OutputExists, UsageError, did_you_mean
+from imer.core.errors import OutputExists, UsageError, did_you_mean, listed
 from imer.core.files import published_file, published_folder, read_json, sha256_file, write_json
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
@@ -83,6 +83,11 @@ def export(
         opened = RunFolder.open(run)
         chosen, n_folds = choose_fold(opened.folds, fold), len(opened.folds)
         about = run_record(opened, chosen)
+    if format != "bundle" and chosen.within_speaker:
+        raise UsageError(
+            f"This model reads {listed(chosen.within_speaker)} features relative to their speaker, over all of the speaker's "
+            f"utterances, which {format} cannot say; export a bundle."
+        )
     if n_folds > 1:
         why = "as asked" if fold is not None else "the best on its validation part"
         say(f"exporting fold {chosen.name} of {n_folds}: {why}.")

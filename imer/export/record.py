@@ -87,6 +87,7 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
             "Selected": f"{_epochs(selected)}, by {selected['metric']} on the validation part",
             "Seed": about["seed"],
+            **({"Features relative to their speaker": listed(fold.within_speaker)} if fold.within_speaker else {}),
         },
         n_parameters=n_parameters,
     )

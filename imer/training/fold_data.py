@@ -10,6 +10,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues, Resident
 from imer.batches.scaling import Scaler
+from imer.batches.speakers import chosen_modalities
 from imer.batches.splits import Split
 from imer.masks.sampling import Mask
 from imer.models.base import ModelSpec
@@ -38,7 +39,8 @@ class SharedData:
         spec = model_spec(corpus, learnt_R, settings.train.class_weights)
         once_NM = masks.once(learnt_R, fold)
         scaler = Scaler.fit(corpus, learnt_R, once_NM)
-        return cls(spec, scaler, place(corpus, scaler, spec, device), once_NM)
+        within = chosen_modalities(corpus, settings.data.within_speaker)
+        return cls(spec, scaler, place(corpus, scaler, spec, device, within), once_NM)
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,14 @@ class FoldData:
         return cls(corpus, split, shared.scaler, shared.resident, train, tables, masks.validation(split.val))
 
 
-def place(corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device) -> Resident:
-    """Put a corpus on a device, standardised; values to learn become (label − centre) / spread."""
+def place(
+    corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device, within: tuple[str, ...] = ()
+) -> Resident:
+    """Put a corpus on a device, standardised; values to learn become (label − centre) / spread.
+
+    within  modalities whose features are also taken relative to their speaker
+    """
     target_N = corpus.target_N
     if spec.task == "regression":
         target_N = (target_N - spec.target_centre) / spec.target_spread
-    return Resident.place(corpus, scaler.transform(corpus), target_N, device)
+    return Resident.place(corpus, scaler.transform(corpus), target_N, device, within)

@@ -73,6 +73,7 @@ def answer(
     observed = torch.from_numpy(observed_NM).to(device)
     rows, joint, weights = [], [], []
     branches: dict[str, list[Tensor]] = {}
+    resident = resident.as_seen(tables, observed)
     for row_BU in tables:
         batch = gather(model, resident, row_BU, observed)
         output = run(model, batch, stage)

@@ -129,8 +129,9 @@ class FoldTrainer:
         progress = self.progress
         batches: list[Batch] = []
         for draw in range(self.model.mask_draws):
-            observed = self._observed(draw)
-            batches.extend(self.data.resident.batch(row_BU, observed) for row_BU in self._tables(0))
+            observed, tables = self._observed(draw), self._tables(0)
+            resident = self.data.resident.as_seen(tables, observed)
+            batches.extend(resident.batch(row_BU, observed) for row_BU in tables)
         losses = self.model.fit(batches, progress.epoch)
         progress.epoch += 1
         self._validate(losses, None)
@@ -152,8 +153,9 @@ class FoldTrainer:
         self.model.train()
         sums: dict[str, Tensor] = {}
         tables = self._tables(progress.epoch)
+        resident = self.data.resident.as_seen(tables, observed)
         for row_BU in tables:
-            batch = gather(self.model, self.data.resident, row_BU, observed)
+            batch = gather(self.model, resident, row_BU, observed)
             with reduced_products(self.settings.train.precision == "bfloat16"):
                 output = run(self.model, batch, stage)
             terms = self.model.losses(output, batch, stage)
@@ -223,8 +225,10 @@ class FoldTrainer:
         ever = torch.from_numpy(ever_NM).to(self.device)
         branches, observed, target = [], [], []
         train = self.settings.train
-        for row_BU in self.data.train.batches(VALIDATION_BATCH, pad_to=train.pad_to, dialogues=train.batch_dialogues):
-            batch = gather(self.model, self.data.resident, row_BU, ever)
+        tables = self.data.train.batches(VALIDATION_BATCH, pad_to=train.pad_to, dialogues=train.batch_dialogues)
+        resident = self.data.resident.as_seen(tables, ever)
+        for row_BU in tables:
+            batch = gather(self.model, resident, row_BU, ever)
             output = run(self.model, batch, self.stage)
             counted = batch.labelled_BU
             branches.append(output.extra["branches"][:, counted])

@@ -71,6 +71,7 @@ def write_results(
         "members": settings.train.members,
         "selected": _selected(folds),
         "optimistic": settings.train.select == TEST_BEST,
+        "within_speaker": list(folds[0].within_speaker),
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
         "gradient_share": mean_shares(read_json_lines(log) if (log := out / "log.jsonl").is_file() else []),
         "predictions": {key: results[0][key] for key in ("protocol", "missing_rate", "pattern", "mask_seed")},

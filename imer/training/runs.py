@@ -25,6 +25,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
+from imer.batches.speakers import ALL
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import read_json, verify_folder
@@ -54,6 +55,7 @@ class TrainedFold:
     feature_names, fingerprints, specs   modality → the feature set it was trained on, and how to make it again
     selected       {"epoch", "metric", "value", "on"}: how its weights were chosen
     val            its validation metrics at that epoch
+    within_speaker   modalities whose features it reads relative to their speaker
     """
 
     name: str
@@ -73,6 +75,7 @@ class TrainedFold:
     pad_to: int
     device: torch.device
     batch_dialogues: int
+    within_speaker: tuple[str, ...] = ()
 
     @property
     def modalities(self) -> dict[str, int]:
@@ -92,7 +95,7 @@ class TrainedFold:
         """Answer these rows of a corpus under a mask over the whole corpus.
 
         The context of an utterance is what else of its dialogue is among the rows, in order of position, whether it
-        has a label or not.
+        has a label or not. Features relative to their speaker (`within_speaker`) are so among the rows, too.
 
         Raises
         ------
@@ -111,7 +114,7 @@ class TrainedFold:
             head: Any = getattr(model, "head", None)
             if hasattr(head, "check_cases"):
                 head.check_cases(torch.from_numpy(observed_NM[rows]))
-        resident = place(corpus, self.scaler, self.spec, self.device)
+        resident = place(corpus, self.scaler, self.spec, self.device, self.within_speaker)
         tables = Dialogues.of(corpus, rows).batches(
             PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
         )
@@ -170,7 +173,13 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         test_ids=tuple(values["test_ids"]),
         selected=values["selected"],
         val=values["val"],
+        within_speaker=_within_speaker(values),
     )
+
+
+def _within_speaker(values: dict[str, Any]) -> tuple[str, ...]:
+    named = values["settings"]["data"].get("within_speaker", ())  # absent before it existed
+    return tuple(name for name in values["spec"]["modalities"] if name in named or ALL in named)
 
 
 def rebuilt(source: Path, values: dict[str, Any], train: dict[str, Any], device: str, **known: Any) -> TrainedFold:

@@ -41,6 +41,8 @@ class DataSettings:
     folds             empty: the official split; session, speaker, a column, or a number
     validation_by     auto, speaker or dialogue: what is kept whole where a validation part is cut from training
     validation_share  of the training part
+    within_speaker    modalities (or `all`) whose features are taken relative to what else is seen of their speaker; see
+                      `imer.batches.speakers`. For speakers who are known, with several utterances each
     """
 
     features: str = ""
@@ -51,6 +53,7 @@ class DataSettings:
     folds: str = ""
     validation_by: str = "auto"
     validation_share: Annotated[float, Range("lies between 0 and 1", 0, 1, open_low=True, open_high=True)] = 0.15
+    within_speaker: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_ranges(self, "data")
