@@ -1,8 +1,8 @@
 """Predictions of all folds under many masks, computed together.
 
 The dialogues of a fold are predicted under every mask in one pass: the copies of a dialogue, each under another mask,
-are simply more dialogues. A prediction depends on its own dialogue alone, so this changes no number, and it turns a
-sweep of hundreds of small passes into a few large ones.
+are simply more dialogues, by speakers of their own. A prediction depends on its own dialogue and its speakers alone, so this
+changes no number, and it turns a sweep of hundreds of small passes into a few large ones.
 """
 
 from __future__ import annotations
@@ -129,21 +129,25 @@ def _predict_copies(
 
 
 def tiled_corpus(corpus: Corpus, rows: np.ndarray, n_copies: int) -> Corpus:
-    """Return a corpus of `n_copies` copies of these rows; each copy's dialogues are dialogues of their own."""
+    """Return a corpus of `n_copies` copies of these rows; each copy's dialogues and speakers are its own."""
 
     def tiled(values: np.ndarray) -> np.ndarray:
         return np.tile(values[rows], (n_copies, *(1 for _ in values.shape[1:])))
 
     copy_N = np.repeat(np.arange(n_copies), len(rows))
-    dialogues = [f"{copy}\x1f{name}" for copy, name in zip(copy_N, tiled(corpus.dialogue_ids), strict=True)]
+
+    def own(names_N: np.ndarray) -> np.ndarray:
+        named = zip(copy_N, tiled(names_N), strict=True)
+        return np.array([f"{copy}\x1f{name}" if name else name for copy, name in named], dtype=object)
+
     return replace(
         corpus,
         n=n_copies * len(rows),
         features={m: tiled(values) for m, values in corpus.features.items()},
         present_NM=tiled(corpus.present_NM),
-        dialogue_ids=np.array(dialogues, dtype=object),
+        dialogue_ids=own(corpus.dialogue_ids),
         positions=tiled(corpus.positions),
-        speakers=tiled(corpus.speakers),
+        speakers=own(corpus.speakers),
         splits=tiled(corpus.splits),
         utterance_ids=tiled(corpus.utterance_ids),
         target_N=tiled(corpus.target_N),

@@ -11,6 +11,7 @@ import pytest
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import UsageError
+from imer.evaluation.pooled import FoldRows, pooled_predictions
 from imer.evaluation.report import write_report
 from imer.evaluation.sweep import evaluate
 from imer.export.answers import answer_store
@@ -88,6 +89,16 @@ def test_a_speaker_answers_for_the_same_speaker_only(run: Path, strangers: Path)
     assert mine.any()
     assert np.array_equal(before[~mine], after[~mine])
     assert not np.array_equal(before[mine], after[mine])
+
+
+def test_masks_that_are_answered_together_know_nothing_of_each_other(run: Path, strangers: Path) -> None:
+    corpus, fold = _read(strangers), _fold(run)
+    one = FoldRows(fold, corpus.rows_of(fold.test_ids))
+    masks_SNM = np.random.default_rng(0).random((5, *corpus.present_NM.shape)) < 0.6
+    together = pooled_predictions(corpus, [one], masks_SNM)
+    for s, mask_NM in enumerate(masks_SNM):
+        alone = fold.predict(corpus, one.rows, mask_NM).probabilities_NC
+        assert np.allclose(together.output_SPC[s], alone, atol=1e-6)
 
 
 def test_a_bundle_answers_as_the_run_and_says_how(run: Path, strangers: Path, tmp_path: Path) -> None:
