@@ -142,6 +142,16 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
         raise
 
 
+def behind_links(path: Path) -> Path:
+    """Return what a symbolic link stands for, there or not; any other path as it is. So a link that is written to stays one."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def is_free(path: Path) -> bool:
+    """Say whether a folder can be made there: there is nothing, or an empty folder."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
+
+
 @contextmanager
 def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on any error it is removed.
@@ -153,7 +163,7 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     OSError
         The system refuses, as when the disk is full; the error names `path`.
     """
-    path = Path(path)
+    path = behind_links(Path(path))
     if path.is_dir():
         raise OutputExists(f"{path} is a folder, but a file is to be written; choose another name.")
     if not overwrite and path.exists():
@@ -255,12 +265,12 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises
     ------
     OutputExists
-        `path` exists and `overwrite` is false.
+        `path` is there, is no empty folder, and `overwrite` is false.
     OSError
         The system refuses, as when the disk is full; the error names `path`.
     """
-    path = Path(path)
-    if path.exists() and not overwrite:
+    path = behind_links(Path(path))
+    if not overwrite and not is_free(path):
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     make_folder(path.parent)
     remove_leftovers(path.parent, path.name)

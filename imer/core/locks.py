@@ -16,7 +16,7 @@ from io import TextIOWrapper
 from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError
-from imer.core.files import fault_point, make_folder, naming, remove_leftovers, temporary_name
+from imer.core.files import behind_links, fault_point, make_folder, naming, remove_leftovers, temporary_name
 from imer.core.processes import is_alive, start_ticks
 
 _ATTEMPTS = 3
@@ -38,7 +38,7 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
     if path is None:
         yield
         return
-    path = Path(path)
+    path = behind_links(Path(path))
     if path.name == "-":
         raise UsageError("-o - : this output is a file and no stream; give it a name.")
     lock = Path(f"{path}.lock")

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from imer.core.files import published_folder, write_text
+from imer.core.errors import OutputExists
+from imer.core.files import FOLDER_MANIFEST, is_free, published_folder, write_text
 from imer.core.locks import output_lock
 from imer.core.processes import usable_cores
 from imer.core.types import MODALITIES
@@ -71,11 +72,13 @@ def make_demo(
     MissingDependency
         The speech synthesiser is not installed.
     OutputExists
-        `folder` exists and `overwrite` is false, or another process is making it.
+        `folder` exists and `overwrite` is false, or is none of this command's, or another process is making it.
     UsageError
         Too few utterances are asked for.
     """
     folder = Path(folder)
+    if not is_free(folder) and not all((folder / name).is_file() for name in (FOLDER_MANIFEST, "cues.csv")):
+        raise OutputExists(f"{folder} exists and was not made by `imer demo`; choose another name.")
     require_synthesiser()
     lines, unseen = write_script(n_utterances, seed), unseen_lines(seed)
     with output_lock(folder), published_folder(folder, overwrite=overwrite) as part:

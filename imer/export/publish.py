@@ -11,7 +11,7 @@ import torch
 
 from imer._version import __version__
 from imer.core.errors import OutputExists, UsageError, did_you_mean, listed
-from imer.core.files import published_file, published_folder, read_json, sha256_file, write_json
+from imer.core.files import is_free, published_file, published_folder, read_json, sha256_file, write_json
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
 from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit
@@ -114,7 +114,8 @@ def _check_output(out: Path, format: str, overwrite: bool) -> None:
         raise OutputExists(f"{out} is a folder; name the file to write, such as {name}.")
     if format == "bundle" and out.is_file():
         raise OutputExists(f"{out} is a file, but a bundle is a folder; choose another name.")
-    taken = [path for path in ([out] if format == "bundle" else [out, _sidecar(out)]) if path.exists()]
+    wanted = [out] if format == "bundle" else [out, _sidecar(out)]
+    taken = [path for path in wanted if not is_free(path)]
     if taken and not overwrite:
         raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
     if format == "bundle" and out.is_dir() and any(out.iterdir()) and not is_bundle(out):

@@ -13,11 +13,13 @@ import torch
 def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     """Within: deterministic algorithms, this many threads (0: as they are), and the global random state is borrowed.
 
-    Everything is as before afterwards, so nothing outside has a part in the result, nor the other way round.
+    Everything is as before afterwards (but for the workspace that cuBLAS is asked to use), so nothing outside has a part in
+    the result, nor the other way round.
     """
     before_threads = torch.get_num_threads()
     before_deterministic = torch.are_deterministic_algorithms_enabled()
     before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    before_rounding = torch.backends.cudnn.allow_tf32
     devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
     if devices:  # asked of cuBLAS before its first product, whose sums may else differ from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -25,8 +27,10 @@ def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
         if threads:
             torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        torch.backends.cudnn.allow_tf32 = False  # float32 means all of its 23 bits, also in convolutions
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
         torch.set_num_threads(before_threads)
         torch.use_deterministic_algorithms(before_deterministic, warn_only=before_warn)
+        torch.backends.cudnn.allow_tf32 = before_rounding

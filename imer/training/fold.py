@@ -55,7 +55,7 @@ class Fold:
 
     def states(self, member: int | None = None) -> Path:
         """Return where the fold, or one of its members, is saved while it trains."""
-        folder = self.run / "state" / (safe_name(self.name) or "single")
+        folder = self.run / "state" / (f"fold-{safe_name(self.name)}" if self.name else "single")
         return folder if member is None or len(self.splits) == 1 else folder / f"member-{member}"
 
     def train(self, member: int, shared: SharedData, listener: Listener, title: str = "") -> TrainedMember:

@@ -105,10 +105,12 @@ def parameter_groups(model: nn.Module, settings: TrainSettings) -> list[dict[str
     and what the model exempts; the head's own learning rate.
     """
     exempt = set(model.undecayed()) if hasattr(model, "undecayed") else set()
+    called = set(getattr(model, "modalities", ()))  # a modality may be called anything, "norm" among it
     head_factor = float(getattr(getattr(model, "head", None), "learning_rate_factor", 1.0))
     groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        plain = name.endswith("bias") or "norm" in name or parameter.squeeze().ndim <= 1 or name in exempt
+        normed = any("norm" in part for part in name.split(".") if part not in called)
+        plain = name.endswith("bias") or normed or parameter.squeeze().ndim <= 1 or name in exempt
         plain = plain and settings.optimiser == "adamw"
         factor = head_factor if name.startswith("head.") else 1.0
         groups.setdefault((not plain, factor), []).append(parameter)

@@ -14,11 +14,18 @@ ORIGIN_FILE = "run.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """content_sha256: of the feature store; folds: their names; features: the store's full path ("" in older runs)."""
+    """What a run was begun with.
+
+    content_sha256, features   of the feature store, and its full path ("" in older runs)
+    folds                      their names
+    mask_sha256, mask          of the mask file that it is trained under, and its full path ("" without one)
+    """
 
     content_sha256: str
     folds: tuple[str, ...]
     features: str
+    mask_sha256: str = ""
+    mask: str = ""
 
     def write(self, run: Path) -> None:
         """Write it into a run folder."""
@@ -28,6 +35,8 @@ class Origin:
             "content_sha256": self.content_sha256,
             "folds": list(self.folds),
             "features": self.features,
+            "mask_sha256": self.mask_sha256,
+            "mask": self.mask,
         }
         write_json(run / ORIGIN_FILE, record)
 
@@ -42,13 +51,14 @@ class Origin:
         """
         record = read_json(run / ORIGIN_FILE)
         try:
-            digest, folds, features = record["content_sha256"], tuple(record["folds"]), record.get("features", "")
+            folds, digest = tuple(record["folds"]), record["content_sha256"]
+            features, mask_digest, mask = (record.get(key, "") for key in ("features", "mask_sha256", "mask"))
         except (AttributeError, KeyError, TypeError) as error:
             raise InvalidInput(
                 f"{run / ORIGIN_FILE} does not say what the run was begun with; restore it, or train anew with --overwrite."
             ) from error
-        if not all(isinstance(text, str) for text in (digest, features, *folds)):
+        if not all(isinstance(text, str) for text in (digest, features, mask_digest, mask, *folds)):
             raise InvalidInput(
                 f"{run / ORIGIN_FILE} holds other than texts; restore it, or train anew with --overwrite."
             )
-        return cls(digest, folds, features)
+        return cls(digest, folds, features, mask_digest, mask)

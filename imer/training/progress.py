@@ -27,7 +27,7 @@ class Best:
 
         Where validation has never said anything (no score, as of a modality that it never observes), the newest is kept.
         """
-        improved = score > self.score or not self.tensors
+        improved = score > self.score or not self.epoch
         if not improved and math.isfinite(self.score):
             return False
         self.score, self.epoch, self.metrics = score, epoch, dict(metrics)

@@ -13,11 +13,12 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import make_folder, read_json, remove_leftovers, write_text
+from imer.core.files import behind_links, make_folder, read_json, remove_leftovers, sha256_file, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
-from imer.training.build import check_lengths, check_modalities
+from imer.training.build import build_model, check_lengths, check_modalities, model_spec
+from imer.training.config import with_files_of
 from imer.training.data import read_corpus
 from imer.training.device import repeatable
 from imer.training.fold import Fold, folds_of
@@ -29,6 +30,7 @@ from imer.training.runs import is_published, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings, load_settings
 from imer.training.side_by_side import train_side_by_side
+from imer.training.trained import learnt_rows
 
 SLOW_BFLOAT16 = (
     "{device} does not multiply bfloat16 faster than float32, so train.precision = bfloat16 makes training slower here; "
@@ -87,11 +89,11 @@ def train(
     if features is not None:
         given.setdefault("data", {})["features"] = str(features)
     settings = load_settings(preset=preset, config=config, flags=given, assignments=assignments)
-    if config is not None and features is None:
-        settings = _with_store_of(settings, Path(config))
+    if config is not None:
+        settings = with_files_of(settings, Path(config), listener.warn, chosen=features is not None)
     if not settings.data.features:
         raise UsageError("Name the feature store to train on: imer train FEATURES.h5 -o RUN_DIR.")
-    out = Path(out)
+    out = behind_links(Path(out))
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")
     if settings.train.select == TEST_BEST:
@@ -101,21 +103,6 @@ def train(
         listener.warn(SLOW_BFLOAT16.format(device=device))
     with output_lock(out, listener.note):
         return _Run(settings, out, listener).go(device, jobs, resume=resume, overwrite=overwrite)
-
-
-def _with_store_of(settings: Settings, config: Path) -> Settings:
-    """Return the settings with the store that a config file means: it may name it from where it was written."""
-    named = settings.data.features
-    if not named or Path(named).exists():
-        return settings
-    run = config.parent  # of another run, maybe, which keeps the full path
-    recorded = Path(Origin.read(run).features) if (run / ORIGIN_FILE).is_file() else Path()
-    for path in (recorded, run / named):
-        if path.is_file():
-            return replace(settings, data=replace(settings.data, features=str(path)))
-    raise InvalidInput(
-        f"The feature store {named}, which {config} names, does not exist; name one on the command line."
-    )
 
 
 class _Run:
@@ -139,6 +126,7 @@ class _Run:
         masks = Masks(corpus, self.settings.train)
         folds = folds_of(corpus, masks, self.settings, device, self.out, self.listener.warn)
         names = [fold.name for fold in folds]
+        self._refuse_early(corpus, masks, folds)
         if occupied and overwrite and not resume:
             self._clear()
         begins = not all((self.out / name).is_file() for name in (ORIGIN_FILE, "config.toml"))
@@ -162,9 +150,6 @@ class _Run:
     def _train(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold], jobs: int) -> dict[str, Any]:
         """Train what is not trained yet, and write the results."""
         device, splits = folds[0].device, [fold.splits[0] for fold in folds]
-        # What could not be tested in the end is refused now, and not after hours of training.
-        conditions_of_test(masks, splits, self.settings)
-        check_lengths(corpus, splits, self.settings)
         with repeatable(device, self.settings.train.threads):
             if jobs > 1 and len(folds) * self.settings.train.members > 1:
                 train_side_by_side([fold for fold in folds if not fold.is_published], jobs, self.listener)
@@ -172,6 +157,19 @@ class _Run:
                 if not fold.is_published:
                     fold.finish(self.listener, f"fold {fold.name} ({number + 1}/{len(folds)}): " if fold.name else "")
             return write_results(self.out, corpus, splits, masks, self.settings, str(device))
+
+    def _refuse_early(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold]) -> None:
+        """Refuse what cannot be trained, or not be tested in the end: before an old run is deleted, and not after hours."""
+        if len({safe_name(fold.name) for fold in folds}) < len(folds):
+            raise UsageError(
+                "Two folds have names that differ in special characters only; rename them in the manifest."
+            )
+        splits = [fold.splits[0] for fold in folds]
+        conditions_of_test(masks, splits, self.settings)
+        check_lengths(corpus, splits, self.settings)
+        specs = [model_spec(corpus, learnt_rows(fold.splits), self.settings.train.class_weights) for fold in folds]
+        with repeatable(torch.device("cpu")):
+            build_model(specs[0], self.settings)
 
     def _clear(self) -> None:
         """Delete the old run; refuse a folder that is no run, so that a slip of the finger costs nothing."""
@@ -185,12 +183,11 @@ class _Run:
         if self.out.is_dir() and any(path.name != ORIGIN_FILE for path in self.out.iterdir()):
             raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
         make_folder(self.out)
-        if len({safe_name(name) for name in names}) < len(names):
-            raise UsageError(
-                "Two folds have names that differ in special characters only; rename them in the manifest."
-            )
         store = Path(self.settings.data.features).absolute()
-        Origin(corpus.content_sha256, tuple(names), str(store)).write(self.out)
+        origin = Origin(corpus.content_sha256, tuple(names), str(store))
+        if mask := self.settings.train.mask:
+            origin = replace(origin, mask_sha256=sha256_file(Path(mask)), mask=str(Path(mask).absolute()))
+        origin.write(self.out)
         # Second: a folder that holds no more than the origin is one whose beginning was interrupted.
         write_text(self.out / "config.toml", self.settings.to_toml())
 
@@ -208,6 +205,12 @@ class _Run:
             raise InvalidInput(
                 f"{self.settings.data.features} is not the feature store that {self.out} was started with (its content "
                 "differs); continue with the same features, or choose another folder."
+            )
+        mask = self.settings.train.mask
+        if mask and origin.mask_sha256 not in ("", sha256_file(Path(mask))):
+            raise InvalidInput(
+                f"{mask} is not the mask that {self.out} was started with (its content differs); continue with the same mask, "
+                "or choose another folder."
             )
         if origin.folds != tuple(names):
             raise UsageError(f"{self.out} was started with other folds; choose another folder.")

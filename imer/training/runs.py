@@ -118,7 +118,8 @@ class TrainedFold:
         tables = Dialogues.of(corpus, rows).batches(
             PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
         )
-        return answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
+        with repeatable(self.device):
+            return answer(self.model, self.spec, resident, tables, observed_NM).in_order_of(rows)
 
     def check(self, corpus: Corpus) -> None:
         """Refuse a corpus that the model was not made for."""

@@ -41,7 +41,7 @@ class MemberJob:
             Its loss is no number, or there is nothing to learn.
         """
         device = torch.device(self.device)
-        with repeatable(device, self.settings.train.threads):
+        with repeatable(device, threads=1):
             corpus = read_corpus(self.settings.data)  # the parent has said what is to be said
             folds = folds_of(corpus, Masks(corpus, self.settings.train), self.settings, device, self.run)
             fold = next(fold for fold in folds if fold.name == self.fold)

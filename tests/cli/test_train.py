@@ -84,6 +84,15 @@ def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp
     assert _train(store, "-o", out, *TINY).exit_code == 0
     assert _train(store, "-o", out, *TINY, "--seed", 1, "--overwrite").exit_code == 0
     assert "seed = 1" in (out / "config.toml").read_text()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for refused in (["--missing-rate", "0.95"], ["--set", "model.heads=5"]):
+        assert _train(store, "-o", out, *TINY, *refused, "--overwrite").exit_code == 2
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    link = tmp_path / "link"
+    link.symlink_to(out)
+    assert _train(store, "-o", link, *TINY, "--seed", 2, "--overwrite").exit_code == 0
+    assert link.is_symlink()
+    assert "seed = 2" in (out / "config.toml").read_text()
     precious = tmp_path / "thesis"
     precious.mkdir()
     (precious / "chapter.txt").write_text("years of work")

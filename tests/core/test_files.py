@@ -220,3 +220,34 @@ def test_a_scratch_folder_is_gone_afterwards(tmp_path: Path, name: str | None) -
         assert (folder / "inner").is_dir()
         raise ZeroDivisionError
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_that_is_written_to_stays_one(tmp_path: Path, there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    file, folder = tmp_path / "disk" / "file", tmp_path / "disk" / "folder"
+    if there:
+        file.write_text("old")
+        folder.mkdir()
+        (folder / "old").write_text("old")
+    for link, target in ((tmp_path / "file", file), (tmp_path / "folder", folder)):
+        link.symlink_to(target)
+    files.write_text(tmp_path / "file", "new")
+    with files.published_folder(tmp_path / "folder", overwrite=there) as part:
+        (part / "new").write_text("new")
+    assert (tmp_path / "file").is_symlink()
+    assert (tmp_path / "folder").is_symlink()
+    assert file.read_text() == "new"
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "file", "folder"]  # and nothing half-written
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
+    with files.published_folder(tmp_path / "new") as part:
+        (part / "file").write_text("content")
+    (tmp_path / "empty").mkdir()
+    with files.published_folder(tmp_path / "empty") as part:
+        (part / "file").write_text("content")
+    files.verify_folder(tmp_path / "empty")
+    with pytest.raises(OutputExists), files.published_folder(tmp_path / "empty"):
+        pass

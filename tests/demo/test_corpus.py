@@ -81,6 +81,13 @@ def test_does_not_replace_unasked(small_demo: DemoCorpus) -> None:
     assert sha256_file(small_demo.folder / "manifest.csv") == before
 
 
+def test_never_deletes_what_it_did_not_make(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("precious")
+    with pytest.raises(OutputExists, match="was not made by `imer demo`"):
+        make_demo(tmp_path, n_utterances=12, overwrite=True)
+    assert (tmp_path / "notes.txt").read_text() == "precious"
+
+
 def test_command(imer: Callable[..., Any], tmp_path: Path) -> None:
     done = imer("demo", tmp_path / "corpus", "--utterances", 12, "--seed", 1, "--json")
     assert done.code == 0, done.err
