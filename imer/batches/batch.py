@@ -42,12 +42,6 @@ class Batch:
         """Return the real utterances' part of a tensor [B, U, ...]: [N, ...]."""
         return x_BU[self.valid_BU]
 
-    def to(self, device: torch.device | str) -> Batch:
-        return Batch(
-            {m: x.to(device) for m, x in self.features.items()},
-            *(t.to(device) for t in (self.observed_BUM, self.valid_BU, self.target_BU, self.row_BU, self.speaker_BU)),
-        )
-
 
 @dataclass
 class PackedBatch(Batch):

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
 from imer.core.types import Verdict
+
+if TYPE_CHECKING:
+    from imer.cli.output import Report
+    from imer.extraction.summary import ExtractSummary
 
 
 def extract_command(
@@ -57,7 +61,8 @@ def extract_command(
     """
     with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError, listed
-        from imer.extraction.runner import ExtractSettings, extract, failure_sentence
+        from imer.extraction.runner import ExtractSettings, extract
+        from imer.extraction.summary import Stopped, failure_sentence
 
         if not 0 < frames_per_s <= 1000:
             raise UsageError(f"--fps takes a number of frames per second above 0; found {frames_per_s:g}.")
@@ -65,22 +70,21 @@ def extract_command(
             workers, engine, shard, resume, max_failures, limit, overwrite=overwrite, allow_outside=allow_outside, add=add,
             address=address,
         )  # fmt: skip
-        summary = extract(
-            manifest, out, audio=audio, text=text, visual=visual, device=device, settings=settings, plan_only=dry_run,
-            progress=report.progress, notice=report.note, level=level, frames_per_s=frames_per_s,
-            face_policy=face_policy, face_stride=face_stride, face_precision=face_precision,
-            face_weights=str(face_weights) if face_weights else None,
-            sentence_model=str(sentence_model) if sentence_model else None, download=download,
-        )  # fmt: skip
+        try:
+            summary = extract(
+                manifest, out, audio=audio, text=text, visual=visual, device=device, settings=settings, plan_only=dry_run,
+                progress=report.progress, notice=report.note, level=level, frames_per_s=frames_per_s,
+                face_policy=face_policy, face_stride=face_stride, face_precision=face_precision,
+                face_weights=str(face_weights) if face_weights else None,
+                sentence_model=str(sentence_model) if sentence_model else None, download=download,
+            )  # fmt: skip
+        except Stopped as stopped:
+            _count(stopped.summary, report)
+            if stopped.summary.errors_file is not None:
+                report.output(stopped.summary.errors_file)
+            raise
         report.stop_progress()
-        report.counts = {
-            "utterances": summary.n_utterances,
-            "broken_rows": summary.n_rows_broken,
-            "cells": summary.cells,
-            "reused": summary.reused,
-            "tasks": summary.tasks,
-            "failed": summary.failed,
-        }
+        _count(summary, report)
         report.extra = {"extractors": summary.extractors, "verdicts": summary.verdicts, "dry_run": dry_run}
         if dry_run:
             columns = ["utterances", "broken rows", "items", "done already", "tasks"]
@@ -100,3 +104,14 @@ def extract_command(
         if summary.errors_file is not None:
             report.output(summary.errors_file)
             raise PartialFailure(failure_sentence(summary))
+
+
+def _count(summary: ExtractSummary, report: Report) -> None:
+    report.counts = {
+        "utterances": summary.n_utterances,
+        "broken_rows": summary.n_rows_broken,
+        "cells": summary.cells,
+        "reused": summary.reused,
+        "tasks": summary.tasks,
+        "failed": summary.failed,
+    }

@@ -62,10 +62,10 @@ def _answers(rows: list[tuple[tuple[str, str], str, Any, Any]], classes: Sequenc
 
 @dataclass(frozen=True)
 class MethodTallies:
-    """What a method got right and wrong: condition → one tally by dialogue for each run and mask."""
+    """What a method got right and wrong: condition → mask seed → one tally by dialogue for each run."""
 
     ids: frozenset[tuple[str, ...]]
-    by_condition: dict[ConditionKey, list[Tally]]
+    by_condition: dict[ConditionKey, dict[int, list[Tally]]]
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,14 @@ class MethodDifferences:
 def read_tallies(method: Method) -> MethodTallies:
     """Read back the predictions of a method's runs, for the conditions that all of them have."""
     n_classes = len(method.evaluation.class_names)
-    found: dict[ConditionKey, list[Tally]] = {}
+    found: dict[ConditionKey, dict[int, list[Tally]]] = {}
     ids = set()
     for run in method.runs:
-        for (key, _), answers in _read_answers(run).items():
+        for (key, mask_seed), answers in _read_answers(run).items():
             names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
             ids.add(answers.ids)
-            found.setdefault(key, []).append(
-                tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
-            )
+            tallied = tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
+            found.setdefault(key, {}).setdefault(mask_seed, []).append(tallied)
     shared = [condition_key(one) for one in over_runs(method).summary]
     return MethodTallies(frozenset(ids), {key: found[key] for key in shared if key in found})
 
@@ -105,13 +104,14 @@ def tally_differences(
 ) -> MethodDifferences:
     """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both.
 
-    `over` names the missing rates of the mean over rates.
+    Only masks that both were evaluated under count; a condition without any is left out. `over` names the missing rates of
+    the mean over rates.
     """
-    found = {
-        key: paired_replicates(tallies, reference.by_condition[key])
-        for key, tallies in method.by_condition.items()
-        if key in reference.by_condition
-    }
+    found = {}
+    for key, ours in method.by_condition.items():
+        theirs = reference.by_condition.get(key, {})
+        if shared := [seed for seed in ours if seed in theirs]:
+            found[key] = paired_replicates(*([one for seed in shared for one in side[seed]] for side in (ours, theirs)))
     rates = [one for key, one in found.items() if key in over]
     return MethodDifferences(
         {key: one.with_intervals() for key, one in found.items()},

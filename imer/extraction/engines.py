@@ -33,6 +33,7 @@ _MAX_DEATHS = 25  # workers in a row that die without any result between: so man
 _FAREWELL_S = 5.0
 _AWAY_S = 5.0  # workers are looked at once a second; after a longer pause it was not they who were slow
 _TEXT_TASKS_PER_OWNER = 10  # of a second each; another worker loads the text model only for more than this many tasks
+ON_ONE_GPU = 4  # workers, where their number is left to us
 _CHILD_ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
@@ -244,15 +245,19 @@ class LocalEngine:
         self._workers[self._workers.index(worker)] = _Worker(self._recipe)
 
 
-def worker_count(text: str) -> int:
+def worker_count(text: str, device: str = "cpu") -> int:
     """Read `--workers`: a number, or `auto` for one a core this process may use (at most 1 per 2 GiB of memory).
+
+    On CUDA `auto` is four at most: each holds a context and the networks on the device, a gigabyte or more.
 
     Raises
     ------
     UsageError
         It is neither.
     """
-    return process_count(text, "--workers", _automatic_workers)
+    return process_count(
+        text, "--workers", lambda: _automatic_workers() if device == "cpu" else min(_automatic_workers(), ON_ONE_GPU)
+    )
 
 
 def _automatic_workers() -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,12 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
             try:
                 others = [line for line in read_json_lines(path) if line.get("output") != output.name]
             except (InvalidInput, AttributeError):
-                ours = False  # or damaged: a list of failures replaces it, nothing else does
+                ours = False  # or damaged: a list of failures takes its place, and it is kept beside
+                if lines:
+                    os.replace(
+                        path,
+                        next(other for n in count(1) if not (other := path.with_name(f"{path.name}.{n}")).exists()),
+                    )
         kept = [*others, *lines]
         if kept:
             write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))

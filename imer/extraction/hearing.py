@@ -1,7 +1,8 @@
 """Listen to one utterance: check its sound and hand it on in passes, so that an hour needs no more memory than minutes.
 
 An utterance of up to a minute is one pass. Of a longer one, a minute is handed on as soon as two are there, and what is
-left at the end (one to two minutes) in two equal passes, so that no pass is ever short.
+left at the end (one to two minutes) in two equal passes, so that no pass is ever short. Of frame-level features a pass is
+a whole number of hops.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ class Hearing:
 
     def __init__(self, extractor: AudioExtractor) -> None:
         self._session = extractor.begin()
+        self._grid = round((extractor.spec.hop_s or 0) * SAMPLE_RATE_HZ) or 1  # samples: passes end where rows begin
         self._wave = Waveform()
         self._n = 0
         self._sum = 0.0
@@ -46,13 +48,14 @@ class Hearing:
         offset = self._sum / self._n
         if max(self._largest - offset, offset - self._least) < SILENCE_PEAK:
             return Extracted(Verdict.silent, message="the audio is silent.")
-        for part in np.array_split(rest, 1 if len(rest) <= _pass_samples() else 2):
+        halves = [] if len(rest) <= _pass_samples() else [-(-len(rest) // 2) // self._grid * self._grid]
+        for part in np.split(rest, halves):
             self._session.add(part)
         return self._session.finish()
 
     def _hand_on(self) -> None:
         while self._wave.n_ready >= 2 * _pass_samples():
-            part = self._wave.take(_pass_samples())
+            part = self._wave.take(_pass_samples() // self._grid * self._grid)
             self._check(part)
             if self._finite:
                 self._session.add(part)

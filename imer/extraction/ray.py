@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -157,7 +158,8 @@ class _Station:
         import ray
 
         self._tasks: Sequence[Task] = ray.get(tasks[0])
-        self._engine = LocalEngine(recipe, 1)
+        # Ray shows an actor its own GPU and no other, whatever its number is on the machine.
+        self._engine = LocalEngine(recipe if recipe.device == "cpu" else replace(recipe, device="cuda"), 1)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
         number = int(batch["task"][0])

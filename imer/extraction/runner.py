@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,9 @@ from imer.extraction.plan import Task, in_shard, natural_verdict, parse_shard, p
 from imer.extraction.recipe import Recipe
 from imer.extraction.sources import Sources
 from imer.extraction.staging import StagedCell, Staging
+from imer.extraction.summary import ExtractSummary, Stopped
 from imer.extractors.base import Extracted
-from imer.media.manifest import Manifest, read_manifest
+from imer.media.manifest import Manifest, RowProblem, read_manifest
 from imer.store.columns import column_kinds
 from imer.store.writer import Part
 
@@ -54,30 +55,12 @@ class ExtractSettings:
 
 @dataclass(frozen=True)
 class _Share:
-    """The utterances of this run, among those that all runs on the manifest make together."""
+    """The utterances of this run, among those that all runs on the manifest make together, and the rows it says are broken."""
 
     utterances: tuple[Utterance, ...]
     whole: tuple[Utterance, ...]
+    problems: tuple[RowProblem, ...]
     part: Part | None
-
-
-@dataclass
-class ExtractSummary:
-    """What an extraction did, or (after `plan_only`) would do."""
-
-    output: Path
-    n_utterances: int
-    n_rows_broken: int
-    cells: int
-    reused: int
-    tasks: int
-    extractors: dict[str, str]
-    verdicts: dict[str, dict[str, int]] = field(default_factory=dict)
-    content_sha256: str = ""
-    errors_file: Path | None = None
-    failed: int = 0
-    stage_s: dict[str, float] = field(default_factory=dict)
-    broken_rows: tuple[str, ...] = ()
 
 
 def extract(
@@ -111,7 +94,7 @@ def extract(
         A package, weights or a device is missing.
     OutputExists
         `output` exists (and `overwrite` is false), or another process is writing it.
-    PartialFailure
+    Stopped
         More items failed than `max_failures` allows; what is done is kept for the same command to continue.
     """
     run = settings or ExtractSettings()
@@ -131,16 +114,17 @@ def extract(
             f"{listed(table.columns)}."
         )
     share = _share(table, run)
+    table = replace(table, problems=share.problems)
     asked: dict[str, str | None] = {"audio": audio, "text": text, "visual": visual}
     if run.add is not None:
         asked |= extractors_of(run.add, asked)
     recipe = Recipe.of(asked["audio"], asked["text"], asked["visual"], options, chosen_device(device))
-    workers = worker_count(run.workers)
+    workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
     job = _Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
     if not share.utterances:
         say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
-        return job.plan()
+        return job.plan() if plan_only else job.nothing()
     lock: AbstractContextManager[None] = nullcontext() if plan_only else output_lock(out, say)
     with lock:
         if plan_only:
@@ -151,18 +135,21 @@ def extract(
 
 
 def _share(table: Manifest, run: ExtractSettings) -> _Share:
-    whole = table.utterances
+    whole, problems = table.utterances, table.problems
     if run.limit is not None:
         if run.limit < 1:
             raise UsageError(f"--limit takes a number of utterances, at least 1; found {run.limit}.")
         whole = whole[: run.limit]
+        problems = tuple(problem for problem in problems if problem.line < whole[-1].line)
     if run.shard is None:
-        return _Share(whole, whole, None)
+        return _Share(whole, whole, problems, None)
     shard = parse_shard(run.shard)
     root = table.path.parent.resolve()
     rows = [row for row, utterance in enumerate(whole) if in_shard(utterance, root, shard)]
     name = f"{shard[0] or shard[1]}/{shard[1]}"
-    return _Share(tuple(whole[row] for row in rows), whole, Part(np.array(rows), len(whole), (name,)))
+    if shard[0] != 1:  # somebody has to list them, and nobody else
+        problems = ()
+    return _Share(tuple(whole[row] for row in rows), whole, problems, Part(np.array(rows), len(whole), (name,)))
 
 
 class _Job:
@@ -191,11 +178,18 @@ class _Job:
 
     def plan(self) -> ExtractSummary:
         """Say what there is to do; nothing is written."""
+        failure_limit(self.settings.max_failures, self._n_cells)  # refused as it would be
         if self.settings.resume and self.staging.folder.is_dir():
             self.staging.look(self.notice)
         if self.settings.add is not None:
             self._taken = {(row, modality) for row, modality, _ in self._adoptable(self.settings.add)}
         return self._summary(self._tasks(), self._n_reusable())
+
+    def nothing(self) -> ExtractSummary:
+        """List broken rows where there is no utterance."""
+        summary = self.plan()
+        summary.errors_file = self._list_failures()
+        return summary
 
     def run(self, workers: int) -> ExtractSummary:
         """Do what is left to do, pack it, and clear up."""
@@ -217,9 +211,10 @@ class _Job:
                 self._work(tasks, workers, limit)
             finally:
                 self.staging.flush()
-        except PartialFailure:
-            self._list_failures()
-            raise
+        except PartialFailure as stopped:
+            summary = self._summary(tasks, reused)
+            summary.failed, summary.errors_file = self._n_failed, self._list_failures()
+            raise Stopped(str(stopped), summary) from None
         # Before the store: where that exists, all that was to be said of it is there.
         errors_file = self._list_failures()
         cells = self._cells()
@@ -240,8 +235,20 @@ class _Job:
         for cell in cells:
             counts = summary.verdicts.setdefault(cell.modality, {})
             counts[cell.verdict.name] = counts.get(cell.verdict.name, 0) + 1
-        self.staging.remove()
+        self._clear_up()
         return summary
+
+    def _clear_up(self) -> None:
+        """Delete what is published now; what an interrupted command had asked for besides is kept for that command."""
+        published = {(utterance.utterance_id, modality) for utterance in self.utterances for modality in self.specs}
+        others = sum(not cell.failed for name, cell in self.staging.cells.items() if name not in published)
+        if not others:
+            self.staging.remove()
+            return
+        self.notice(
+            f"{others} items that are done, but were not asked for this time, are kept in {self.staging.folder}; delete it if "
+            "nobody wants them."
+        )
 
     def _cells(self) -> list[StagedCell]:
         """Return what there is of the cells, in the manifest's order."""
@@ -350,11 +357,3 @@ class _Job:
             stage_s={stage: round(seconds, 3) for stage, seconds in self._stage_s.items()},
             broken_rows=tuple(map(str, self.table.problems)),
         )
-
-
-def failure_sentence(summary: ExtractSummary) -> str:
-    """Return the sentence that ends an extraction in which something failed."""
-    parts = [f"{summary.failed} of {summary.cells} items failed"] if summary.failed else []
-    if summary.n_rows_broken:
-        parts.append(f"{summary.n_rows_broken} rows of the manifest are broken and left out")
-    return f"{listed(parts)}; see {summary.errors_file}."

@@ -1,8 +1,8 @@
 """What each cell is made from: the extractor, the text or the file, the segment. The same source gives the same values.
 
-Two digests say it. A `key` names files by name, size and time of change, and is asked for before every run: it decides
-what of a staging folder is still good. A `digest` names them by their content and stands in the store, so that another
-run, elsewhere and later, can take values over (`--add`).
+Two digests say it. A `key` names files by folder, name, size and time of change, and is asked for before every run: it
+decides what of a staging folder is still good. A `digest` names them by their content and stands in the store, so that
+another run, elsewhere and later, can take values over (`--add`).
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class Sources:
         if path not in self._identities:
             try:
                 status = path.stat()
-                self._identities[path] = [path.name, status.st_size, status.st_mtime_ns]
+                self._identities[path] = [path.parent.name, path.name, status.st_size, status.st_mtime_ns]
             except (OSError, ValueError):
-                self._identities[path] = [path.name, None, None]
+                self._identities[path] = [path.parent.name, path.name, None, None]
         return self._identities[path]
 
     def _content(self, path: Path) -> list[Any] | None:

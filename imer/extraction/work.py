@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from imer.core.errors import lacks_memory
@@ -105,7 +105,9 @@ def _guarded(work: Callable[..., Any], *given: Any) -> Any:
         return work(*given)
     except MemoryError:
         return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
-    except Exception as error:  # noqa: BLE001 - third-party signal code raises anything on odd input
+    except Exception as error:
+        if "CUDA error" in str(error):  # every later call of this process would fail alike: another one takes over
+            raise
         text = f"the extractor failed ({type(error).__name__}: {error})."
         code = "E-MEMORY" if lacks_memory(error) else "E-EXTRACT"
         return Extracted(Verdict.decode_error, None, text, code)
@@ -129,8 +131,10 @@ def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -
                 if task.audio_rows[event.segment]:
                     sounds.add(event.segment, event.samples, event.rate_hz)
             elif task.visual_rows[event.segment]:
-                faces.finish_passed(task.segments, event.picture.time_s)
-                faces.add(event.segment, event.picture)
+                time_s = event.picture.time_s
+                faces.finish_passed(task.segments, time_s)
+                since_start_s = time_s - task.segments[event.segment].start_s
+                faces.add(event.segment, replace(event.picture, time_s=since_start_s))
     except MediaError as error:
         failure = error
     except MemoryError:

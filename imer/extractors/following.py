@@ -126,6 +126,7 @@ class SeesFaces:
             "frames_per_s": self.frames_per_s,
             "face_policy": self.face_policy,
             "face_stride": self.face_stride,
+            **({"times": "since the utterance's start"} if self.level == "frame" else {}),
         }
 
 

@@ -14,6 +14,7 @@ from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.compiling import compiling_alone
 from imer.extractors.moments import Moments
+from imer.extractors.passes import CONTEXT_S, Passes
 from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ
 
 HOP, WINDOW = 160, 512  # samples: 10 ms and 32 ms
@@ -67,6 +68,7 @@ class Prosody:
                 "mel": N_MEL,
                 "mfcc": N_MFCC,
                 "pass_s": LONGEST_PASS_S,
+                **({"context_s": CONTEXT_S} if self.level == "frame" else {}),
             },
             dim_names=tuple(names),
             licence="ISC",
@@ -84,23 +86,23 @@ class ProsodySession:
     """One utterance: the statistics of its frames over all passes, or the frames themselves."""
 
     def __init__(self, level: str) -> None:
-        self._frames: list[np.ndarray] | None = [] if level == "frame" else None
+        self._passes = Passes(lambda waveform: rows(waveform)[0], HOP) if level == "frame" else None
         self._moments = Moments()
         self._pitch_hz: list[np.ndarray] = []
         self._voiced: list[np.ndarray] = []
 
     def add(self, waveform: np.ndarray) -> None:
-        values_TD, pitch_hz_T, voiced_T = rows(waveform)
-        if self._frames is not None:
-            self._frames.append(values_TD)
+        if self._passes is not None:
+            self._passes.add(waveform)
             return
+        values_TD, pitch_hz_T, voiced_T = rows(waveform)
         self._moments.add(values_TD[:, :-1])
         self._pitch_hz.append(pitch_hz_T)
         self._voiced.append(voiced_T)
 
     def finish(self) -> Extracted:
-        if self._frames is not None:
-            return finite(np.concatenate(self._frames), Prosody.name)
+        if self._passes is not None:
+            return finite(self._passes.rows(), Prosody.name)
         pitch = pitch_statistics(np.concatenate(self._pitch_hz), np.concatenate(self._voiced))
         return finite(np.concatenate([self._moments.mean, self._moments.sd, pitch])[None, :], Prosody.name)
 

@@ -89,6 +89,7 @@ def onnx_function(model: bytes) -> NetworkFunction:
 def _torch_function(network: Any, device: str, precision: str) -> NetworkFunction:
     import torch
 
+    torch.backends.cudnn.allow_tf32 = False  # in a worker process: ten bits of a product move boxes and embeddings
     kind = getattr(torch, precision)
     network = network.eval().to(device=torch.device(device), dtype=kind, memory_format=torch.channels_last)
 

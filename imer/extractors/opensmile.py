@@ -14,6 +14,7 @@ import numpy as np
 from imer.core.registry import OPENSMILE_LICENCE
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
+from imer.extractors.passes import CONTEXT_S, Passes
 from imer.media.sampling import LONGEST_PASS_S, SAMPLE_RATE_HZ
 
 _HOP_S = 0.01
@@ -57,6 +58,7 @@ class OpenSmile:
                 "feature_set": self.feature_set,
                 "sample_rate_hz": SAMPLE_RATE_HZ,
                 "pass_s": LONGEST_PASS_S,
+                **({"context_s": CONTEXT_S} if self.level == "frame" else {}),
             },
             dim_names=names,
             licence=OPENSMILE_LICENCE,
@@ -78,16 +80,21 @@ class OpenSmileSession:
 
     def __init__(self, extractor: OpenSmile) -> None:
         self._extractor = extractor
+        hop = round(_HOP_S * SAMPLE_RATE_HZ)
+        self._passes = Passes(extractor.rows, hop) if extractor.level == "frame" else None
         self._rows: list[np.ndarray] = []
         self._weights: list[int] = []
 
     def add(self, waveform: np.ndarray) -> None:
+        if self._passes is not None:
+            self._passes.add(waveform)
+            return
         self._rows.append(self._extractor.rows(waveform))
         self._weights.append(len(waveform))
 
     def finish(self) -> Extracted:
-        if self._extractor.level == "frame":
-            return finite(np.concatenate(self._rows), self._extractor.name)
+        if self._passes is not None:
+            return finite(self._passes.rows(), self._extractor.name)
         if len(self._rows) == 1:
             return finite(self._rows[0], self._extractor.name)
         passes = np.concatenate(self._rows).astype(np.float64)

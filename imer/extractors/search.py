@@ -20,6 +20,7 @@ LONGEST_GAP_S = 2.0  # between them
 _SAME_FACE_WITHIN = 1.5  # of its side: how far a face may have moved between two searched frames
 _SAME_FACE_SIZE = 1.5  # and how many times larger or smaller it may have become
 _MARGIN = 0.6  # of a face's longer side: how far around its places it is looked for
+SEARCH_UNIT = 16  # frames: their last one is searched whole, whatever the batches are
 _WORTH_IT = 0.6  # share of the frame above which windows cost more than they save
 
 
@@ -40,11 +41,13 @@ class FaceSearch:
         self._shape: tuple[int, ...] = ()
 
     def faces_in(self, frames: Sequence[np.ndarray]) -> list[list[Face]]:
-        """Return the faces of each frame [H, W, 3] of a batch, largest first; all frames have one size."""
+        """Return the faces of each frame [H, W, 3] of a batch, largest first; all frames have one size.
+
+        Of the batches of one size all but the last hold a whole number of units: then their length changes nothing.
+        """
         if frames[0].shape != self._shape:
             self._before, self._shape = None, frames[0].shape
-        start = 0 if self._before is None else self._stride - 1
-        whole = sorted({*range(start, len(frames), self._stride), len(frames) - 1})
+        whole = self._searched_whole(len(frames))
         found = dict(zip(whole, self._detector.detect([frames[i] for i in whole]), strict=True))
         lost: list[int] = []
         last, before = -1, self._before
@@ -60,6 +63,15 @@ class FaceSearch:
         if lost:
             found.update(zip(lost, self._detector.detect([frames[i] for i in lost]), strict=True))
         return [found[i] for i in range(len(frames))]
+
+    def _searched_whole(self, n_frames: int) -> list[int]:
+        """Return which frames of a batch are: every N-th of each unit, and its last, which the next unit begins behind."""
+        whole: set[int] = set()
+        for first in range(0, n_frames, SEARCH_UNIT):
+            end = min(first + SEARCH_UNIT, n_frames)
+            start = first if first == 0 and self._before is None else first + self._stride - 1
+            whole |= {*range(start, end, self._stride), end - 1}
+        return sorted(whole)
 
     def _between(
         self, frames: Sequence[np.ndarray], before: Sequence[Face] | None, after: Sequence[Face]

@@ -66,7 +66,7 @@ def _mean(rows_TD: np.ndarray) -> np.ndarray:
 def _utterances(path: Path, out: Path) -> list[Utterance]:
     utterances: list[Utterance] = []
     with _sequence(path, out) as entries:
-        for entry in sorted(entries):
+        for entry in sorted(entries, key=_place):
             values, intervals = _read(entries, entry)
             if values.dtype.kind not in "fiu":
                 raise InvalidInput(f"{path}: the labels of {entry} are no numbers.")
@@ -75,13 +75,20 @@ def _utterances(path: Path, out: Path) -> list[Utterance]:
                 name = entry if "[" in entry and len(values) == 1 else f"{entry}[{i}]"
                 cells = {label: "" if math.isnan(v) else f"{v:.6g}" for label, v in zip(names, row, strict=True)}
                 number = len(utterances)
+                position = i + _place(entry)[1]
                 utterances.append(
-                    Utterance(name, entry.partition("[")[0], i, line=number + 2, row=number, start_s=float(start),
+                    Utterance(name, entry.partition("[")[0], position, line=number + 2, row=number, start_s=float(start),
                               end_s=float(end), labels=cells)
                 )  # fmt: skip
     if not utterances:
         raise InvalidInput(f"{path} holds no labelled interval.")
     return utterances
+
+
+def _place(entry: str) -> tuple[str, int, str]:
+    """Return the order of an entry: aligned ones are called `video[number]`, and 10 comes after 9."""
+    video, _, number = entry.removesuffix("]").partition("[")
+    return video, int(number) if number.isdecimal() else 0, entry
 
 
 def _label_names(width: int) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ _TIME_SLACK_S = 1e-3  # container time stamps are rounded, some to a millisecond
 
 @dataclass(frozen=True)
 class Picture:
-    """One sampled video frame: its time in the clip in seconds, and uint8 RGB [H, W, 3]."""
+    """One sampled video frame: its time in the clip (for extractors: in the utterance) in seconds, and uint8 RGB [H, W, 3]."""
 
     time_s: float
     rgb: np.ndarray

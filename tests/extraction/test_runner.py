@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 
 import imer.core.files
-from imer.core.errors import InvalidInput, OutputExists, PartialFailure, UsageError
+from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json_lines
 from imer.core.types import Verdict
 from imer.extraction import runner, staging
 from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.summary import ExtractSummary, Stopped
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
 from tests.extraction.inline import Inline
@@ -41,7 +42,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_manifest(folder / "manifest.csv", rows)
 
 
-def run(corpus: Path, out: Path, **settings: Any) -> runner.ExtractSummary:
+def run(corpus: Path, out: Path, **settings: Any) -> ExtractSummary:
     return extract(corpus, out, text="none", visual="none", settings=ExtractSettings(workers="1", **settings))
 
 
@@ -174,8 +175,9 @@ def test_failures_are_listed_and_tried_again(tmp_path: Path, inline: None, monke
     ]
     manifest = write_manifest(tmp_path / "m.csv", rows)
     out = tmp_path / "f.h5"
-    with pytest.raises(PartialFailure, match="--max-failures 0"):
+    with pytest.raises(Stopped, match="--max-failures 0") as stopped:
         run(manifest, out, max_failures="0")
+    assert (stopped.value.summary.failed, stopped.value.summary.errors_file) == (1, tmp_path / "errors.jsonl")
     listed = read_json_lines(tmp_path / "errors.jsonl")
     assert [line["code"] for line in listed][:2] == ["E-ROW", "E-ROW"]
     assert {line["utterance_id"] for line in listed[2:]} & {"bad", "late"}, "what was too much is said"
@@ -219,6 +221,46 @@ def test_limit_and_a_modality_that_nobody_has(corpus: Path, tmp_path: Path, inli
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.modalities == ("audio", "visual")
         assert store.present_NM().tolist() == [[True, False]] * 2
+
+
+def test_what_was_not_asked_for_this_time_is_kept(corpus: Path, tmp_path: Path, inline: None,
+                                                  monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    out = tmp_path / "f.h5"
+    digest = run(corpus, tmp_path / "whole.h5").content_sha256
+
+    def refuse(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "pack", refuse)
+        with pytest.raises(KeyboardInterrupt):
+            run(corpus, out)
+    said: list[str] = []
+    settings = ExtractSettings(workers="1", limit=2)
+    assert extract(corpus, out, text="none", visual="none", settings=settings, notice=said.append).n_utterances == 2
+    assert any("6 items that are done, but were not asked for this time, are kept" in sentence for sentence in said)
+    summary = run(corpus, out, overwrite=True)
+    assert (summary.reused, summary.content_sha256) == (8, digest)
+    assert not out.with_name("f.h5.staging").exists()
+
+
+def test_broken_rows_are_listed_once_and_where_they_belong(tmp_path: Path, inline: None) -> None:
+    write_clip(tmp_path / "a.wav", picture=None, sound=voice(0.4), audio_codec="pcm_s16le")
+    rows: list[dict[str, object]] = [{"utterance_id": f"u{i}", "audio": "a.wav"} for i in range(4)]
+    manifest = write_manifest(tmp_path / "m.csv", [*rows, {"utterance_id": "u0", "audio": "a.wav"}])
+    assert run(manifest, tmp_path / "few.h5", limit=2).errors_file is None
+    assert run(manifest, tmp_path / "all.h5").errors_file == tmp_path / "errors.jsonl"
+    listed = [run(manifest, tmp_path / f"{i}.h5", shard=f"{i}/3").errors_file for i in (1, 2, 3)]
+    assert listed == [tmp_path / "1.errors.jsonl", None, None]
+
+
+def test_a_list_that_somebody_else_wrote_is_kept_beside(tmp_path: Path, inline: None) -> None:
+    (tmp_path / "errors.jsonl").write_text("my own notes\nof years\n")
+    manifest = write_manifest(tmp_path / "m.csv", [{"utterance_id": "u", "audio": "nowhere.wav"}])
+    for _ in range(2):
+        assert run(manifest, tmp_path / "f.h5", overwrite=True).failed == 1
+    assert (tmp_path / "errors.jsonl.1").read_text() == "my own notes\nof years\n"
+    assert not (tmp_path / "errors.jsonl.2").exists()
 
 
 def test_wrong_requests(corpus: Path, tmp_path: Path) -> None:

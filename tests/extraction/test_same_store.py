@@ -20,7 +20,8 @@ import pytest
 from imer.core.errors import UsageError
 from imer.core.types import Verdict
 from imer.extraction import runner
-from imer.extraction.runner import ExtractSettings, ExtractSummary, extract
+from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.summary import ExtractSummary
 from imer.store.merging import merge_stores
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest

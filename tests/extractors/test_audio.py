@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from imer.core.types import Verdict
+from imer.core.types import FeatureSpec, Verdict
 from imer.extraction.hearing import Hearing, heard
 from imer.extractors.base import Extracted
 from imer.extractors.librosa import Prosody
@@ -103,6 +103,20 @@ def test_a_long_utterance_comes_in_passes(extractor: Any, monkeypatch: pytest.Mo
         assert np.allclose(joined.values_TD, alone.values_TD, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("made", [EGeMAPS, ComParE, Prosody])
+def test_frames_of_passes_are_those_of_the_whole(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row a hop whatever the passes are, and where they meet nothing is to be seen of it."""
+    extractor = made("frame")
+    sound = voice(7.003)
+    whole = heard(sound, extractor).values_TD
+    monkeypatch.setattr("imer.media.sampling.LONGEST_PASS_S", 1.2345)
+    joined = heard(sound, extractor).values_TD
+    assert joined.shape == whole.shape
+    apart_TD = np.abs(joined - whole) / (whole.std(axis=0) + 1e-6)
+    assert np.median(apart_TD) < 1e-3
+    assert (apart_TD > 1.0).mean() < 0.02, "but for what looks back further, such as jitter"
+
+
 def test_passes_do_not_depend_on_how_the_sound_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole, or in packets at another rate's block size: the same passes, none of them short, little kept."""
     monkeypatch.setattr("imer.media.sampling.LONGEST_PASS_S", 1.0)
@@ -121,6 +135,8 @@ def test_passes_do_not_depend_on_how_the_sound_arrives(monkeypatch: pytest.Monke
 
 class Recorder:
     """An extractor that keeps what it is given."""
+
+    spec = FeatureSpec("audio", "recorder", "1", "utterance", 1)
 
     def __init__(self) -> None:
         self.passes: list[np.ndarray] = []

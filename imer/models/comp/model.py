@@ -159,10 +159,11 @@ class Comp(nn.Module):
 
     def undecayed(self) -> set[str]:
         """Names of parameters without weight decay, besides biases and norms: tokens, banks, temperatures."""
+        kinds = ("missing", "bank", "log_sharp", "pool_", "unobs", "prompt_key", "prompt_value")
         ours = {
-            n
-            for n, _ in self.named_parameters()
-            if any(k in n for k in ("missing", "bank", "log_sharp", "pool_", "unobs", "prompt_key", "prompt_value"))
+            name
+            for name, _ in self.named_parameters()
+            if any(kind in part for part in name.split(".") if part not in self.modalities for kind in kinds)
         }
         return ours | {f"head.{name}" for name in self.head.undecayed}
 
