@@ -28,10 +28,20 @@ def _protocols() -> Rows:
     from imer.training.masks import PROTOCOLS as IN_TRAINING
 
     return [
-        {"name": name, "used by": command, "what it does": text}
-        for command, protocols in (("mask, eval", PROTOCOLS), ("train, sweep", IN_TRAINING))
+        {"name": name, "used by": commands(name), "what it does": text}
+        for protocols, commands in ((PROTOCOLS, _masking), (IN_TRAINING, lambda _: "train, sweep"))
         for name, text in protocols.items()
     ]
+
+
+def _masking(protocol: str) -> str:
+    """Say which commands draw masks by a protocol: `eval` by option, or from a file of `mask`."""
+    from imer.evaluation.conditions import RATE_PROTOCOLS
+
+    option = {"pattern": "--pattern", "imbalanced": "--missing-rate audio=0.2,…"}.get(protocol)
+    if protocol in RATE_PROTOCOLS:
+        return "mask, eval"
+    return f"mask, eval {option}" if option else "mask, eval --mask"
 
 
 def _metrics() -> Rows:

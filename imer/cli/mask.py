@@ -42,6 +42,7 @@ def mask(
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.masks.make import make_mask, parse_rates
+        from imer.masks.sampling import RATE_TOLERANCE
         from imer.store.reader import FeatureStore
 
         rate, rates = parse_rates(missing_rate)
@@ -55,6 +56,11 @@ def mask(
         n_empty = int((~table.observed_NM.any(axis=1)).sum())
         if n_empty:
             report.warn(f"{n_empty} of {len(table.utterance_ids)} utterances have no observed modality left.")
+        if table.protocol in ("exact", "nested") and 0 < (table.nominal_rate or 0) < natural_rate - RATE_TOLERANCE:
+            report.warn(
+                f"{natural_rate:.4f} is missing by nature already, more than the {table.nominal_rate:g} asked for: nothing is "
+                "hidden."
+            )
         report.output(out)
         report.counts = {
             "utterances": len(table.utterance_ids),

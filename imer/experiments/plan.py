@@ -99,10 +99,12 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
             )
     axes = [_axis(text) for text in asked.grid]
     used: set[str] = set()
+    every: set[str] = set()
     found: dict[str, Cell] = {}
     for seed, protocol, method in itertools.product(asked.seeds, asked.protocols, _methods(asked)):
         flags = _flags(asked, method, features, protocol, seed)
         base = load_settings(preset=method.preset, config=asked.config, flags=flags)
+        every |= _names(base)
         known = [text for text in asked.assignments if _knows(base, text)]
         own = [[text for text in axis if _knows(base, text)] for axis in axes]
         used |= {text for texts in (known, *own) for text in texts}
@@ -110,7 +112,7 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
             for rate in asked.rates if protocol in ONE_RATE else (None,):
                 cell = _cell(asked, method, protocol, variant, rate, seed, flags, [*known, *variant])
                 found.setdefault(_identity(cell.settings), cell)
-    _check_used(asked, axes, used)
+    _check_used(asked, axes, used, every)
     cells = list(found.values())
     if not cells:
         raise UsageError("There is nothing to train: --protocols names none.")
@@ -224,15 +226,21 @@ def _axis(text: str) -> list[str]:
 def _knows(settings: Settings, text: str) -> bool:
     """Tell whether a method has the setting of a `key=value`, with or without its section."""
     name = text.partition("=")[0].strip()
-    every = [(section, f.name) for section, part in settings.sections().items() for f in fields(part)]
-    return any(name in (key, f"{section}.{key}") for section, key in every)
+    return any(name in (full, full.partition(".")[2]) for full in _names(settings))
 
 
-def _check_used(asked: Asked, axes: Sequence[Sequence[str]], used: set[str]) -> None:
+def _names(settings: Settings) -> set[str]:
+    """Return `section.key` of all settings that a method has."""
+    return {f"{section}.{f.name}" for section, part in settings.sections().items() for f in fields(part)}
+
+
+def _check_used(asked: Asked, axes: Sequence[Sequence[str]], used: set[str], known: set[str]) -> None:
     for option, texts in (("--set", asked.assignments), ("--grid", [text for axis in axes for text in axis])):
         for text in texts:
             if text not in used:
-                raise UsageError(f"{option} {text}: no method of this sweep has such a setting (write key=value).")
+                name = text.partition("=")[0].strip()
+                near = did_you_mean(name, known if "." in name else {full.partition(".")[2] for full in known})
+                raise UsageError(f"{option} {text}: no method of this sweep has a setting {name!r}; {near}")
 
 
 def _identity(settings: Settings) -> str:

@@ -13,7 +13,7 @@ from imer.core.files import scratch_folder, spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
-from imer.extraction.failures import write_errors
+from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
 from imer.extraction.runner import Progress
 from imer.training.runs import TrainedFold
 
@@ -114,6 +114,8 @@ def line_of(record: dict[str, Any]) -> str:
 
 
 def _check_output(out: Path, overwrite: bool) -> None:
+    if out.name == FILE_NAME:
+        raise UsageError(f"{FILE_NAME} is where failures are listed; give the predictions another name.")
     if out.is_dir():
         raise OutputExists(f"{out} is a folder; name a file, such as {out / 'predictions.jsonl'}.")
     if out.exists() and not overwrite:
@@ -133,7 +135,8 @@ def _answer_clips(
 ) -> tuple[Answered, list[dict[str, Any]]]:
     if clips.transcripts:
         said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
-    silent = sum(u.text is None for u in clips.utterances)
+    unread = {problem.utterance_id for problem in clips.problems}
+    silent = sum(u.text is None and u.utterance_id not in unread for u in clips.utterances)
     if "text" in fold.modalities and silent:
         said.notes.append(
             f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing."
@@ -146,8 +149,9 @@ def _answer_clips(
             manifest = folder / "clips.jsonl"
             write_clip_manifest(clips.utterances, manifest)
             how = replace(how, allow_outside=True)  # these paths are the user's own
-            said.warnings += [f"{problem.utterance_id}: {problem.message}." for problem in clips.problems]
         errors = extract_clips(manifest, fold.specs, store, how, progress=progress, notice=notice)
+        if manifest is not paths[0] and "text" in fold.modalities:  # broken rows are listed by the extraction
+            errors += transcript_lines(out or NO_OUTPUT, clips.problems)
         return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions), errors
 
 

@@ -33,6 +33,7 @@ CODES = {
     "E-CRASH": ("the worker process died while reading it, twice; try again, or convert the file", True),
     "E-MEMORY": ("it needs more memory than one clip may have; cut it, or give start and end", True),
     "E-EXTRACT": ("the extractor cannot digest it, mostly because it is too short; see the message", False),
+    "E-TEXT": ("the transcript beside a clip cannot be read as UTF-8 text; convert it", False),
     "E-NONFINITE": ("the audio or the features hold NaN or infinite values; convert the audio to 16 bits", False),
 }
 _STAGES = {"E-ROW": "manifest", "E-EXTRACT": "extract", "E-NONFINITE": "extract"}
@@ -51,6 +52,11 @@ def error_lines(
         if c.failed
     ]
     return rows + failed
+
+
+def transcript_lines(output: Path, problems: Iterable[RowProblem]) -> list[dict[str, Any]]:
+    """Return the records of transcripts beside clips that cannot be read."""
+    return [_record(output, one.utterance_id, "text", "E-TEXT", f"{one.message}.", "", 0.0) for one in problems]
 
 
 def _record(

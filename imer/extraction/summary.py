@@ -39,5 +39,6 @@ def failure_sentence(summary: ExtractSummary) -> str:
     """Return the sentence that ends an extraction in which something failed."""
     parts = [f"{summary.failed} of {summary.cells} items failed"] if summary.failed else []
     if summary.n_rows_broken:
-        parts.append(f"{summary.n_rows_broken} rows of the manifest are broken and left out")
+        n = summary.n_rows_broken
+        parts.append(f"{n} row{'s' * (n != 1)} of the manifest {'are' if n != 1 else 'is'} broken and left out")
     return f"{listed(parts)}; see {summary.errors_file}."

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import InvalidInput, MissingDependency, UsageError
+from imer.core.errors import InvalidInput, MissingDependency
 from imer.core.files import sha256_file, sha256_json
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
@@ -35,7 +35,9 @@ class SentenceModel:
     def __init__(self, level: str = "utterance", sentence_model: str | None = None) -> None:
         self.level = checked_level(level)
         if not sentence_model:
-            raise UsageError(f"--text {self.name} needs --sentence-model PATH, the folder of a downloaded model.")
+            raise MissingDependency(
+                f"--text {self.name} needs --sentence-model PATH, the folder of a downloaded model."
+            )
         self.folder = Path(sentence_model)
         self._model: Any = None
         self.batches = TextBatches(self._encoded)

@@ -226,6 +226,9 @@ def parse_rates(text: str | None) -> tuple[float | None, dict[str, float] | None
         if "=" not in text:
             return float(text), None
         pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
-        return None, {name.strip(): float(value) for name, value in pairs}
+        rates = {name.strip(): float(value) for name, value in pairs}
     except ValueError:
         raise UsageError(f"--missing-rate {text!r} is neither a number such as 0.5 nor audio=0.2,text=0.7.") from None
+    if len(rates) < len(pairs):
+        raise UsageError(f"--missing-rate {text!r} names a modality twice.")
+    return None, rates

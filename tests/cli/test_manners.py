@@ -76,6 +76,9 @@ def test_mask_prints_nominal_beside_realised(imer: Callable, tmp_path: Path) -> 
         assert document["natural_rate"] == pytest.approx(1 - of_test.mean(), abs=1e-6)
         assert of_test.mean() != pytest.approx(features.present_NM().mean(), abs=1e-3), "or this shows nothing"
     assert document["outputs"][0]["path"] == str(tmp_path / "m.h5")
+    assert not document["warnings"]
+    little = imer("mask", store, "-o", tmp_path / "m1.h5", "--missing-rate", "0.01", "--json").json["warnings"]
+    assert "is missing by nature already, more than the 0.01 asked for" in little[0]
     table = imer("mask", store, "-o", tmp_path / "m2.h5", "--pattern", "at").out.splitlines()
     assert table[0].split("\t")[:3] == ["protocol", "nominal", "realised"]
     assert table[1].startswith("pattern audio+text\t–\t")
@@ -86,6 +89,7 @@ def test_mask_prints_nominal_beside_realised(imer: Callable, tmp_path: Path) -> 
     [
         (["--missing-rate", "0.9"], 2, "0.6667"),
         (["--missing-rate", "lots"], 2, "neither a number"),
+        (["--missing-rate", "audio=0.2,audio=0.3"], 2, "names a modality twice"),
         (["--missing-rate", "0.5", "--protocol", "exat"], 2, "did you mean 'exact'"),
         (["--missing-rate", "0.5", "--split", "tset"], 2, "no utterance of split 'tset'"),
         (["--pattern", "x"], 2, "no modality"),
@@ -206,3 +210,4 @@ def test_ctrl_c_during_the_imports_is_quiet() -> None:
 def test_all_protocols_are_listed_with_the_commands_that_take_them(imer: Callable) -> None:
     rows = {(row["name"], row["used by"]) for row in imer("ls", "protocols", "--json").json["items"]}
     assert {("exact", "mask, eval"), ("matched-static", "train, sweep"), ("mixed", "train, sweep")} <= rows
+    assert {("mixed", "mask, eval --mask"), ("pattern", "mask, eval --pattern")} <= rows

@@ -114,6 +114,19 @@ def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
     assert said["pitch"] == max(("high", "low"), key=lambda name: float(said[f"p({name})"]))
 
 
+def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trained, tmp_path: Path) -> None:
+    clip = tmp_path / "c1.mp4"
+    clip.write_bytes((trained.folder / "clips/c1.mp4").read_bytes())
+    (tmp_path / "c1.txt").write_bytes("gr\xfc\xdfe".encode("latin-1"))
+    done = imer("predict", trained.folder / "run", clip, "-o", tmp_path / "p.jsonl", "--workers", 1, "--json")
+    assert done.code == 3
+    (error,) = done.json["errors"]
+    assert (error["utterance_id"], error["modality"], error["code"]) == ("c1", "text", "E-TEXT")
+    assert "c1.txt cannot be read as UTF-8 text" in error["message"]
+    assert done.json["counts"]["answered"] == 1
+    assert "without words" not in done.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -124,6 +137,7 @@ def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
         ),
         (["{bundle}", "{clips}/none.mp4"], 4, "none.mp4 does not exist"),
         (["{bundle}/none", "{clips}/c0.mp4"], 4, "There is no model at"),
+        (["{bundle}", "{clips}/c0.mp4", "-o", "errors.jsonl"], 2, "is where failures are listed"),
         (["{bundle}", "{store}", "-o", "{store}"], 6, "exists already"),
         (["{tampered}", "{store}"], 4, "model.safetensors was changed or damaged"),
         (["{foreign}", "{clips}/c0.mp4"], 4, "cannot read raw clips"),

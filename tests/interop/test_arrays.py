@@ -99,6 +99,14 @@ def test_broken_manifest_rows_are_refused_since_rows_must_match(imer: Callable, 
     assert "line 8" in done.err
 
 
+def test_media_may_lie_anywhere_since_nobody_opens_them(imer: Callable, corpus: Path) -> None:
+    rows = (corpus / "m.csv").read_text().splitlines()
+    (corpus / "m.csv").write_text(
+        "\n".join([f"{rows[0]},media", *(f"{row},/data/clips/{i}.mp4" for i, row in enumerate(rows[1:]))])
+    )
+    assert run(imer, corpus, "audio=audio.npy").code == 0
+
+
 def test_unknown_importer(imer: Callable, corpus: Path) -> None:
     done = imer("data", "import", "array", "--manifest", "m.csv", "--features", "a=b", "-o", "f.h5", cwd=corpus)
     assert done.code == 2
