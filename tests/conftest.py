@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"  # its sitecustomize refuses every connection that leaves this machine
+
+SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "imer" / "cli" / "output.schema.json").read_text()))
 
 # A job in the background of a shell starts with Ctrl-C ignored, and its children would too: the tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -38,6 +41,13 @@ def shared_data() -> Path:
     return folder
 
 
+def checked(document: Any) -> Any:
+    """Return what `--json` printed, if it is as `imer ls schemas` says."""
+    errors = [f"{'/'.join(map(str, error.path))}: {error.message}" for error in SCHEMA.iter_errors(document)]
+    assert not errors, errors
+    return document
+
+
 @dataclass
 class Finished:
     """A finished run of the command line."""
@@ -48,7 +58,8 @@ class Finished:
 
     @property
     def json(self) -> Any:
-        return json.loads(self.out)
+        """The document that was printed, which keeps to the shipped schema."""
+        return checked(json.loads(self.out))
 
 
 def run_imer(*arguments: object, cwd: Path | None = None, timeout_s: float = 300, **environment: str) -> Finished:

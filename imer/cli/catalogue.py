@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 
+SCHEMA_FILE = "output.schema.json"  # beside this file: what every command prints with --json
 Rows = list[dict[str, str]]
 
 
@@ -44,6 +47,12 @@ def _masking(protocol: str) -> str:
     return f"mask, eval {option}" if option else "mask, eval --mask"
 
 
+def _schemas() -> Rows:
+    file = Path(__file__).with_name(SCHEMA_FILE)
+    names = json.loads(file.read_text(encoding="utf-8"))["properties"]["schema"]["enum"]
+    return [{"name": name, "JSON Schema": str(file)} for name in names]
+
+
 def _metrics() -> Rows:
     from imer.metrics.compute import LOWER_IS_BETTER
     from imer.metrics.definitions import DEFINITIONS
@@ -72,6 +81,7 @@ _CATALOGUES: dict[str, Callable[[], Rows]] = {
     "models": lambda: _registered("models"),
     "heads": lambda: _registered("heads"),
     "protocols": _protocols,
+    "schemas": _schemas,
     "metrics": _metrics,
     "presets": _presets,
 }

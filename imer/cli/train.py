@@ -137,6 +137,7 @@ def train_command(
         report.extra = {
             "selected": result.selected,
             "optimistic": metrics.get("optimistic", False),
+            "within_speaker": metrics.get("within_speaker", []),
             "already_finished": result.already_finished,
             "task": metrics["task"],
             "label": metrics["label"],

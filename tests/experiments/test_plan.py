@@ -80,7 +80,10 @@ def test_the_settings_of_a_file_are_the_method_where_none_is_named(tmp_path: Pat
         ({"assignments": ("train.seed=1",)}, "use --models"),
         ({"assignments": ("model.hiden=1",)}, "--set model.hiden=1: no method"),
         ({"assignments": ("train.patience=much",)}, "a whole number"),
-        ({"grid": ("model.hiden=1,2",)}, "no method of this sweep has a setting 'model.hiden'; did you mean 'model.hidden'"),
+        (
+            {"grid": ("model.hiden=1,2",)},
+            "no method of this sweep has a setting 'model.hiden'; did you mean 'model.hidden'",
+        ),
         ({"grid": ("model.hidden",)}, "key=value,value"),
         ({"grid": ("train.seed=1,2",)}, "use --models"),
         ({"grid": ("data.folds=2,3",)}, "cannot choose among these"),

@@ -40,6 +40,7 @@ CASES = {
     "comp, other parts": (
         *COMP, "model.positions=rotary", "model.prototypes=dialogue", "model.missing_prompts=case",
         "model.speaker_embedding=true", "model.coordinator=concat", "train.protocol=instance", "train.missing_rate=0.3",
+        "data.within_speaker=audio",
     ),
     "comp, causal": (
         *COMP, "model.causal=true", "model.missing_prompts=modality", "model.bank_start=kmeans", "train.optimiser=adam",
@@ -57,7 +58,7 @@ CASES = {
     "late-fusion": (*SMALL, "run.model=late-fusion"),
     "unimodal": (*SMALL, "run.model=unimodal", "model.modality=audio"),
     "linear": ("run.model=linear",),
-    "ridge": ("run.model=linear", SENTIMENT),
+    "ridge": ("run.model=linear", SENTIMENT, "data.within_speaker=all"),
     "majority": ("run.model=majority",),
 }  # fmt: skip
 EXPORTED = ("comp", "prototypes")  # two suffice: whatever is exported is exported on the CPU

@@ -1,7 +1,8 @@
 """The gradient regulator: no kind of instance may own the prototypes (ComP eq. 10–11).
 
 An instance is judged by how much worse one of its modalities does than its others. The gradient that reaches the
-prototypes of modality u *through instance i* is multiplied by a weight w_i^u; every other gradient is left alone.
+prototypes of modality u *through instance i* is multiplied by a weight w_i^u; every other gradient is left alone. Where
+prototypes are pooled from the dialogue (`prototypes = dialogue`), what passes through the pool counts as theirs.
 The weights are known only after the forward pass, so the products with the prototypes look them up in a holder when
 the backward pass comes.
 
