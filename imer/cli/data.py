@@ -63,13 +63,28 @@ def import_command(
 @app.command("inspect")
 def inspect(
     features: options.Features,
+    list_globals: Annotated[
+        bool, typer.Option("--globals", help="List what a foreign pickle would import or run.")
+    ] = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """Say what a feature store holds: features, counts, verdicts, labels, splits, where it came from."""
+    """Say what a feature store holds: features, counts, verdicts, labels, splits, where it came from.
+
+    With --globals the file is somebody's pickle, of which nothing is loaded: what it names of the world outside it is listed.
+    """
     with reporting("data inspect", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        if list_globals:
+            from imer.interop.safe_pickle import globals_of
+
+            found = globals_of(features)
+            report.counts = {"globals": len(found), "refused": sum(not allowed for allowed in found.values())}
+            report.extra = {"path": str(features), "globals": found}
+            rows = [[name, "read" if allowed else "refused"] for name, allowed in found.items()]
+            report.table(f"globals of {features}", ["global", "an import"], rows)
+            return
         _describe(features, report, verify=True)
 
 

@@ -33,7 +33,9 @@ def extract_command(
     ] = "float32",
     face_weights: Annotated[Path | None, typer.Option(help="InceptionResnetV1 weights for --visual facenet.")] = None,
     sentence_model: Annotated[Path | None, typer.Option(help="Model folder for --text sentence-transformers.")] = None,
-    download: Annotated[bool, typer.Option("--download/--offline", help="Allow fetching the face weights once.")] = False,
+    download: Annotated[
+        bool, typer.Option("--download/--offline", help="Allow fetching the face weights once.")
+    ] = False,
     workers: Annotated[str, typer.Option(help="Worker processes; auto: one a core.")] = "auto",
     device: options.Device = "auto",
     engine: Annotated[str, typer.Option(help="local, or ray (Ray Data; the optional extra ray).")] = "local",

@@ -17,9 +17,15 @@ _GIB = 1 << 30
 
 @contextmanager
 def read_in_child(
-    work: Callable[[Path, Path], None], path: Path, out: Path, *, max_bytes: int, limit_s: float, memory_factor: float
+    work: Callable[[Path, Path], None],
+    path: Path,
+    out: Path | None,
+    *,
+    max_bytes: int,
+    limit_s: float,
+    memory_factor: float,
 ) -> Iterator[Path]:
-    """Run `work(path, folder)` in a child process, and yield the folder beside `out` that it left its results in.
+    """Run `work(path, folder)` in a child process, and yield the folder that it left its results in: beside `out`, if any.
 
     The child has `limit_s` plus two minutes a GiB, and 2 GiB of memory plus `memory_factor` times the file's size.
 

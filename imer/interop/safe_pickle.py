@@ -84,18 +84,53 @@ def _copy_out(path: Path, folder: Path) -> None:
     (folder / _RESULT).write_text(json.dumps(_plain(value, folder, [0])), encoding="utf-8")
 
 
+def globals_of(path: Path) -> dict[str, bool]:
+    """Return what a pickle names of the world outside it, `module.name` → whether an import would let it through.
+
+    Nothing of it is loaded. Names that it puts together while it runs are not seen here, but are refused when it is read.
+
+    Raises
+    ------
+    InvalidInput
+        The file is missing, no pickle, or too large.
+    """
+    with read_in_child(
+        _list_names, Path(path), None, max_bytes=MAX_BYTES, limit_s=LIMIT_S, memory_factor=MEMORY_FACTOR
+    ) as folder:
+        found: dict[str, bool] = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        return found
+
+
+def _list_names(path: Path, folder: Path) -> None:
+    found = {f"{module}.{name}": (module, name) in _ALLOWED for module, name in _names(path.read_bytes())}
+    (folder / _RESULT).write_text(json.dumps(dict(sorted(found.items()))), encoding="utf-8")
+
+
 def _names(content: bytes) -> Iterator[tuple[str, str]]:
     """Yield (module, name) of every global that a pickle names in so many words; `find_class` sees the others."""
-    texts: list[str] = []
+    pushed: list[str | None] = []  # the texts on the stack, None for anything else; only the last two are looked at
+    memo: dict[int, str | None] = {}
     for opcode, argument, _ in pickletools.genops(content):
-        if opcode.name in ("GLOBAL", "INST"):
-            module, _, name = str(argument).partition(" ")
-            yield module, name
-        elif opcode.name == "STACK_GLOBAL" and len(texts) > 1:
-            if (texts[-2], texts[-1]) in _ALLOWED:
-                yield texts[-2], texts[-1]
-        elif isinstance(argument, str):
-            texts = [*texts[-1:], argument]
+        match opcode.name:
+            case "GLOBAL" | "INST":
+                module, _, name = str(argument).partition(" ")
+                yield module, name
+                pushed = [None]
+            case "STACK_GLOBAL":
+                last = pushed[-2:]
+                if len(last) == 2 and last[0] is not None and last[1] is not None:
+                    yield last[0], last[1]
+                pushed = [None]
+            case "MEMOIZE":
+                memo[len(memo)] = pushed[-1] if pushed else None
+            case "PUT" | "BINPUT" | "LONG_BINPUT":
+                memo[int(argument or 0)] = pushed[-1] if pushed else None
+            case "GET" | "BINGET" | "LONG_BINGET":
+                pushed = [*pushed[-1:], memo.get(int(argument or 0))]
+            case "PROTO" | "FRAME":
+                pass
+            case _:
+                pushed = [*pushed[-1:], argument if isinstance(argument, str) else None]
 
 
 def _plain(value: Any, folder: Path, count: list[int]) -> Any:

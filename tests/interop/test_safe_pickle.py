@@ -6,6 +6,7 @@ import collections
 import os
 import pickle
 import pickletools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ import pytest
 
 from imer.core.errors import InvalidInput
 from imer.interop import safe_pickle
-from imer.interop.safe_pickle import load_foreign_pickle
+from imer.interop.safe_pickle import globals_of, load_foreign_pickle
+from tests.conftest import Finished
 
 HARMLESS = {
     "list": [1, 2.5, "ä", None, True, (3, {4})],
@@ -96,6 +98,23 @@ def test_a_refusal_says_what_was_found(tmp_path: Path) -> None:
     assert not (tmp_path / "canary").exists()
     with pytest.raises(InvalidInput, match="does not exist"):
         load_foreign_pickle(tmp_path / "none.pkl", tmp_path / "f.h5")
+
+
+def test_what_it_names_is_listed_without_loading_it(tmp_path: Path, imer: Callable[..., Finished]) -> None:
+    canary = tmp_path / "canary"
+    for protocol in range(6):
+        harmless = globals_of(write(tmp_path / "h.pkl", HARMLESS, protocol))
+        assert set(harmless.values()) == {True}
+        assert "numpy.ndarray" in harmless
+        evil = write(tmp_path / "e.pkl", [Attack(os.mkdir, str(canary)), HARMLESS, Attack(os.mkdir, "x")], protocol)
+        found = globals_of(evil)
+        assert [name for name, allowed in found.items() if not allowed] == ["posix.mkdir"]
+        assert "collections.OrderedDict" in found
+    done = imer("data", "inspect", "--globals", evil, "--json")
+    assert (done.json["globals"], done.json["counts"]["refused"]) == (found, 1)
+    assert not canary.exists()
+    (tmp_path / "text.pkl").write_text("no pickle")
+    assert imer("data", "inspect", "--globals", tmp_path / "text.pkl").code == 4
 
 
 def test_only_one_file_imports_pickle() -> None:
