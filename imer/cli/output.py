@@ -161,14 +161,24 @@ def _escaped(match: re.Match[str]) -> str:
 
 def _print_rich(tables: list[tuple[str, list[str], list[list[str]]]]) -> None:
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console()
     for title, columns, rows in tables:
-        table = Table(title=escape(title) or None, title_justify="left")
-        for column in columns:
-            table.add_column(escape(column))
-        for row in rows:
-            table.add_row(*map(escape, row))
+        table = _rich_table(title, columns, rows)
+        wanted = console.measure(table, options=console.options.update(max_width=10_000)).maximum
+        if len(rows) == 1 and wanted > console.width:  # a line that does not fit is turned upright
+            table = _rich_table(title, ["", ""], list(map(list, zip(columns, rows[0], strict=True))))
+            table.show_header = False
         console.print(table)
+
+
+def _rich_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) or None, title_justify="left")
+    for column in columns:
+        table.add_column(escape(column), overflow="fold")  # nothing is cut off where the terminal is narrow
+    for row in rows:
+        table.add_row(*map(escape, row))
+    return table

@@ -355,10 +355,19 @@ def _exchanged(one: Path, other: Path) -> bool:
 def folder_entries(folder: Path) -> list[dict[str, Any]]:
     """List a folder's files (but its manifest) with their path, size in bytes and sha256, sorted by path."""
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != FOLDER_MANIFEST)
+    return _entries(folder, files)
+
+
+def _entries(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
     return [
         {"path": file.relative_to(folder).as_posix(), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
         for file in files
     ]
+
+
+def write_manifest(folder: Path, names: Sequence[str]) -> None:
+    """Publish the digests of some files of a folder that grew file by file: from now on, `verify_folder` knows them."""
+    write_json(folder / FOLDER_MANIFEST, {"files": _entries(folder, [folder / name for name in sorted(names)])})
 
 
 def verify_folder(folder: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:

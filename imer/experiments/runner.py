@@ -37,6 +37,7 @@ from imer.masks.sampling import check_rate, reachable_grid
 from imer.training.build import check_modalities, model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.listener import Listener
+from imer.training.runs import read_metrics
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
@@ -230,9 +231,7 @@ def _conclude(result: SweepResult, out: Path) -> None:
     """Let validation choose among the settings of the grid, and write the table of what it chose."""
     failed = {one["run"] for one in result.failed}
     selected = {
-        cell.name: read_json(_folder(out, cell) / "metrics.json")["selected"]
-        for cell in result.cells
-        if cell.name not in failed
+        cell.name: read_metrics(_folder(out, cell))["selected"] for cell in result.cells if cell.name not in failed
     }
     if not selected:
         return

@@ -7,16 +7,17 @@ from pathlib import Path
 import h5py
 
 from imer.core.errors import InvalidInput
-from imer.core.files import FOLDER_MANIFEST, sha256_json, verify_folder
+from imer.core.files import FOLDER_MANIFEST, read_json, sha256_json, verify_folder
 from imer.store import profile
 
 
 def not_covered(folder: Path) -> list[str]:
     """Return the files in a folder that no manifest in it says anything of, such as the results of a run."""
     folder = Path(folder)
-    covered = [manifest.parent for manifest in folder.rglob(FOLDER_MANIFEST)]
+    manifests = set(folder.rglob(FOLDER_MANIFEST))
+    covered = {manifest.parent / entry["path"] for manifest in manifests for entry in read_json(manifest)["files"]}
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return [str(path.relative_to(folder)) for path in files if not any(path.is_relative_to(one) for one in covered)]
+    return [str(path.relative_to(folder)) for path in files if path not in covered | manifests]
 
 
 def verify_any(path: Path) -> tuple[str, str]:
@@ -29,9 +30,7 @@ def verify_any(path: Path) -> tuple[str, str]:
     """
     path = Path(path)
     if path.is_dir():
-        folders = (
-            [path] if (path / FOLDER_MANIFEST).is_file() else sorted(p.parent for p in path.rglob(FOLDER_MANIFEST))
-        )
+        folders = sorted(manifest.parent for manifest in path.rglob(FOLDER_MANIFEST))
         if not folders:
             raise InvalidInput(f"{path} holds no {FOLDER_MANIFEST}, so there is nothing to verify it against.")
         return "folder", sha256_json([verify_folder(folder) for folder in folders])

@@ -15,13 +15,13 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import read_json_lines, write_json, write_text
+from imer.core.files import read_json_lines, write_json, write_manifest, write_text
 from imer.masks.sampling import missing_rate
 from imer.training.history import mean_shares
 from imer.training.inference import Prediction
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
-from imer.training.runs import TrainedFold, fold_folder, load_fold
+from imer.training.runs import TEXTS, TrainedFold, fold_folder, load_fold
 from imer.training.selection import TEST_BEST, mean_value
 from imer.training.settings import Settings
 
@@ -33,7 +33,7 @@ TESTED_OVER_GRID = ("mixed", "pattern", "complete2incomplete")
 def write_results(
     out: Path, corpus: Corpus, splits: list[Split], masks: Masks, settings: Settings, device: str
 ) -> dict[str, Any]:
-    """Predict the test part of every fold and write `predictions.jsonl` and, last of all, `metrics.json`."""
+    """Predict the test part of every fold; write `predictions.jsonl`, `metrics.json`, and the digests of what is there."""
     folds = [load_fold(fold_folder(out, split.name), device) for split in splits]
     rows = np.concatenate([split.test for split in splits])
     conditions = conditions_of_test(masks, splits, settings)
@@ -78,6 +78,7 @@ def write_results(
         "test": results,
     }
     write_json(out / "metrics.json", metrics)
+    write_manifest(out, [name for name in TEXTS if (out / name).is_file()])
     return metrics
 
 

@@ -13,7 +13,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import behind_links, make_folder, read_json, remove_leftovers, sha256_file, write_text
+from imer.core.files import behind_links, make_folder, remove_leftovers, sha256_file, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
@@ -26,7 +26,7 @@ from imer.training.listener import Listener
 from imer.training.masks import Masks
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.results import conditions_of_test, write_results
-from imer.training.runs import is_published, safe_name
+from imer.training.runs import is_published, read_metrics, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings, load_settings
 from imer.training.side_by_side import train_side_by_side
@@ -135,7 +135,7 @@ class _Run:
         elif self._continue(corpus, names):
             self.listener.note(f"{self.out} is finished already; nothing to do.")
             shutil.rmtree(self.out / "state", ignore_errors=True)  # where it was killed at its very end
-            metrics = read_json(self.out / "metrics.json")
+            metrics = read_metrics(self.out)
             return TrainResult(self.out, True, metrics["selected"], metrics)
         try:
             metrics = self._train(corpus, masks, folds, jobs)

@@ -4,8 +4,9 @@ config.toml        every setting, resolved
 run.json           which data, which folds, which version
 log.jsonl          one line per epoch: losses, validation metrics
 checkpoint/        the trained model; one folder `fold-<name>` per fold where there are folds
-metrics.json       written last: a run folder with it is finished
 predictions.jsonl  one line per test utterance
+metrics.json       a run folder with it is finished
+manifest.json      written last, size and sha256 of the other files: a figure that was changed is noticed
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from imer.batches.scaling import Scaler
 from imer.batches.speakers import ALL
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import read_json, verify_folder
+from imer.core.files import FOLDER_MANIFEST, read_json, verify_folder
 from imer.core.settings import Layer, resolve, toml_layer
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec
@@ -43,6 +44,13 @@ from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
 
 PREDICTION_BATCH = 2048  # padded utterances
+TEXTS = (
+    ORIGIN_FILE,
+    "config.toml",
+    "log.jsonl",
+    "metrics.json",
+    "predictions.jsonl",
+)  # what the manifest of a run covers
 SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines
 
 
@@ -249,13 +257,32 @@ class RunFolder:
         if lacking:
             which = f" ({len(lacking)} of {len(names)} folds are missing)" if len(names) > 1 else ""
             raise InvalidInput(f"{path} is not finished{which}; continue it with `imer train … -o {path} --resume`.")
+        _verify_texts(path, ORIGIN_FILE, "config.toml")
         settings = {section: dict(values) for section, values in toml_layer(path / "config.toml").values.items()}
         return cls(path, settings, tuple(load_fold(fold_folder(path, name), device) for name in names))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """What `metrics.json` holds."""
-        return read_json(self.path / "metrics.json")
+        return read_metrics(self.path)
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """Return what the `metrics.json` of a run holds.
+
+    Raises
+    ------
+    InvalidInput
+        It is missing, or is not what the training wrote.
+    """
+    _verify_texts(run, "metrics.json")
+    metrics: dict[str, Any] = read_json(run / "metrics.json")
+    return metrics
+
+
+def _verify_texts(run: Path, *names: str) -> None:
+    if (run / FOLDER_MANIFEST).is_file():  # older runs have none
+        verify_folder(run, names)
 
 
 def fold_folder(run: Path, name: str) -> Path:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from imer.cli.output import _print_rich
 from imer.cli.reporting import reporting
 from tests.stores import write_small_store
 
@@ -135,3 +136,17 @@ def test_an_error_code_is_explained(imer: Callable) -> None:
     done = imer("doctor", "E-NOSTREAM")
     assert done.code == 2
     assert "is no error but a verdict" in done.err
+
+
+def test_a_narrow_terminal_cuts_nothing_off(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    columns, values = [f"observed modality {i}" for i in range(6)], [f"0.123{i}" for i in range(6)]
+    _print_rich([("one line", columns, [values])])
+    upright = capsys.readouterr().out
+    assert all(f"{column} │ {value}" in upright for column, value in zip(columns, values, strict=True))
+    _print_rich([("two lines", columns, [values, values])])
+    folded = capsys.readouterr().out
+    assert "…" not in folded
+    assert all(folded.count(value) == 2 for value in values)

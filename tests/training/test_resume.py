@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import folder_entries, temporary_name, write_json
+from imer.core.files import folder_entries, temporary_name, write_json, write_manifest
 from imer.models.comp.model import Comp
 from imer.training.listener import Listener
-from imer.training.runs import RunFolder
+from imer.training.runs import TEXTS, RunFolder
 from tests.conftest import ROOT
 from tests.stores import write_small_store
 from tests.training.small import quick
@@ -70,6 +70,7 @@ def test_a_killed_run_continues_to_the_same_bits(store: Path, run: Path, tmp_pat
     quick(store, out, EVERY_EPOCH, resume=True, listener=Listener(note=notes.append))
     assert any("continuing after epoch" in note for note in notes)
     (out / "config.toml").write_bytes((run / "config.toml").read_bytes())  # but for how often it was saved
+    write_manifest(out, TEXTS)
     _forget_saving(out)
     _same(run, out)
 
@@ -145,6 +146,7 @@ def test_another_run_cannot_be_continued(store: Path, run: Path, tmp_path: Path)
 
 def test_a_setting_that_a_run_did_not_know_had_its_default(store: Path, run: Path, tmp_path: Path) -> None:
     older = shutil.copytree(run, tmp_path / "older")
+    (older / "manifest.json").unlink()
     config = (older / "config.toml").read_text()
     (older / "config.toml").write_text(config.replace('precision = "float32"\n', ""))
     assert (older / "config.toml").read_text() != config
@@ -155,6 +157,7 @@ def test_a_setting_that_a_run_did_not_know_had_its_default(store: Path, run: Pat
 
 def test_a_run_from_before_there_were_members_has_one(store: Path, run: Path, tmp_path: Path) -> None:
     older = shutil.copytree(run, tmp_path / "older")
+    (older / "manifest.json").unlink()
     for path in (older / "config.toml", older / "checkpoint" / "checkpoint.json"):
         lines = path.read_text().splitlines(keepends=True)
         kept = [line for line in lines if "members" not in line]

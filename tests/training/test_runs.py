@@ -17,6 +17,7 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json_lines
 from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
+from imer.store.verify import not_covered, verify_any
 from imer.training.build import check_lengths
 from imer.training.run import train
 from imer.training.runs import RunFolder, load_fold
@@ -33,13 +34,41 @@ def corpus(store: Path) -> Corpus:
 
 def test_what_a_run_folder_holds(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
-    assert names == {"config.toml", "run.json", "log.jsonl", "checkpoint", "metrics.json", "predictions.jsonl"}
+    assert names == {
+        "config.toml",
+        "run.json",
+        "log.jsonl",
+        "checkpoint",
+        "metrics.json",
+        "predictions.jsonl",
+        "manifest.json",
+    }
     assert not list(run.rglob("*.pt")) + list(run.rglob("*.pkl"))
     records = read_json_lines(run / "log.jsonl")
     assert [(r["stage"], r["epoch"]) for r in records] == [("branches", e) for e in (1, 2, 3)] + [
         ("joint", e) for e in (1, 2, 3, 4)
     ]
     assert all(record["loss"]["total"] > 0 for record in records)
+
+
+def test_a_figure_that_was_changed_is_noticed(run: Path, store: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "copy")
+    assert verify_any(copy)[0] == "folder"
+    assert not_covered(copy) == []
+    rng = np.random.default_rng(0)
+    sound = (copy / "metrics.json").read_bytes()
+    for place, bit in zip(rng.integers(0, len(sound), 60), rng.integers(0, 8, 60), strict=True):
+        broken = bytearray(sound)
+        broken[place] ^= 1 << int(bit)
+        (copy / "metrics.json").write_bytes(bytes(broken))
+        with pytest.raises(InvalidInput, match=r"metrics\.json was changed or damaged"):
+            _ = RunFolder.open(copy).metrics
+    for use in (lambda: verify_any(copy), lambda: quick(store, copy, resume=True)):
+        with pytest.raises(InvalidInput, match=r"metrics\.json was changed or damaged"):
+            use()
+    (copy / "config.toml").write_text((copy / "config.toml").read_text().replace("hidden = 16", "hidden = 32"))
+    with pytest.raises(InvalidInput, match=r"config\.toml was changed or damaged"):
+        RunFolder.open(copy)
 
 
 def test_every_metric_can_be_computed_again_from_the_predictions(run: Path, corpus: Corpus) -> None:
