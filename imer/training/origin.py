@@ -19,6 +19,7 @@ class Origin:
     content_sha256, features   of the feature store, and its full path ("" in older runs)
     folds                      their names
     mask_sha256, mask          of the mask file that it is trained under, and its full path ("" without one)
+    device                     its kind, cpu or cuda ("" in older runs)
     """
 
     content_sha256: str
@@ -26,6 +27,7 @@ class Origin:
     features: str
     mask_sha256: str = ""
     mask: str = ""
+    device: str = ""
 
     def write(self, run: Path) -> None:
         """Write it into a run folder."""
@@ -37,6 +39,7 @@ class Origin:
             "features": self.features,
             "mask_sha256": self.mask_sha256,
             "mask": self.mask,
+            "device": self.device,
         }
         write_json(run / ORIGIN_FILE, record)
 
@@ -52,13 +55,13 @@ class Origin:
         record = read_json(run / ORIGIN_FILE)
         try:
             folds, digest = tuple(record["folds"]), record["content_sha256"]
-            features, mask_digest, mask = (record.get(key, "") for key in ("features", "mask_sha256", "mask"))
+            others = [record.get(key, "") for key in ("features", "mask_sha256", "mask", "device")]
         except (AttributeError, KeyError, TypeError) as error:
             raise InvalidInput(
                 f"{run / ORIGIN_FILE} does not say what the run was begun with; restore it, or train anew with --overwrite."
             ) from error
-        if not all(isinstance(text, str) for text in (digest, features, mask_digest, mask, *folds)):
+        if not all(isinstance(text, str) for text in (digest, *others, *folds)):
             raise InvalidInput(
                 f"{run / ORIGIN_FILE} holds other than texts; restore it, or train anew with --overwrite."
             )
-        return cls(digest, folds, features, mask_digest, mask)
+        return cls(digest, folds, *others)

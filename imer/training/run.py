@@ -131,8 +131,8 @@ class _Run:
             self._clear()
         begins = not all((self.out / name).is_file() for name in (ORIGIN_FILE, "config.toml"))
         if begins:
-            self._begin(corpus, names)
-        elif self._continue(corpus, names):
+            self._begin(corpus, names, device)
+        elif self._continue(corpus, names, device):
             self.listener.note(f"{self.out} is finished already; nothing to do.")
             shutil.rmtree(self.out / "state", ignore_errors=True)  # where it was killed at its very end
             metrics = read_metrics(self.out)
@@ -179,19 +179,19 @@ class _Run:
             )
         shutil.rmtree(self.out)
 
-    def _begin(self, corpus: Corpus, names: list[str]) -> None:
+    def _begin(self, corpus: Corpus, names: list[str], device: torch.device) -> None:
         if self.out.is_dir() and any(path.name != ORIGIN_FILE for path in self.out.iterdir()):
             raise OutputExists(f"{self.out} exists and is not a run folder; choose another name.")
         make_folder(self.out)
         store = Path(self.settings.data.features).absolute()
-        origin = Origin(corpus.content_sha256, tuple(names), str(store))
+        origin = Origin(corpus.content_sha256, tuple(names), str(store), device=device.type)
         if mask := self.settings.train.mask:
             origin = replace(origin, mask_sha256=sha256_file(Path(mask)), mask=str(Path(mask).absolute()))
         origin.write(self.out)
         # Second: a folder that holds no more than the origin is one whose beginning was interrupted.
         write_text(self.out / "config.toml", self.settings.to_toml())
 
-    def _continue(self, corpus: Corpus, names: list[str]) -> bool:
+    def _continue(self, corpus: Corpus, names: list[str], device: torch.device) -> bool:
         """Check that the folder is of this very run; tell whether it is finished."""
         changed = changed_settings(self.out, self.settings)
         if changed:
@@ -214,7 +214,13 @@ class _Run:
             )
         if origin.folds != tuple(names):
             raise UsageError(f"{self.out} was started with other folds; choose another folder.")
-        return (self.out / "metrics.json").is_file() and all(is_published(self.out, name) for name in names)
+        finished = (self.out / "metrics.json").is_file() and all(is_published(self.out, name) for name in names)
+        if not finished and origin.device not in ("", device.type):
+            self.listener.warn(
+                f"{self.out} was begun on {origin.device} and is continued on {device.type}: the weights will be those of neither "
+                "alone."
+            )
+        return finished
 
 
 def changed_settings(run: Path, settings: Settings) -> dict[str, tuple[Any, Any]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from imer.core.errors import InvalidInput, UsageError
+from imer.core.errors import InvalidInput, MissingDependency
 from imer.core.types import Verdict
 from imer.extractors.sentence import MiniLM, SentenceModel
 
@@ -110,7 +110,7 @@ def test_a_transformer_in_a_folder_of_its_own(minilm: MiniLM, tmp_path: Path) ->
 
 
 def test_folders_that_are_no_model(minilm: MiniLM, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="--sentence-model"):
+    with pytest.raises(MissingDependency, match="--sentence-model"):
         SentenceModel()
     with pytest.raises(InvalidInput, match=r"modules\.json"):
         SentenceModel(sentence_model=str(tmp_path)).spec  # noqa: B018 - the property is what is tested

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from imer.core.errors import InvalidInput
+from imer.training.listener import Listener
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.run import train
 from imer.training.runs import RunFolder
@@ -47,3 +48,16 @@ def test_so_a_damaged_run_is_neither_read_nor_continued(tmp_path: Path) -> None:
         RunFolder.open(run)
     with pytest.raises(InvalidInput, match=r"run\.json does not say"):
         train(store, run, resume=True, **settings)
+
+
+def test_a_run_that_changes_its_kind_of_device_is_told(tmp_path: Path) -> None:
+    store, run = write_small_store(tmp_path / "f.h5"), tmp_path / "run"
+    flags = {"run": {"model": "majority"}, "train": {"device": "cpu"}}
+    train(store, run, flags=flags)
+    (run / "metrics.json").unlink()
+    record = json.loads((run / ORIGIN_FILE).read_text())
+    assert record["device"] == "cpu"
+    (run / ORIGIN_FILE).write_text(json.dumps({**record, "device": "cuda"}))
+    said: list[str] = []
+    train(store, run, flags=flags, listener=Listener(warn=said.append))
+    assert [sentence for sentence in said if "was begun on cuda and is continued on cpu" in sentence]
