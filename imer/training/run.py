@@ -217,8 +217,8 @@ class _Run:
         finished = (self.out / "metrics.json").is_file() and all(is_published(self.out, name) for name in names)
         if not finished and origin.device not in ("", device.type):
             self.listener.warn(
-                f"{self.out} was begun on {origin.device} and is continued on {device.type}: the weights will be those of neither "
-                "alone."
+                f"{self.out} was begun on {origin.device} and is continued on {device.type}: the weights will be those of "
+                "neither alone."
             )
         return finished
 
