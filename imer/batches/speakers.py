@@ -7,12 +7,14 @@ model has met; but an answer then depends on the other utterances of its speaker
 
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from imer.batches.corpus import Corpus
-from imer.core.errors import UsageError, did_you_mean
+from imer.core.errors import UsageError, did_you_mean, listed
 
 ALL = "all"  # stands for all modalities
 # A speaker counts as usual (mean 0, variance 1 of the standardised features) with the weight of so many utterances:
@@ -20,6 +22,7 @@ ALL = "all"  # stands for all modalities
 PRIOR_UTTERANCES = 5.0
 FEW_UTTERANCES = 5  # of a speaker: less is known of the speaker than was assumed
 UNKNOWN = -1
+ROLE_SHARE, ROLE_DIALOGUES = 0.6, 10  # of the dialogues, where there are so many: hardly anybody speaks in more
 
 
 def chosen_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -80,7 +83,7 @@ def within_speakers(values_ND: Tensor, seen_N: Tensor, speaker_N: Tensor) -> Ten
 
 
 def speaker_doubts(corpus: Corpus) -> list[str]:
-    """Say where features relative to the speaker promise little: few utterances each, unknown speakers, one class each."""
+    """Say where features relative to the speaker promise little: few utterances, unknown speakers, roles, one class each."""
     speaker_N = speaker_numbers(corpus)
     known_N = speaker_N != UNKNOWN
     said = []
@@ -94,6 +97,11 @@ def speaker_doubts(corpus: Corpus) -> list[str]:
         said.append(
             f"half of the speakers have {median:g} utterances or fewer: too few to know how somebody usually sounds or looks."
         )
+    if roles := _speak_nearly_everywhere(corpus):
+        said.append(
+            f"{listed(roles, 3)} speaks in most dialogues; if that is a role such as agent or client, and not one person, name "
+            "the person in each."
+        )
     if corpus.task == "classification":
         labelled = known_N & corpus.labelled_N
         pairs = np.unique(np.stack([speaker_N[labelled], corpus.target_N[labelled]]), axis=1)
@@ -105,3 +113,13 @@ def speaker_doubts(corpus: Corpus) -> list[str]:
                 "cannot tell such speakers apart."
             )
     return said
+
+
+def _speak_nearly_everywhere(corpus: Corpus) -> list[str]:
+    """Return speakers of most dialogues: the most of a television series' friends speak in half of its scenes."""
+    pairs = {
+        (speaker, dialogue) for speaker, dialogue in zip(corpus.speakers, corpus.dialogue_ids, strict=True) if speaker
+    }
+    n_dialogues = len(set(corpus.dialogue_ids.tolist()))
+    counts = Counter(speaker for speaker, _ in pairs)
+    return [name for name, n in counts.most_common() if n > ROLE_SHARE * n_dialogues and n_dialogues >= ROLE_DIALOGUES]

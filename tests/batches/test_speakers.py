@@ -118,3 +118,10 @@ def test_where_it_promises_little_is_said() -> None:
     assert alike.startswith("3 of 3 speakers have one class of emotion only")
     values = replace(corpus, task="regression", target_N=speaker_N.astype(float))
     assert speaker_doubts(values) == []
+
+
+def test_a_role_is_no_person() -> None:
+    calls = small_corpus([4] * 12, speakers=[["agent", f"c{d}", "agent", f"c{d}"] for d in range(12)])
+    assert any(sentence.startswith("agent speaks in most dialogues") for sentence in speaker_doubts(calls))
+    friends = small_corpus([4] * 12, speakers=[[f"p{d % 2}", f"p{2 + d % 2}"] * 2 for d in range(12)])
+    assert not any("speaks in most dialogues" in sentence for sentence in speaker_doubts(friends))
