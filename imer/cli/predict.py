@@ -24,6 +24,9 @@ def predict(
     text: Annotated[
         str | None, typer.Option(help="What is said in a single clip. Default: the .txt file of its name beside it.")
     ] = None,
+    speaker: Annotated[
+        str | None, typer.Option(help="Who speaks in the clips, for a model that is told to know its speakers.")
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +87,7 @@ def predict(
                 model,
                 inputs,
                 text=text,
+                speaker=speaker,
                 out=out,
                 fold=fold,
                 mask=mask,

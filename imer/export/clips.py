@@ -88,6 +88,8 @@ def write_clip_manifest(utterances: Sequence[Utterance], path: Path) -> None:
                 row[column] = str(media.absolute())
         if u.text is not None:
             row["text"] = u.text
+        if u.speaker:
+            row["speaker"] = u.speaker
         lines.append(json.dumps(row, ensure_ascii=False))
     write_text(path, "\n".join(lines) + "\n")
 

@@ -39,16 +39,20 @@ def is_store(paths: Sequence[Path]) -> bool:
     return len(paths) == 1 and paths[0].suffix.lower() in STORE_SUFFIXES and not paths[0].is_dir()
 
 
-def read_clips(paths: Sequence[Path], *, text: str | None = None, allow_outside: bool = False) -> Clips:
+def read_clips(
+    paths: Sequence[Path], *, text: str | None = None, speaker: str = "", allow_outside: bool = False
+) -> Clips:
     """Return the utterances of a manifest, of single clips, or of the clips in folders.
 
     `text` is the transcript of a single clip. A clip without it takes the words of the text file beside it that has
-    its name, if there is one. Clips stand for themselves: each is a dialogue of one utterance.
+    its name, if there is one. `speaker` is who speaks in all clips. Clips stand for themselves: each is a dialogue of one
+    utterance.
 
     Raises
     ------
     UsageError
-        `text` was given for more than one clip, or a manifest or store is mixed with other inputs.
+        `text` was given for more than one clip, a manifest or store is mixed with other inputs, or a manifest comes with
+        `text` or `speaker`, of which it has its own.
     InvalidInput
         A path does not exist, a folder has no clips, or the manifest cannot be used.
     """
@@ -59,6 +63,8 @@ def read_clips(paths: Sequence[Path], *, text: str | None = None, allow_outside:
     if special:
         if text is not None:
             raise UsageError("--text gives the words of a single clip; in a manifest they stand in the column text.")
+        if speaker:
+            raise UsageError("--speaker says who speaks in named clips; in a manifest it stands in the column speaker.")
         manifest = read_manifest(special[0], allow_outside=allow_outside)
         return Clips(manifest.utterances, problems=manifest.problems)
     clips = _named_clips(paths)
@@ -77,7 +83,9 @@ def read_clips(paths: Sequence[Path], *, text: str | None = None, allow_outside:
             except (OSError, UnicodeDecodeError) as error:
                 message = f"the transcript {beside} cannot be read as UTF-8 text ({error})"
                 problems.append(RowProblem(number + 1, name, message))
-        utterances.append(Utterance(name, name, 0, number + 1, number, audio=path, visual=path, text=words))
+        utterances.append(
+            Utterance(name, name, 0, number + 1, number, audio=path, visual=path, text=words, speaker=speaker)
+        )
     return Clips(tuple(utterances), transcripts, tuple(problems))
 
 

@@ -48,6 +48,7 @@ def predict(
     inputs: Sequence[Path | str],
     *,
     text: str | None = None,
+    speaker: str | None = None,
     out: Path | None = None,
     fold: str | None = None,
     mask: Path | None = None,
@@ -60,7 +61,8 @@ def predict(
 
     From clips just the features that the model reads are extracted, as they were for its training. The utterances of a
     dialogue of a manifest or store are answered together, in order; clips that are named singly stand alone. `text` is
-    the transcript of a single clip; without it the text file of the clip's name beside it is taken. With `out` the
+    the transcript of a single clip; without it the text file of the clip's name beside it is taken. `speaker` is who speaks in
+    all clips that are named singly, for a model that reads features relative to their speaker. With `out` the
     answers are written there as JSON lines, and failures to errors.jsonl beside it.
 
     Raises
@@ -81,9 +83,11 @@ def predict(
     # The inputs before the model: what cannot be meant is said at once.
     clips = None
     if not is_store(paths):
-        clips = read_clips(paths, text=text, allow_outside=how.allow_outside)
-    elif text is not None:
-        raise UsageError("--text gives the words of a clip; a feature store has its text features already.")
+        clips = read_clips(paths, text=text, speaker=speaker or "", allow_outside=how.allow_outside)
+    elif text is not None or speaker is not None:
+        raise UsageError(
+            "--text and --speaker tell of clips; a feature store has its text features and speakers already."
+        )
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
     if n_folds > 1:
@@ -166,7 +170,8 @@ def _comment(answered: Answered, said: _Said) -> None:
     if answered.speakerless:
         said.warnings.append(
             f"{answered.speakerless} of {len(answered.records)} utterances have no speaker, though the model was trained on "
-            "features relative to their speaker: expect worse answers. A manifest names speakers in its column speaker."
+            "features relative to their speaker: expect worse answers. --speaker names that of clips, a "
+            "manifest its column speaker."
         )
     empty = sum(line["all_missing"] for line in answered.records)
     if empty:

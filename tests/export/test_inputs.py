@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from imer.core.errors import InvalidInput, UsageError
+from imer.export.clips import write_clip_manifest
 from imer.export.inputs import is_store, read_clips
+from imer.media.manifest import read_manifest
 
 
 @pytest.fixture
@@ -89,3 +91,13 @@ def test_only_a_single_file_is_a_store(tmp_path: Path) -> None:
     assert not is_store([tmp_path / "f.h5", tmp_path / "g.h5"])
     (tmp_path / "odd.h5").mkdir()
     assert not is_store([tmp_path / "odd.h5"])
+
+
+def test_who_speaks_in_the_clips_may_be_said(folder: Path, tmp_path: Path) -> None:
+    clips = read_clips([folder], speaker="anna")
+    assert {utterance.speaker for utterance in clips.utterances} == {"anna"}
+    write_clip_manifest(clips.utterances, tmp_path / "clips.jsonl")
+    written = read_manifest(tmp_path / "clips.jsonl", allow_outside=True)
+    assert [u.speaker for u in written.utterances] == ["anna"] * len(clips.utterances)
+    with pytest.raises(UsageError, match="in a manifest it stands in the column speaker"):
+        read_clips([tmp_path / "clips.jsonl"], speaker="anna")
