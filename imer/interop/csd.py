@@ -19,6 +19,7 @@ from imer.core.errors import InvalidInput
 from imer.core.types import Utterance
 from imer.interop.child import read_in_child
 from imer.interop.parts import Column, Imported, write_import
+from imer.media.positions import with_positions
 
 MAX_BYTES = 64 << 30
 MAX_DECLARED_BYTES, MAX_DECLARED_RATIO = 4 << 30, 1000  # of one dataset, and per stored byte
@@ -45,12 +46,15 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
     n_mended = 0
     for modality, path in features.items():
         with _sequence(Path(path), out) as entries:
-            found = [_overlapping(entries, u) for u in utterances]
-        if any(rows is not None and rows.dtype.kind == "S" for rows in found):
-            utterances = [_with_words(u, rows) for u, rows in zip(utterances, found, strict=True)]
-            continue
-        n_mended += sum(int(rows.size - np.isfinite(rows).sum()) for rows in found if rows is not None)
-        means = [None if rows is None else _mean(rows) for rows in found]
+            videos = _Videos(entries)
+            if videos.holds_words:
+                utterances = [_with_words(u, videos.during(u)) for u in utterances]
+                continue
+            means: list[np.ndarray | None] = []
+            for utterance in utterances:
+                rows = videos.during(utterance)
+                n_mended += 0 if rows is None else int(rows.size - np.isfinite(rows).sum())
+                means.append(None if rows is None else _mean(rows))
         columns[modality] = Column(f"csd/{Path(path).stem}", "utterance", means)
     files = [Path(labels), *map(Path, features.values())]
     return write_import(out, utterances, columns, files, "data import csd", overwrite=overwrite, n_mended=n_mended)
@@ -75,14 +79,13 @@ def _utterances(path: Path, out: Path) -> list[Utterance]:
                 name = entry if "[" in entry and len(values) == 1 else f"{entry}[{i}]"
                 cells = {label: "" if math.isnan(v) else f"{v:.6g}" for label, v in zip(names, row, strict=True)}
                 number = len(utterances)
-                position = i + _place(entry)[1]
                 utterances.append(
-                    Utterance(name, entry.partition("[")[0], position, line=number + 2, row=number, start_s=float(start),
+                    Utterance(name, entry.partition("[")[0], 0, line=number + 2, row=number, start_s=float(start),
                               end_s=float(end), labels=cells)
                 )  # fmt: skip
     if not utterances:
         raise InvalidInput(f"{path} holds no labelled interval.")
-    return utterances
+    return list(with_positions(utterances, dict.fromkeys(u.utterance_id for u in utterances)))  # by time
 
 
 def _place(entry: str) -> tuple[str, int, str]:
@@ -95,17 +98,35 @@ def _label_names(width: int) -> tuple[str, ...]:
     return _MOSEI[:width] if width in (1, len(_MOSEI)) else tuple(f"label{i}" for i in range(width))
 
 
-def _overlapping(entries: h5py.Group, utterance: Utterance) -> np.ndarray | None:
-    """Return the rows [T, D] that overlap an utterance's interval by more than an instant; None where there is none."""
-    if utterance.utterance_id in entries:  # aligned with the labels already
-        values, _ = _read(entries, utterance.utterance_id)
-        return values if len(values) else None
-    if utterance.dialogue_id not in entries or utterance.start_s is None or utterance.end_s is None:
-        return None
-    values, intervals = _read(entries, utterance.dialogue_id)
-    shared_s = np.minimum(intervals[:, 1], utterance.end_s) - np.maximum(intervals[:, 0], utterance.start_s)
-    rows = values[shared_s > EPSILON_S]
-    return rows if len(rows) else None
+class _Videos:
+    """The rows of a sequence by video, one video in memory at a time. After an alignment `video[i]` are parts of `video`."""
+
+    def __init__(self, entries: h5py.Group) -> None:
+        self._entries = entries
+        self._parts: dict[str, list[str]] = {}
+        for entry in sorted(entries, key=_place):
+            self._parts.setdefault(_place(entry)[0], []).append(entry)
+        self._read: tuple[str, np.ndarray, np.ndarray] | None = None
+
+    @property
+    def holds_words(self) -> bool:
+        return any(self._entries[entry]["features"].dtype.kind == "S" for entry in self._entries)
+
+    def during(self, utterance: Utterance) -> np.ndarray | None:
+        """Return the rows [T, D] that overlap an utterance by more than an instant; None where there is none.
+
+        Not the number of a part counts but its time: what was aligned to words is numbered by words.
+        """
+        if utterance.dialogue_id not in self._parts or utterance.start_s is None or utterance.end_s is None:
+            return None
+        if self._read is None or self._read[0] != utterance.dialogue_id:
+            read = [_read(self._entries, entry) for entry in self._parts[utterance.dialogue_id]]
+            values, intervals = (np.concatenate(parts) for parts in zip(*read, strict=True))
+            self._read = (utterance.dialogue_id, values, intervals)
+        _, values, intervals = self._read
+        shared_s = np.minimum(intervals[:, 1], utterance.end_s) - np.maximum(intervals[:, 0], utterance.start_s)
+        rows = values[shared_s > EPSILON_S]
+        return rows if len(rows) else None
 
 
 def _with_words(utterance: Utterance, rows: np.ndarray | None) -> Utterance:

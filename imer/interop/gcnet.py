@@ -19,6 +19,7 @@ from imer.interop.parts import Column, Imported, write_import
 from imer.interop.safe_pickle import load_foreign_pickle
 
 _PATTERN = "*_features_raw_*way.pkl"
+_PEOPLE = ("F", "M")  # of a scene of IEMOCAP
 
 
 def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwrite: bool = False) -> Imported:
@@ -44,7 +45,7 @@ def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwr
         if not where.is_dir():
             there = sorted(p.name for p in (folder / "features").glob("*")) if (folder / "features").is_dir() else []
             raise InvalidInput(f"{where} is not a folder; there are {listed(there) or 'none'}.")
-        values = [_load(where, utterance.utterance_id) for utterance in utterances]
+        values = [_load(where, utterance.utterance_id, person=_person(utterance)) for utterance in utterances]
         level = "frame" if any(v is not None and len(v) > 1 for v in values) else "utterance"
         columns[modality] = Column(f"gcnet/{name}", level, values)
     return write_import(out, utterances, columns, found, "data import gcnet", overwrite=overwrite)
@@ -78,12 +79,23 @@ def _utterances(content: Any, path: Path) -> list[Utterance]:
     return utterances
 
 
-def _load(folder: Path, name: str) -> np.ndarray | None:
-    """Return an utterance's feature [T, D]; None where there is none."""
+def _person(utterance: Utterance) -> str:
+    """Return F or M for an utterance of IEMOCAP, whose scenes show two people; "" otherwise."""
+    letter = utterance.speaker.rpartition("_")[2]
+    return letter if utterance.session and letter in _PEOPLE else ""
+
+
+def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
+    """Return an utterance's feature [T, D]; None where there is none.
+
+    Where a folder holds the faces of both people of a scene, each file's name says by an F or an M whose it is.
+    """
     if Path(name).name != name:
         raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
     path = folder / name
     files = sorted(path.glob("*.npy")) if path.is_dir() else [folder / f"{name}.npy"]
+    if path.is_dir() and person and any(_shows(file, who) for file in files for who in _PEOPLE):
+        files = [file for file in files if _shows(file, person)]
     arrays = [_array(file) for file in files if file.is_file()]
     if not arrays:
         return None
@@ -91,6 +103,12 @@ def _load(folder: Path, name: str) -> np.ndarray | None:
         raise InvalidInput(f"The arrays of {path} differ in width: {listed(widths)}.")
     values = np.concatenate(arrays)
     return values if values.any() else None
+
+
+def _shows(file: Path, person: str) -> bool:
+    """Say whose face a file's name says that it is: by its one letter F or M, beside the name of its utterance."""
+    letters = [letter for letter in file.stem.replace(file.parent.name, "") if letter in _PEOPLE]
+    return letters == [person]
 
 
 def _array(path: Path) -> np.ndarray:

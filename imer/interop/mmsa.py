@@ -7,6 +7,7 @@ zeros at the end, and `regression_labels`. Rows are found by `id` (`video$_$clip
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,14 @@ from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
 from imer.interop.parts import Column, Imported, trimmed, write_import
 from imer.interop.safe_pickle import load_foreign_pickle
+from imer.media.positions import with_positions
 
+_NO_NUMBER = -1  # of a clip: its place is found by time, or by its row
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
 _FEATURES = {"audio": "audio", "text": "text", "visual": "vision"}
-_LABELS = {
-    "regression_labels": "sentiment", "regression_labels_T": "sentiment_text", "regression_labels_A": "sentiment_audio",
-    "regression_labels_V": "sentiment_visual", "annotations": "annotation",
+_LABELS = {  # `labels` are MulT's
+    "labels": "sentiment", "regression_labels": "sentiment", "regression_labels_T": "sentiment_text",
+    "regression_labels_A": "sentiment_audio", "regression_labels_V": "sentiment_visual", "annotations": "annotation",
 }  # fmt: skip
 
 
@@ -53,8 +56,12 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     ids = [u.utterance_id for u in utterances]
     if len(set(ids)) < len(ids):
         raise InvalidInput(f"{path} names an utterance twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}.")
+    numbers = {u.utterance_id: None if u.position == _NO_NUMBER else u.position for u in utterances}
     kept = {m: column for m, column in columns.items() if any(v is not None for v in column.values)}
-    return write_import(out, utterances, kept, [path], "data import mmsa", overwrite=overwrite)
+    made = write_import(out, with_positions(utterances, numbers), kept, [path], "data import mmsa", overwrite=overwrite)
+    if any(u.labels for u in utterances):
+        return made
+    return replace(made, notes=(*made.notes, f"there are no labels: no split has any of {listed(_LABELS)}."))
 
 
 def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
@@ -65,16 +72,34 @@ def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
 
 def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int) -> Utterance:
     dialogue, _, clip = name.partition("$_$")
+    times = (
+        [_seconds(text) for text in clip.split("$_$")] if "$_$" in clip else [None, None]
+    )  # MulT's: video, start, end
     labels = {}
     for key, label in _LABELS.items():
         values = part.get(key)
         if values is not None:
-            labels[label] = str(values[i] if isinstance(values, list) else values[i].item())
+            labels[label] = str(values[i] if isinstance(values, list) else _single(values[i], key))
     texts = part.get("raw_text")
     return Utterance(
-        name, dialogue, int(clip) if clip.isdecimal() else row, line=row + 2, row=row, split=split,
+        name, dialogue, int(clip) if clip.isdecimal() else _NO_NUMBER, line=row + 2, row=row, split=split,
+        start_s=times[0], end_s=times[-1],
         text=None if texts is None else str(texts[i]), labels=labels,
     )  # fmt: skip
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _single(label: np.ndarray, key: str) -> Any:
+    """Return the one number of a label [1, ...]; MulT's have one, in an axis or two of their own."""
+    if label.size != 1:
+        raise InvalidInput(f"The {key} of an utterance are {label.size} numbers, where one is expected.")
+    return label.item()
 
 
 def _sequences(part: Mapping[str, Any], key: str, n: int, path: Path, split: str) -> list[np.ndarray | None]:
@@ -95,5 +120,9 @@ def _sequences(part: Mapping[str, Any], key: str, n: int, path: Path, split: str
                 f"{path}: {split}/{key}_lengths has {int(length)} for utterance {i} of that split, but its sequences have "
                 f"{values.shape[1]} steps."
             )
-    cut = [sequence[: int(length)] for sequence, length in zip(values, lengths, strict=True)]
-    return [sequence if sequence.any() else None for sequence in cut]
+    # A length of 0 beside a sequence that is there comes of counting up to the first hidden step, of which it has none.
+    cut = [
+        sequence[: int(length)] if length else trimmed(sequence)
+        for sequence, length in zip(values, lengths, strict=True)
+    ]
+    return [sequence if sequence is not None and sequence.any() else None for sequence in cut]

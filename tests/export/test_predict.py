@@ -156,7 +156,7 @@ def test_an_extractor_that_would_make_other_numbers_is_refused() -> None:
 
 
 def test_outputs_and_inputs_that_cannot_be_meant(classifier: Shipped, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a feature store has its text features already"):
+    with pytest.raises(UsageError, match="a feature store has its text features and speakers already"):
         predict(classifier.run, [classifier.store], text="words")
     (tmp_path / "p.jsonl").write_text("")
     with pytest.raises(OutputExists, match=r"p\.jsonl exists already"):

@@ -271,3 +271,61 @@ def test_mmsa_with_too_few_of_something_is_refused(tmp_path: Path, key: str) -> 
     (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": part}))
     with pytest.raises(InvalidInput, match=f"train/{key} has 3 entries for 4 utterances"):
         import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+
+
+def test_iemocap_shows_each_speakers_own_face(tmp_path: Path) -> None:
+    scene = "Ses01F_impro01"
+    names = [f"{scene}_F000", f"{scene}_M000"]
+    content = ({scene: names}, {scene: [3, 1]}, {scene: ["F", "M"]}, {scene: ["x", "y"]}, [scene], [])
+    (tmp_path / "IEMOCAP_features_raw_4way.pkl").write_bytes(pickle.dumps(content))
+    for name in names:
+        (tmp_path / "features" / "face" / name).mkdir(parents=True)
+        for number in range(2):
+            np.save(tmp_path / "features" / "face" / name / f"{name}_frame{number}_F.npy", np.ones(2))
+            np.save(tmp_path / "features" / "face" / name / f"{name}_frame{number}_M.npy", np.full(2, -3.0))
+    import_gcnet(tmp_path, {"visual": "face"}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.vectors("visual")[0].tolist() == [[1, 1], [-3, -3]]
+
+
+def test_csd_goes_by_time_and_not_by_number(tmp_path: Path) -> None:
+    """Labels in any order; features aligned to words, so that their numbers are of words."""
+    labels = write_csd(tmp_path / "labels.csd", {"vid": ([[1.0], [2.0], [3.0]], [[20, 30], [0, 10], [10, 20]])})
+    starts = np.arange(60) / 2
+    words = {f"vid[{i}]": ([[start]], [[start, start + 0.5]]) for i, start in enumerate(starts.tolist())}
+    audio = write_csd(tmp_path / "COVAREP.csd", words)
+    import_csd(labels, {"audio": audio}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.utterance_ids.tolist() == ["vid[0]", "vid[1]", "vid[2]"]
+        assert store.positions.tolist() == [2, 0, 1]
+        assert store.vectors("audio")[0][:, 0].tolist() == [24.75, 4.75, 14.75]
+
+
+def test_csd_aligned_utterances_keep_their_order(tmp_path: Path) -> None:
+    parts = {f"vid[{i}]": ([[float(i)]], [[i, i + 1]]) for i in range(12)}
+    labels, audio = write_csd(tmp_path / "labels.csd", parts), write_csd(tmp_path / "audio.csd", parts)
+    import_csd(labels, {"audio": audio}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.vectors("audio")[0][:, 0].tolist() == store.positions.tolist() == list(range(12))
+
+
+def test_mmsa_lengths_of_nothing_and_labels_of_others(tmp_path: Path) -> None:
+    part = {
+        "id": [["v", "4.5", "6"], ["v", "0", "1.5"]],
+        "audio": np.ones((2, 5, 3), np.float32),
+        "audio_lengths": [0, 2],
+        "labels": np.array([[[1.5]], [[-2.0]]]),
+    }
+    (tmp_path / "mult.pkl").write_bytes(pickle.dumps({"train": part}))
+    assert import_mmsa(tmp_path / "mult.pkl", tmp_path / "f.h5").notes == ()
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.ragged("audio")[1].tolist() == [0, 5, 7]
+        assert store.labels["sentiment"].values.tolist() == [1.5, -2]
+        assert store.positions.tolist() == [1, 0]
+    del part["labels"]
+    (tmp_path / "none.pkl").write_bytes(pickle.dumps({"train": part}))
+    assert "there are no labels" in import_mmsa(tmp_path / "none.pkl", tmp_path / "g.h5").notes[0]
+    part["labels"] = np.zeros((2, 1, 4))
+    (tmp_path / "many.pkl").write_bytes(pickle.dumps({"train": part}))
+    with pytest.raises(InvalidInput, match="labels of an utterance are 4 numbers"):
+        import_mmsa(tmp_path / "many.pkl", tmp_path / "h.h5")
