@@ -83,7 +83,13 @@ def refusal(error: OSError) -> str:
     return f"{error.filename or 'a file'}: {error.strerror or error}{'; ' + advice if advice else ''}."
 
 
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "Storage size calculation overflowed", "array is too big")
+_OUT_OF_MEMORY = (
+    "allocate memory",
+    "Unable to allocate",
+    "out of memory",
+    "Storage size calculation overflowed",
+    "array is too big",
+)
 
 
 def lacks_memory(error: Exception) -> bool:

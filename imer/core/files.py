@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, BinaryIO
 
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.processes import is_alive
@@ -218,7 +218,7 @@ def read_json(path: Path) -> Any:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line to a log and flush it to disk. What a kill left of a torn last line is ended first.
+    """Append one line to a log and flush it to disk. What a kill left of a torn last line goes first.
 
     Raises
     ------
@@ -227,10 +227,22 @@ def append_line(path: Path, line: str) -> None:
     """
     fault_point("append")
     with naming(path), open(path, "ab+") as file:
-        torn = file.tell() > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
-        file.write(b"\n" * torn + line.encode() + b"\n")
+        _drop_torn_line(file)
+        file.write(line.encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut off what stands behind the last newline."""
+    end = file.seek(0, os.SEEK_END)
+    start, kept = end, b""
+    while start > 0 and b"\n" not in kept:
+        start = max(start - _CHUNK, 0)
+        file.seek(start)
+        kept = file.read(min(_CHUNK, end - start))
+    if (whole := start + kept.rfind(b"\n") + 1) < end:
+        file.truncate(whole)
 
 
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
@@ -241,10 +253,10 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
     Raises
     ------
     InvalidInput
-        Any line but the last is not JSON.
+        A line that has its end is not JSON.
     """
     try:
-        lines = Path(path).read_bytes().removesuffix(b"\n").split(b"\n")
+        *lines, torn = Path(path).read_bytes().split(b"\n")
     except OSError as error:
         raise InvalidInput(f"{path} cannot be read ({error}).") from error
     records: list[dict[str, Any]] = []
@@ -252,9 +264,9 @@ def read_json_lines(path: Path) -> list[dict[str, Any]]:
         try:
             records.append(json.loads(line.decode()))
         except (ValueError, RecursionError) as error:
-            if number == len(lines):
-                break
             raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
+    with suppress(ValueError, RecursionError):
+        records.append(json.loads(torn.decode()))
     return records
 
 
@@ -333,7 +345,11 @@ def _replace_folder(part: Path, path: Path) -> None:
             # The system cannot do that: move the old one aside first, under a name that nothing clears away.
             old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
             os.rename(path, old)
-            os.rename(part, path)
+            try:
+                os.rename(part, path)
+            except OSError:
+                os.rename(old, path)
+                raise
     else:
         os.rename(part, path)
     _fsync_folder(path.parent)

@@ -62,8 +62,11 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
             remove_leftovers(path.parent, name)
         yield
     finally:
-        with suppress(OSError):
-            lock.unlink()
+        with suppress(OSError, ValueError):
+            if (
+                json.loads(lock.read_text(encoding="utf-8")) == owner
+            ):  # somebody may have deleted ours, and another taken it
+                lock.unlink()
 
 
 @contextmanager

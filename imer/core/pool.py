@@ -28,6 +28,7 @@ from imer.core.errors import (
     MissingDependency,
     OutputExists,
     UsageError,
+    lacks_memory,
     refusal,
 )
 from imer.core.processes import Child, die_with_parent, mute, process_count, usable_cores
@@ -70,7 +71,7 @@ def error_of(outcome: Outcome) -> Exception:
         return kinds[failure["kind"]](failure["message"])
     if failure["kind"] == "Bug":
         return RuntimeError(failure["traceback"])
-    kind = InvalidInput if failure["kind"] == "OSError" else ImerError
+    kind = InvalidInput if failure["kind"] in ("OSError", "OutOfMemory") else ImerError
     return kind(f"{outcome.job.name}: {failure['message']}")
 
 
@@ -129,8 +130,12 @@ def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
     except OSError as error:
         failure = {"kind": "OSError", "exit_code": EXIT_INVALID_INPUT, "message": refusal(error)}
     except Exception as error:  # noqa: BLE001 - a bug costs this job, and its traceback goes to the parent
-        message = f"this is a bug in imer ({type(error).__name__}: {error})."
-        failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}
+        if lacks_memory(error):
+            message = f"there is not enough memory for this ({error}); ask for less, or for fewer --jobs."
+            failure = {"kind": "OutOfMemory", "exit_code": EXIT_INVALID_INPUT, "message": message}
+        else:
+            message = f"this is a bug in imer ({type(error).__name__}: {error})."
+            failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}
     finally:
         logger.removeHandler(handler)
     return tuple(dict.fromkeys(warnings)), failure
@@ -207,7 +212,10 @@ class Pool:
                     if tries[job.name] < _TRIES:
                         waiting.appendleft(job)
                     else:
-                        message = f"the worker process died ({how}), and once more when it was tried again."
+                        message = (
+                            f"the worker process died ({how}), and once more when it was tried again; too little memory? Try "
+                            "fewer --jobs."
+                        )
                         yield Outcome(job, 0.0, (), {"kind": "Crash", "exit_code": EXIT_BUG, "message": message})
 
     def _heard(self, worker: _Worker) -> Outcome | None:

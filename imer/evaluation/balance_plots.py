@@ -45,7 +45,8 @@ def balance_png(evaluation: Evaluation) -> bytes | None:
             panels[2].set_title("Weights by observed modalities", loc="left", fontsize=10)
         for axes in panels:
             axes.grid(visible=False, axis="x")
-            axes.legend(fontsize=8)
+            if axes.get_legend_handles_labels()[1]:
+                axes.legend(fontsize=8)
             axes.margins(y=0.25)
 
     return drawn(draw, 13.5 if weighed else 9.0, 4.2)
@@ -56,8 +57,9 @@ def _equity(value: float | None) -> str:
 
 
 def _bars(axes: Axes, groups: Sequence[str], series: Mapping[str, Mapping[str, float | None]]) -> None:
-    """Draw one cluster of bars per group, one bar per series; nothing where a value is not known."""
-    width = 0.8 / len(series)
+    """Draw one cluster of bars per group, one bar per series of which any value is known."""
+    series = {name: values for name, values in series.items() if any(v is not None for v in values.values())}
+    width = 0.8 / max(len(series), 1)
     for number, (label, values) in enumerate(series.items()):
         heights = [np.nan if (value := values.get(group)) is None else value for group in groups]
         places = np.arange(len(groups)) + (number - (len(series) - 1) / 2) * width

@@ -139,6 +139,11 @@ def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
     """Join runs that were trained for one missing rate each, and are equal otherwise, into one curve.
 
     Each speaks for its own rate alone: that is what the protocol `matched` means. Other runs stay as they are.
+
+    Raises
+    ------
+    InvalidInput
+        One of them was not evaluated at its own rate.
     """
     families: dict[str, list[tuple[float, EvaluatedRun]]] = {}
     for number, run in enumerate(runs):
@@ -168,7 +173,14 @@ def _trained_rate(run: EvaluatedRun) -> float | None:
 def _joined(members: Sequence[tuple[float, EvaluatedRun]]) -> EvaluatedRun:
     summary, folders = [], []
     for rate, run in members:
-        summary += [one for one in run.evaluation.summary if one.pattern is None and one.missing_rate == rate]
+        own = [one for one in run.evaluation.summary if one.pattern is None and one.missing_rate == rate]
+        if not own:
+            path = run.evaluation.run["path"]
+            raise InvalidInput(
+                f"{path} was trained for the missing rate {rate:g}, as one of several that make a curve together, but it was "
+                f"not evaluated there: `imer eval {path} --missing-rate {rate:g}`."
+            )
+        summary += own
         folders += [(folder, rate) for folder, _ in run.folders]
     first = members[0][1].evaluation
     settings = {**first.run["settings"], "train.missing_rate": ""}
@@ -212,9 +224,15 @@ def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> 
 
 
 def _name(settings: dict[str, Any], keys: Sequence[str]) -> str:
-    details = [f"{key.split('.')[-1]}={settings[key]}" for key in keys if settings.get(key) not in (None, "", [])]
+    details = [
+        f"{key.split('.')[-1]}={_said(settings[key])}" for key in keys if settings.get(key) not in (None, "", [])
+    ]
     model = str(settings["run.model"])
     return f"{model} ({', '.join(details)})" if details else model
+
+
+def _said(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def over_runs(method: Method) -> Evaluation:

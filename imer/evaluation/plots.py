@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imer.evaluation.balance_plots import balance_png, learning_png
-from imer.evaluation.drawing import COLOURS, GREY, INTERVAL, MARKERS, RATE_AXIS, axis_title, drawn, legend_below
+from imer.evaluation.drawing import COLOURS, GREY, INTERVAL, RATE_AXIS, axis_title, drawn, legend_below, line_look
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.metrics.definitions import TITLES
 
@@ -21,15 +21,15 @@ def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], i
     means = [np.nan if p.mean is None else p.mean for p in points]
     low = [np.nan if p.ci_low is None else p.ci_low for p in points]
     high = [np.nan if p.ci_high is None else p.ci_high for p in points]
-    colour = COLOURS[index % len(COLOURS)]
-    axes.fill_between(rates, low, high, color=colour, alpha=0.18, linewidth=0)
-    axes.plot(rates, means, color=colour, marker=MARKERS[index % len(MARKERS)], linewidth=1.8, label=label)
+    look = line_look(index)
+    axes.fill_between(rates, low, high, color=look["color"], alpha=0.18, linewidth=0)
+    axes.plot(rates, means, **look, linewidth=1.8, label=label)
 
 
 def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERVAL) -> bytes | None:
     """Plot the headline metrics over the realised missing rate, one line per named evaluation; None without a curve.
 
-    `band` says what the shaded band is; the dashed line is the constant baseline of the first evaluation. Where several
+    `band` says what the shaded band is; the grey dashed line is the constant baseline of the first evaluation. Where several
     are compared and it lies far from all of them, a word at the edge takes its place, so that their differences show.
     """
     shown = [(name, one) for name, one in evaluations if len(one.rate_curve()) > 1]
@@ -61,8 +61,8 @@ def _baseline_line(axes: Axes, evaluation: Evaluation, metric: str, *, in_sight:
         return
     value, (low, high) = metrics[metric], axes.get_ylim()
     label = f"baseline: always the {_baseline_word(evaluation)}"
-    axes.axhline(value, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label)
     if in_sight or low <= value <= high:
+        axes.axhline(value, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label=label)
         return
     axes.set_ylim(low, high)
     at, word = (0.02, "↓") if value < low else (0.98, "↑")
@@ -130,8 +130,7 @@ def weights_png(evaluation: Evaluation) -> bytes | None:
         rates = [one.realised_rate for one in curve]
         for index, modality in enumerate(evaluation.modalities):
             weights = [np.nan if (w := one.weights.get(modality)) is None else w for one in curve]
-            colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
-            axes.plot(rates, weights, color=colour, marker=marker, linewidth=1.8, label=modality)
+            axes.plot(rates, weights, **line_look(index), linewidth=1.8, label=modality)
         axes.axhline(1.0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4, label="equal share")
         axes.set_xlabel(RATE_AXIS)
         axes.set_ylabel("mean coordinator weight (1 = equal share)")
@@ -166,7 +165,8 @@ def confusion_png(evaluation: Evaluation) -> bytes | None:
             axes.grid(visible=False)
             axes.set_xlabel("prediction")
             axes.set_ylabel("label")
-            axes.set_title(f"missing rate {one.realised_rate:.2f}: % of each label", loc="left", fontsize=10)
+            what = f"missing rate {one.realised_rate:.2f}" if evaluation.rate_curve() else one.name
+            axes.set_title(f"{what}: % of each label", loc="left", fontsize=10)
 
     side = max(3.6, 0.55 * n_classes + 1.8)
     return drawn(draw, side * len(shown), side + 0.4)

@@ -211,13 +211,15 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
         for metric in metrics if conditions else ():
             blocks.append(Grid(metric_table(merged, methods, conditions, metric), f"{TITLES[metric]} by {what}."))
     name, shown = merged[0]
+    of_first = " (its first run)" if len(methods[0].runs) > 1 else ""
+    where = "at the lowest and highest missing rate" if shown.rate_curve() else "in the first and the last condition"
     pictures = [
         ("curve", curves_png(merged, _band_name(methods)), "Headline metrics over the realised missing rate."),
         ("patterns", patterns_png(shown, _band_name(methods[:1])), f"{name}: fixed sets of observed modalities."),
         ("weights", weights_png(shown), f"{name}: mean coordinator weight of each modality."),
-        ("balance", balance_png(shown), f"{name}: what each modality can do, adds, and how it is weighed."),
-        ("learning", learning_png(shown), f"{name}: the modalities in training, mean over folds."),
-        ("confusion", confusion_png(shown), f"{name}: confusion at the lowest and highest missing rate."),
+        ("balance", balance_png(shown), f"{name}: what each modality can do, adds, and how it is weighed{of_first}."),
+        ("learning", learning_png(shown), f"{name}: the modalities in training, mean over folds{of_first}."),
+        ("confusion", confusion_png(shown), f"{name}: confusion {where}."),
     ]
     blocks += [Picture(f"{prefix}-{kind}.png", png, caption) for kind, png, caption in pictures if png is not None]
     blocks += difference_blocks(methods, reference)

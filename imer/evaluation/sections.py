@@ -21,7 +21,8 @@ UNPAIRED = (
 def rate_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[ConditionSummary]:
     """Return the conditions that are no fixed pattern, of all evaluations, by protocol and rate."""
     seen = {condition_key(one): one for _, evaluation in merged for one in evaluation.summary if one.pattern is None}
-    return sorted(seen.values(), key=lambda one: (one.protocol, one.realised_rate))
+    in_curve = {condition_key(one) for _, evaluation in merged for one in evaluation.rate_curve()}
+    return sorted(seen.values(), key=lambda one: (condition_key(one) not in in_curve, one.protocol, one.realised_rate))
 
 
 def pattern_conditions(merged: Sequence[tuple[str, Evaluation]]) -> list[ConditionSummary]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation
@@ -9,10 +10,13 @@ from imer.metrics.compute import METRICS
 
 Table = tuple[list[str], list[list[str]]]  # column names, rows
 UNDEFINED = "–"
+_NUMERIC = re.compile(r"[-+−]?(\d|\[)[\d.,e\s±+−\[\]*-]*")
+_LONG_CELL, _LATEX_TEXT = 60, r"p{0.6\linewidth}"  # letters; a column of sentences
 _LATEX_SPECIAL = str.maketrans(
     {
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
         "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "≥": r"$\geq$", "−": "$-$",
+        "<": "$<$", ">": "$>$",
     }
 )  # fmt: skip
 
@@ -36,12 +40,13 @@ def condition_table(evaluation: Evaluation) -> Table:
     """One row per condition with every metric, intervals for the headline metrics, and the baseline as last row."""
     names = METRICS[evaluation.task]
     headline = HEADLINE[evaluation.task]
-    columns = ["protocol", "missing_rate", "realised", "pattern", "masks", "n"]
+    detailed = any(one.detail for one in evaluation.summary)  # rates by modality, or which mask file
+    columns = ["protocol", "missing_rate", "realised", "pattern", *(["detail"] if detailed else []), "masks", "n"]
     for name in names:
         columns += [name, f"{name} 95 %"] if name in headline else [name]
-    rows = [_condition_row(one, names, headline) for one in evaluation.summary]
+    rows = [_condition_row(one, names, headline, detailed=detailed) for one in evaluation.summary]
     if evaluation.baseline["metrics"] is not None:
-        cells = [f"baseline ({evaluation.baseline['kind']})", UNDEFINED, UNDEFINED, UNDEFINED, UNDEFINED]
+        cells = [f"baseline ({evaluation.baseline['kind']})", *([UNDEFINED] * (5 if detailed else 4))]
         cells.append(str(evaluation.counts["labelled"]))
         for name in names:
             value = number(evaluation.baseline["metrics"][name])
@@ -74,9 +79,12 @@ def terminal_tables(evaluation: Evaluation) -> list[tuple[str, Table]]:
     return [(title, (["condition", "realised", *headline], first)), ("", (["condition", *others], second))]
 
 
-def _condition_row(one: ConditionSummary, names: Sequence[str], headline: Sequence[str]) -> list[str]:
+def _condition_row(
+    one: ConditionSummary, names: Sequence[str], headline: Sequence[str], *, detailed: bool
+) -> list[str]:
     rate = UNDEFINED if one.missing_rate is None else f"{one.missing_rate:g}"
-    cells = [one.protocol, rate, number(one.realised_rate), one.pattern or UNDEFINED, str(one.n_masks), str(one.n)]
+    cells = [one.protocol, rate, number(one.realised_rate), one.pattern or UNDEFINED]
+    cells += [*([one.detail or UNDEFINED] if detailed else []), str(one.n_masks), str(one.n)]
     for name in names:
         metric = one.metrics[name]
         cells.append(number(metric.mean))
@@ -135,7 +143,10 @@ def as_markdown(table: Table) -> str:
 def as_latex(table: Table, caption: str = "") -> str:
     """Write a table as LaTeX (needs the package booktabs)."""
     columns, rows = table
-    layout = "".join("r" if numeric else "l" for numeric in _numeric_columns(table))
+    widest = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    kinds = ["r" if numeric else _LATEX_TEXT if width > _LONG_CELL else "l"
+             for numeric, width in zip(_numeric_columns(table), widest, strict=True)]  # fmt: skip
+    layout = "".join(kinds)
     body = [" & ".join(cell.translate(_LATEX_SPECIAL) for cell in row) + r" \\" for row in [columns, *rows]]
     lines = [r"\begin{table}", r"\centering", rf"\begin{{tabular}}{{{layout}}}", r"\toprule", body[0], r"\midrule"]
     lines += [*body[1:], r"\bottomrule", r"\end{tabular}"]
@@ -155,9 +166,5 @@ def _numeric_columns(table: Table) -> list[bool]:
 
 
 def _is_number(cell: str) -> bool:
-    text = cell.split("±")[0].strip("[ ]").split(",")[0]
-    try:
-        float(text)
-    except ValueError:
-        return cell in (UNDEFINED, "")
-    return True
+    """Say whether a cell is a number, with or without its spread or its interval."""
+    return cell in (UNDEFINED, "") or _NUMERIC.fullmatch(cell) is not None

@@ -130,6 +130,27 @@ def test_where_two_names_cannot_be_swapped_the_old_folder_is_moved_aside(
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+def test_and_comes_back_where_the_new_one_cannot_take_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rename, n = os.rename, 0
+
+    def second_fails(one: Path, other: Path) -> None:
+        nonlocal n
+        n += 1
+        if n == 2:
+            raise OSError(errno.EIO, "Input/output error", str(other))
+        rename(one, other)
+
+    with files.published_folder(tmp_path / "x") as part:
+        (part / "a.txt").write_text("old")
+    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
+    monkeypatch.setattr(os, "rename", second_fails)
+    again = files.published_folder(tmp_path / "x", overwrite=True)
+    with pytest.raises(OSError, match="Input/output"), again as part:
+        (part / "a.txt").write_text("new")
+    assert (tmp_path / "x" / "a.txt").read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
 def test_a_folder_is_removed_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with files.published_folder(tmp_path / "x") as part:
         (part / "a.txt").write_text("a")
@@ -165,9 +186,10 @@ def test_json_lines_drop_a_torn_last_line_only(tmp_path: Path) -> None:
     with open(log, "a") as file:
         file.write('{"a": 3')
     assert files.read_json_lines(log) == [{"a": 1}, {"a": 2}]
-    log.write_text('{"a": 1}\n{"a"\n{"a": 3}\n')
-    with pytest.raises(InvalidInput, match="line 2"):
-        files.read_json_lines(log)
+    for broken in ('{"a": 1}\n{"a"\n{"a": 3}\n', '{"a": 1}\n{"a"#2}\n'):
+        log.write_text(broken)
+        with pytest.raises(InvalidInput, match="line 2"):
+            files.read_json_lines(log)
 
 
 def test_a_line_is_appended_after_a_torn_one_and_not_to_it(tmp_path: Path) -> None:
@@ -176,7 +198,10 @@ def test_a_line_is_appended_after_a_torn_one_and_not_to_it(tmp_path: Path) -> No
     log.write_bytes(log.read_bytes() + '{"a": "ö'.encode()[:-1])  # a kill in the middle of a letter
     assert files.read_json_lines(log) == [{"a": "ä"}]
     files.append_line(log, '{"a": 2}')
-    assert log.read_bytes().endswith(b'\n{"a": 2}\n')
+    assert files.read_json_lines(log) == [{"a": "ä"}, {"a": 2}]
+    log.write_bytes(b"torn" * 700_000)
+    files.append_line(log, "{}")
+    assert log.read_bytes() == b"{}\n"
 
 
 def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:

@@ -151,3 +151,10 @@ def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path) ->
         (tmp_path / name).write_text("not ours to delete")
     with output_lock(tmp_path / "f.h5"):
         assert {path.name for path in tmp_path.iterdir()} == kept | {"f.h5.lock"}
+
+
+def test_a_lock_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Path) -> None:
+    lock = tmp_path / "f.h5.lock"
+    with output_lock(tmp_path / "f.h5"):
+        lock.write_text(json.dumps({"host": "another", "pid": 1, "started": None}))
+    assert json.loads(lock.read_text())["host"] == "another"

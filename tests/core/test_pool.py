@@ -79,6 +79,12 @@ def test_a_failed_job_becomes_the_error_that_it_met(tmp_path: Path) -> None:
     assert "KeyError: 'x'" in str(errors["bug"])
     assert type(errors["b"]) is InvalidInput
     assert "No such file" in str(errors["b"])
+    memory = Fails("memory", MemoryError("Unable to allocate 8.00 TiB for an array"))
+    with Pool(1) as pool:
+        (outcome,) = pool.run([memory])
+    assert (outcome.failure["kind"], outcome.failure["exit_code"]) == ("OutOfMemory", 4)
+    assert "8.00 TiB" in str(error_of(outcome))
+    assert error_of(outcome).exit_code == 4
     died = error_of(Outcome(Deadly(), 0.0, (), {"kind": "Crash", "message": "the worker process died."}))
     assert type(died) is ImerError
 

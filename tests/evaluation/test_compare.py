@@ -91,6 +91,24 @@ def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):
     assert [one.name for one in methods] == ["comp (protocol=mixed)", "comp (protocol=matched)"]
 
 
+def test_a_matched_run_without_its_own_rate_is_named(runs):
+    evaluation = runs["rate3"].evaluation
+    elsewhere = replace(evaluation, summary=[one for one in evaluation.summary if one.missing_rate != 0.3])
+    with pytest.raises(
+        InvalidInput, match=r"trained for the missing rate 0\.3.* not evaluated there: `imer eval .*0\.3`"
+    ):
+        join_matched([EvaluatedRun(runs["rate3"].folders, elsewhere), runs["rate6"]])
+
+
+def test_settings_are_named_as_words(runs):
+    evaluation = runs["seed0"].evaluation
+    settings = {**evaluation.run["settings"], "data.modalities": ["audio", "text"]}
+    fewer = EvaluatedRun(
+        runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings, "seed": 7})
+    )
+    assert {one.name for one in group_methods([runs["seed0"], fewer])} >= {"comp (modalities=audio+text)"}
+
+
 def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs):
     evaluation = runs["seed0"].evaluation
     settings = {key: value for key, value in evaluation.run["settings"].items() if key != "train.members"}

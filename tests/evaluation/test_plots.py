@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from imer.evaluation.drawing import line_look
 from imer.evaluation.plots import _baseline_line, all_plots, curves_png
 from tests.evaluation.examples import example
 
@@ -51,6 +52,15 @@ def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():
 def test_several_methods_share_one_plot():
     one, two = example(), example(name="late", shift=-0.1)
     assert curves_png([("comp", one), ("late", two)]) != curves_png([("comp", one)])
+
+
+def test_many_methods_with_long_names_can_be_told_apart_and_read():
+    names = [f"comp (head=linear, coordinator_mask=hard, members={number})" for number in range(9)]
+    png = curves_png([(name, example(shift=-0.02 * number)) for number, name in enumerate(names)])
+    with Image.open(io.BytesIO(png)) as image:
+        ink = (np.asarray(image.convert("RGB")) < 250).any(axis=2)
+    assert not np.concatenate([ink[0], ink[-1], ink[:, 0], ink[:, -1]]).any()
+    assert len({tuple(line_look(index).values()) for index in range(28)}) == 28
 
 
 @pytest.mark.parametrize("value", [0.1, 0.9])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json, read_json_lines
+from imer.core.files import read_json, read_json_lines, write_manifest
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.pooled import pooled_predictions
@@ -20,6 +20,7 @@ from imer.masks.make import make_mask
 from imer.metrics.compute import METRICS, classification_metrics, regression_metrics
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
+from imer.training.runs import TEXTS
 from tests.evaluation.tiny_runs import tiny_setting
 from tests.stores import write_small_store
 
@@ -328,6 +329,7 @@ def moved_run(setting, tmp_path: Path) -> Path:
     shutil.copy(setting["store"], store)
     config = (run / "config.toml").read_text().replace(json.dumps(str(setting["store"])), json.dumps(str(store)))
     (run / "config.toml").write_text(config)
+    write_manifest(run, TEXTS)
     return run
 
 

@@ -73,3 +73,15 @@ def test_markdown_and_latex_escape_what_they_must():
     assert r"\begin{tabular}{lr}" in latex
     assert r"\caption{100 \%}" in latex
     assert as_tsv((["a"], [["tab\there"]])) == "a\ntab here\n"
+    words = (["metric", "definition", "value"], [["acc2", "predictions > 0 " * 9, "+0.034 [+0.008, +0.061] *"]])
+    assert r"\begin{tabular}{lp{0.6\linewidth}r}" in as_latex(words)
+    assert r"predictions $>$ 0" in as_latex(words)
+
+
+def test_what_a_mask_is_stands_beside_it():
+    evaluation = example()
+    assert "detail" not in condition_table(evaluation)[0]
+    of_file = replace(evaluation.summary[0], detail="mask 1e4de")
+    columns, rows = condition_table(replace(evaluation, summary=[of_file, *evaluation.summary[1:]]))
+    assert [row[columns.index("detail")] for row in rows[:2]] == ["mask 1e4de", "–"]
+    assert {len(row) for row in rows} == {len(columns)}
