@@ -83,7 +83,7 @@ METHODS = {
     ),
 }
 MATCHED = ("comp", "comp-single", "linear", "mlp", "transformer")  # also trained for one missing rate at a time
-CURVES = ("comp", "transformer", "mlp", "linear", "late-fusion")  # methods that the page plots
+CURVES = ("comp", "comp-single", "transformer", "mlp", "linear", "late-fusion")  # methods that the page plots
 # One idea of a single model changed at a time (and then three of the default); a row that is the default anyway is left out.
 ABLATED = "comp-single"
 ABLATION = {

@@ -147,7 +147,7 @@ def write_tables(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace)
 
 
 def curves(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -> list[Path]:
-    """Plot, beside the page, what becomes of one model of each main method as more is missing: a picture a corpus."""
+    """Plot, beside the page, what becomes of each main method as more is missing: a picture a corpus."""
     drawn: dict[str, list[EvaluatedRun]] = {}
     for corpus, cell in every:
         folder = args.out / "runs" / cell.name

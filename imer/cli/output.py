@@ -20,7 +20,8 @@ from typing import Any
 import typer
 
 from imer._version import __version__
-from imer.core.files import append_line, output_entry
+from imer.core.files import output_entry
+from imer.core.json_lines import append_line
 
 # What would break a line of a table, act on a terminal, or cannot be written: control characters, halves of surrogate pairs.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.evaluation.bootstrap import Interval, mean_difference, paired_replicates
 from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
@@ -66,6 +66,7 @@ class MethodTallies:
 
     ids: frozenset[tuple[str, ...]]
     by_condition: dict[ConditionKey, dict[int, list[Tally]]]
+    modalities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,8 @@ def read_tallies(method: Method) -> MethodTallies:
             tallied = tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
             found.setdefault(key, {}).setdefault(mask_seed, []).append(tallied)
     shared = [condition_key(one) for one in over_runs(method).summary]
-    return MethodTallies(frozenset(ids), {key: found[key] for key in shared if key in found})
+    by_condition = {key: found[key] for key in shared if key in found}
+    return MethodTallies(frozenset(ids), by_condition, tuple(method.evaluation.modalities))
 
 
 def paired(first: MethodTallies, second: MethodTallies) -> bool:
@@ -104,15 +106,18 @@ def tally_differences(
 ) -> MethodDifferences:
     """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both.
 
-    Only masks that both were evaluated under count; a condition without any is left out. `over` names the missing rates of
-    the mean over rates.
+    Only masks that both were evaluated under count; a condition without any is left out, as is a missing rate of methods that
+    read different modalities. `over` names the missing rates of the mean over rates.
     """
+    comparable = method.modalities == reference.modalities  # a rate of two hides other things than that of three
     found = {}
     for key, ours in method.by_condition.items():
+        if key[1] and not comparable:
+            continue
         theirs = reference.by_condition.get(key, {})
         if shared := [seed for seed in ours if seed in theirs]:
             found[key] = paired_replicates(*([one for seed in shared for one in side[seed]] for side in (ours, theirs)))
-    rates = [one for key, one in found.items() if key in over]
+    rates = [one for key, one in found.items() if key in over and comparable]
     return MethodDifferences(
         {key: one.with_intervals() for key, one in found.items()},
         mean_difference(rates).with_intervals() if rates else {},

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, listed
-from imer.core.files import read_json_lines, write_text
+from imer.core.files import write_text
+from imer.core.json_lines import read_json_lines
 from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.extraction.failures import FILE_NAME

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import read_json_lines, write_text
+from imer.core.files import write_text
+from imer.core.json_lines import read_json_lines
 from imer.core.locks import waiting_lock
 from imer.extraction.staging import StagedCell
 from imer.media.manifest import RowProblem

@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput
-from imer.core.files import append_line, fault_point, make_folder, read_json_lines, write_bytes
+from imer.core.files import fault_point, make_folder, write_bytes
+from imer.core.json_lines import append_line, read_json_lines
 from imer.core.types import FAILURES, Verdict
 from imer.extractors.base import Extracted
 

@@ -18,7 +18,8 @@ import torch
 
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import read_json_lines, remove_folder, write_text
+from imer.core.files import remove_folder, write_text
+from imer.core.json_lines import read_json_lines
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide
 from imer.training.fold_data import SharedData

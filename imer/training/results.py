@@ -15,7 +15,8 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import read_json_lines, write_json, write_manifest, write_text
+from imer.core.files import write_json, write_manifest, write_text
+from imer.core.json_lines import read_json_lines
 from imer.masks.sampling import missing_rate
 from imer.training.history import mean_shares
 from imer.training.inference import Prediction

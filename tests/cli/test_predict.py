@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imer.cli.app import app
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.export.publish import export
 from imer.extraction.runner import ExtractSettings, extract
 from imer.training.run import train

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import subprocess
 import sys
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.core import files
+from imer.core import files, json_lines
 from imer.core.errors import InvalidInput, OutputExists
 
 
@@ -86,7 +85,7 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
 _KILL_AT = """
 import os, sys
 from pathlib import Path
-from imer.core import files
+from imer.core import files, json_lines
 calls = 0
 def die(point):
     global calls
@@ -179,48 +178,6 @@ def test_verify_folder_notices_change_and_loss(tmp_path: Path) -> None:
         files.verify_folder(tmp_path / "x")
 
 
-def test_json_lines_drop_a_torn_last_line_only(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    files.append_line(log, '{"a": 1}')
-    files.append_line(log, '{"a": 2}')
-    with open(log, "a") as file:
-        file.write('{"a": 3')
-    assert files.read_json_lines(log) == [{"a": 1}, {"a": 2}]
-    for broken in ('{"a": 1}\n{"a"\n{"a": 3}\n', '{"a": 1}\n{"a"#2}\n'):
-        log.write_text(broken)
-        with pytest.raises(InvalidInput, match="line 2"):
-            files.read_json_lines(log)
-
-
-def test_a_line_is_appended_after_a_torn_one_and_not_to_it(tmp_path: Path) -> None:
-    log = tmp_path / "log.jsonl"
-    files.append_line(log, '{"a": "ä"}')
-    log.write_bytes(log.read_bytes() + '{"a": "ö'.encode()[:-1])  # a kill in the middle of a letter
-    assert files.read_json_lines(log) == [{"a": "ä"}]
-    files.append_line(log, '{"a": 2}')
-    assert files.read_json_lines(log) == [{"a": "ä"}, {"a": 2}]
-    log.write_bytes(b"torn" * 700_000)
-    files.append_line(log, "{}")
-    assert log.read_bytes() == b"{}\n"
-
-
-def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:
-    log, records = tmp_path / "log.jsonl", [{"text": "one\u2028two\u0085three\x0c\r"}, {"text": ""}]
-    for record in records:
-        files.append_line(log, json.dumps(record, ensure_ascii=False))
-    assert files.read_json_lines(log) == records
-
-
-def test_a_log_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(descriptor: int) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "fsync", refuse)
-    with pytest.raises(OSError, match="Input/output error") as caught:
-        files.append_line(tmp_path / "log.jsonl", "{}")
-    assert caught.value.filename == str(tmp_path / "log.jsonl")
-
-
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})
@@ -231,7 +188,7 @@ def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
             files.read_json(tmp_path / "b.json")
     (tmp_path / "b.jsonl").write_text("[" * 100_000 + "\n{}\n")
     with pytest.raises(InvalidInput, match="line 1"):
-        files.read_json_lines(tmp_path / "b.jsonl")
+        json_lines.read_json_lines(tmp_path / "b.jsonl")
 
 
 @pytest.mark.parametrize("name", ["new/out.jsonl", None])

@@ -187,3 +187,14 @@ def test_a_folder_without_evaluation_is_refused(tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(InvalidInput, match="has not been evaluated"):
         read_run(tmp_path / "run")
+
+
+def test_rates_of_other_modalities_are_not_paired(runs):
+    first, second = (read_tallies(method) for method in group_methods([runs["seed0"], runs["rate3"]]))
+    assert tally_differences(first, second).by_condition
+    assert (
+        tally_differences(first, replace(second, modalities=("audio", "text")), over=first.by_condition).over_rates
+        == {}
+    )
+    kept = tally_differences(first, replace(second, modalities=("audio", "text"))).by_condition
+    assert not [key for key in kept if key[1]]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance
 from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe

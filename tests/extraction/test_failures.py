@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.extraction.failures import write_errors
 
 WRITER = """

@@ -18,7 +18,7 @@ import pytest
 
 import imer.core.files
 from imer.core.errors import InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.core.types import Verdict
 from imer.extraction import runner, staging
 from imer.extraction.runner import ExtractSettings, extract

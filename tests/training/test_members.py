@@ -12,7 +12,8 @@ import torch
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import folder_entries, read_json_lines, write_json
+from imer.core.files import folder_entries, write_json
+from imer.core.json_lines import read_json_lines
 from imer.evaluation.sweep import evaluate
 from imer.models.ensemble import Ensemble, member_key
 from imer.store.reader import FeatureStore

@@ -14,7 +14,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import read_json_lines
+from imer.core.json_lines import read_json_lines
 from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
 from imer.store.verify import not_covered, verify_any

@@ -1,0 +1,67 @@
+"""Logs of one JSON document a line: what is appended is on the disk, and what a kill left of a line is never read."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from imer.core import files
+from imer.core.errors import InvalidInput
+
+_CHUNK = 1 << 20  # bytes looked at at a time for the end of the last whole line
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line to a log and flush it to disk. What a kill left of a torn last line goes first.
+
+    Raises
+    ------
+    OSError
+        The system refuses, as when the disk is full; the error names `path`.
+    """
+    files.fault_point("append")
+    with files.naming(path), open(path, "ab+") as file:
+        _drop_torn_line(file)
+        file.write(line.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _drop_torn_line(file: BinaryIO) -> None:
+    """Cut off what stands behind the last newline."""
+    end = file.seek(0, os.SEEK_END)
+    start, kept = end, b""
+    while start > 0 and b"\n" not in kept:
+        start = max(start - _CHUNK, 0)
+        file.seek(start)
+        kept = file.read(min(_CHUNK, end - start))
+    if (whole := start + kept.rfind(b"\n") + 1) < end:
+        file.truncate(whole)
+
+
+def read_json_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a JSON-lines file, leaving out a last line that a kill cut short.
+
+    A line ends with a newline and nothing else: texts hold other separators of lines.
+
+    Raises
+    ------
+    InvalidInput
+        A line that has its end is not JSON.
+    """
+    try:
+        *lines, torn = Path(path).read_bytes().split(b"\n")
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read ({error}).") from error
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            records.append(json.loads(line.decode()))
+        except (ValueError, RecursionError) as error:
+            raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
+    with suppress(ValueError, RecursionError):
+        records.append(json.loads(torn.decode()))
+    return records
