@@ -62,7 +62,8 @@ def _is_judged(cell: Cell, metrics: Path) -> bool:
     have = [(one.protocol, one.missing_rate, one.pattern) for one in found.summary]
     if found.split != "test" or have != [(one.protocol, one.rate, one.pattern) for one in wanted]:
         return False
-    masks = [one.n_masks for one in found.summary if one.missing_rate]  # without a rate, or at 0, all masks are equal
+    # Masks that are alike count once: at rate 0 all of them are, as they are below the rate of natural absence.
+    masks = [one.n_masks for one in found.summary if one.missing_rate and one.n_masks > 1]
     return not masks or max(masks) == cell.judging["mask_seeds"]
 
 

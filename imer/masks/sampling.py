@@ -177,17 +177,31 @@ def imbalanced(present_NM: Mask, rates_M: Sequence[float], uniform: Uniform) -> 
 
 
 def _give_back(observed_NM: Mask, present_NM: Mask, rank_NM: NDArray[np.float64]) -> None:
-    """Exchange cells within a modality until no utterance with any modality is empty. Works in place."""
-    for row in np.flatnonzero(present_NM.any(axis=1) & ~observed_NM.any(axis=1)):
-        for m in np.argsort(rank_NM[row], kind="stable"):
-            if not present_NM[row, m]:
-                continue
-            donors = np.flatnonzero(observed_NM[:, m] & (observed_NM.sum(axis=1) > 1))
-            if len(donors):
-                observed_NM[donors[rank_NM[donors, m].argmax()], m] = False
+    """Exchange cells within a modality until no utterance with any modality is empty. Works in place.
+
+    The donor of a modality is the one of highest rank among those that have another. Who cannot give any more never can
+    again, so each modality's donors are gone through once.
+    """
+    count_N = observed_NM.sum(axis=1)
+    donors = [iter(_by_rank(np.flatnonzero(observed_NM[:, m]), rank_NM[:, m])) for m in range(observed_NM.shape[1])]
+    for row in np.flatnonzero(present_NM.any(axis=1) & (count_N == 0)):
+        order = [m for m in np.argsort(rank_NM[row], kind="stable").tolist() if present_NM[row, m]]
+        for given in order:
+            donor = next((d for d in donors[given] if count_N[d] > 1), None)
+            if donor is not None:
+                observed_NM[donor, given] = False
+                count_N[donor] -= 1
                 break
-        # Where nobody can spare one (natural absence), the utterance keeps its own: a rule above an exact count.
-        observed_NM[row, m if present_NM[row, m] else present_NM[row].argmax()] = True
+        else:  # nobody can spare one (natural absence): the utterance keeps its own, a rule above an exact count
+            given = order[-1] if present_NM[row].all() else int(present_NM[row].argmax())
+        observed_NM[row, given] = True
+        count_N[row] = 1
+
+
+def _by_rank(rows: NDArray[np.intp], rank_N: NDArray[np.float64]) -> list[int]:
+    """Return rows by falling rank; of equal ones the first in the order of the rows."""
+    ordered: list[int] = rows[np.argsort(-rank_N[rows], kind="stable")].tolist()
+    return ordered
 
 
 def cpm(present_NM: Mask, rate: float, uniform: Uniform) -> Mask:

@@ -39,6 +39,7 @@ class Format:
     version: int
 
 
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 STORE = Format("imer-features", 1)
 MASK = Format("imer-mask", 1)
 FORMATS = {kind.name: kind for kind in (STORE, MASK)}
@@ -178,6 +179,11 @@ def opened(path: Path, kind: Format, *, verify: bool = True) -> Iterator[h5py.Fi
     path = Path(path)
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist or is not a file.")
+    with open(path, "rb") as raw:
+        if (begins := raw.read(len(_SIGNATURE))) and begins != _SIGNATURE:
+            raise InvalidInput(
+                f"{path} is no HDF5 file, as a feature store or a mask of imer is, or its beginning is damaged."
+            )
     with reading(path):
         file = h5py.File(path, "r")
     try:
