@@ -24,7 +24,7 @@ from imer.extraction import runner, staging
 from imer.extraction.runner import ExtractSettings, extract
 from imer.extraction.summary import ExtractSummary, Stopped
 from imer.store.reader import FeatureStore
-from tests.clips import voice, write_clip, write_manifest
+from tests.clips import face, voice, write_clip, write_manifest
 from tests.extraction.inline import Inline
 
 
@@ -286,3 +286,16 @@ def test_wrong_requests(corpus: Path, tmp_path: Path) -> None:
         run(corpus, out)
     assert out.read_bytes() == b"mine"
     assert not list(tmp_path.glob("*.staging"))
+
+
+def test_times_of_frame_level_faces_count_from_the_start_of_the_utterance(tmp_path: Path, inline: None) -> None:
+    write_clip(tmp_path / "talk.mp4", picture=face, seconds=2.0)
+    rows: list[dict[str, object]] = [{"utterance_id": "u", "visual": "talk.mp4", "start": 1.0, "end": 2.0}]
+    manifest, out = write_manifest(tmp_path / "m.csv", rows), tmp_path / "f.h5"
+    extract(manifest, out, audio="none", text="none", level="frame", settings=ExtractSettings(workers="1"))
+    with FeatureStore.open(out) as store:
+        (spec,) = store.specs["visual"].values()
+        values, _, present = store.ragged("visual")
+    assert present.all()
+    time_s = values[:, spec.dim_names.index("time_s")]
+    assert np.allclose(time_s, np.arange(5) / 5, atol=0.05)
