@@ -148,8 +148,10 @@ def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid
 
 
 def test_a_rate_below_natural_absence_is_judged_once(store: Path, tmp_path: Path) -> None:
-    asked = ["sweep", store, "-o", tmp_path / "s", "--models", "majority", "--protocols", "matched", "--missing-rates", "0.001,0.3",
-             "--mask-seeds", "3", "--seeds", "1", "--label", "emotion", "--jobs", "1"]  # fmt: skip
+    asked = [
+        "sweep", store, "-o", tmp_path / "s", "--models", "majority", "--protocols", "matched", "--missing-rates", "0.001,0.3",
+        "--mask-seeds", "3", "--seeds", "1", "--label", "emotion", "--jobs", "1",
+    ]  # fmt: skip
     assert here(*asked).exit_code == 0
     planned = json.loads(here(*asked, "--dry-run", "--json").stdout)
     assert [run["was"] for run in planned["runs"]] == ["finished", "finished"]
