@@ -2,12 +2,13 @@
 
 Utterances of one dialogue share a speaker, a topic and their context, so they are not independent: whole dialogues are
 drawn with replacement. The statistic is the mean over mask seeds, so an interval speaks about the test set as drawn,
-averaged over masks. Two runs are compared on the same dialogues and the same masks (a paired difference).
+averaged over masks. Two methods are compared on the same dialogues and the same masks (a paired difference); how far
+another training would go is in it where a method was trained with several seeds, which are then drawn as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ MIN_DEFINED = 0.9  # share of replicates in which a metric must be defined for i
 _CHUNK_BYTES = 32 << 20
 
 Interval = tuple[float, float] | None
+Seed = int | str | None
 
 
 def replicate_weights(n_groups: int, n_replicates: int = REPLICATES) -> Iterator[np.ndarray]:
@@ -50,7 +52,7 @@ def _replicates(
     statistic: Callable[[np.ndarray], dict[str, np.ndarray]], n_groups: int, n_replicates: int = REPLICATES
 ) -> dict[str, np.ndarray]:
     chunks = [statistic(weights_RG) for weights_RG in replicate_weights(n_groups, n_replicates)]
-    return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+    return {name: np.concatenate([chunk[name] for chunk in chunks], axis=-1) for name in chunks[0]}
 
 
 def _mean_over_masks(tallies: Sequence[Tally], weights_RG: np.ndarray) -> dict[str, np.ndarray]:
@@ -94,30 +96,48 @@ class Differences:
         }
 
 
-def paired_replicates(first: Sequence[Tally], second: Sequence[Tally]) -> Differences:
-    """Return first − second (mean over masks) for the dialogues as they are, and as they are drawn.
+def paired_replicates(first: Mapping[Seed, Sequence[Tally]], second: Mapping[Seed, Sequence[Tally]]) -> Differences:
+    """Return first − second (mean over training seeds and masks) as they are, and as dialogues and seeds are drawn.
 
-    The tallies of both runs must list the same dialogues in the same order. With fewer than two dialogues there is
-    nothing to draw.
+    Each side maps its training seeds to a tally a mask. Where a side has several seeds, these are drawn with replacement,
+    too: for both sides alike, if they have the same. All tallies must list the same dialogues in the same order. With fewer
+    than two dialogues there is nothing to draw.
 
     Raises
     ------
     ValueError
         The two have different numbers of dialogues.
     """
-    if len({len(tally.sums_GK) for tally in (*first, *second)}) != 1:
+    runs = [*first.values(), *second.values()]
+    if len({len(tally.sums_GK) for tallies in runs for tally in tallies}) != 1:
         raise ValueError("a paired difference needs the same dialogues in both runs.")
-    groups = labelled_groups([*first, *second])
-    one, two = [t.only(groups) for t in first], [t.only(groups) for t in second]
+    groups = labelled_groups([tally for tallies in runs for tally in tallies])
+    kept = [[tally.only(groups) for tally in tallies] for tallies in runs]
 
-    def difference(weights_RG: np.ndarray) -> dict[str, np.ndarray]:
-        left, right = _mean_over_masks(one, weights_RG), _mean_over_masks(two, weights_RG)
-        return {name: left[name] - right[name] for name in left}
+    def of_runs(weights_RG: np.ndarray) -> dict[str, np.ndarray]:
+        found = [_mean_over_masks(tallies, weights_RG) for tallies in kept]
+        return {name: np.stack([one[name] for one in found]) for name in found[0]}
 
-    estimate = {name: float(value[0]) for name, value in difference(np.ones((1, len(groups)))).items()}
+    signs_S = np.repeat([1 / len(first), -1 / len(second)], [len(first), len(second)])
+    at_hand = of_runs(np.ones((1, len(groups))))
+    estimate = {name: float(signs_S @ values_S1[:, 0]) for name, values_S1 in at_hand.items()}
     if len(groups) < 2:
         return Differences(estimate, {name: np.zeros(0) for name in estimate})
-    return Differences(estimate, _replicates(difference, len(groups)))
+    drawn_SR = np.concatenate([_drawn_seeds(first), _drawn_seeds(second)]) * signs_S[:, None]
+    return Differences(
+        estimate,
+        {
+            name: np.where(drawn_SR == 0, 0.0, values_SR * drawn_SR).sum(axis=0)
+            for name, values_SR in _replicates(of_runs, len(groups)).items()
+        },
+    )
+
+
+def _drawn_seeds(seeds: Collection[Seed]) -> np.ndarray:
+    """Return how often each seed is drawn: float64 [S, R]. The same seeds give the same draws, in any order."""
+    names = list(map(str, seeds))
+    chosen_RS = generator("bootstrap-seeds", *sorted(names)).integers(len(names), size=(REPLICATES, len(names)))
+    return np.stack([(chosen_RS == sorted(names).index(name)).sum(axis=1) for name in names]).astype(np.float64)
 
 
 def mean_difference(conditions: Sequence[Differences]) -> Differences:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput
 from imer.core.json_lines import read_json_lines
-from imer.evaluation.bootstrap import Interval, mean_difference, paired_replicates
+from imer.evaluation.bootstrap import Interval, Seed, mean_difference, paired_replicates
 from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
 from imer.metrics.tally import Tally, tally
@@ -62,10 +62,10 @@ def _answers(rows: list[tuple[tuple[str, str], str, Any, Any]], classes: Sequenc
 
 @dataclass(frozen=True)
 class MethodTallies:
-    """What a method got right and wrong: condition → mask seed → one tally by dialogue for each run."""
+    """What a method got right and wrong: condition → mask seed → training seed → a tally by dialogue."""
 
     ids: frozenset[tuple[str, ...]]
-    by_condition: dict[ConditionKey, dict[int, list[Tally]]]
+    by_condition: dict[ConditionKey, dict[int, dict[Seed, Tally]]]
     modalities: tuple[str, ...] = ()
 
 
@@ -80,14 +80,16 @@ class MethodDifferences:
 def read_tallies(method: Method) -> MethodTallies:
     """Read back the predictions of a method's runs, for the conditions that all of them have."""
     n_classes = len(method.evaluation.class_names)
-    found: dict[ConditionKey, dict[int, list[Tally]]] = {}
+    found: dict[ConditionKey, dict[int, dict[Seed, Tally]]] = {}
     ids = set()
-    for run in method.runs:
+    seeds = [run.evaluation.run.get("seed") for run in method.runs]
+    for number, run in enumerate(method.runs):
+        seed: Seed = seeds[number] if seeds.count(seeds[number]) == 1 else f"run {number}"
         for (key, mask_seed), answers in _read_answers(run).items():
             names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
             ids.add(answers.ids)
             tallied = tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
-            found.setdefault(key, {}).setdefault(mask_seed, []).append(tallied)
+            found.setdefault(key, {}).setdefault(mask_seed, {})[seed] = tallied
     shared = [condition_key(one) for one in over_runs(method).summary]
     by_condition = {key: found[key] for key in shared if key in found}
     return MethodTallies(frozenset(ids), by_condition, tuple(method.evaluation.modalities))
@@ -104,7 +106,7 @@ def tally_differences(
     *,
     over: Collection[ConditionKey] = (),
 ) -> MethodDifferences:
-    """Return method − reference, each side the mean over its runs and masks, the same dialogues drawn for both.
+    """Return method − reference, each side the mean over its runs and masks; dialogues and training seeds are drawn.
 
     Only masks that both were evaluated under count; a condition without any is left out, as is a missing rate of methods that
     read different modalities. `over` names the missing rates of the mean over rates.
@@ -115,10 +117,19 @@ def tally_differences(
         if key[1] and not comparable:
             continue
         theirs = reference.by_condition.get(key, {})
-        if shared := [seed for seed in ours if seed in theirs]:
-            found[key] = paired_replicates(*([one for seed in shared for one in side[seed]] for side in (ours, theirs)))
+        if shared := [mask_seed for mask_seed in ours if mask_seed in theirs]:
+            found[key] = paired_replicates(*(_by_seed([side[one] for one in shared]) for side in (ours, theirs)))
     rates = [one for key, one in found.items() if key in over and comparable]
     return MethodDifferences(
         {key: one.with_intervals() for key, one in found.items()},
         mean_difference(rates).with_intervals() if rates else {},
     )
+
+
+def _by_seed(masks: Sequence[Mapping[Seed, Tally]]) -> dict[Seed, list[Tally]]:
+    """Return training seed → its tallies, one a mask, of the seeds that were evaluated under any of them."""
+    found: dict[Seed, list[Tally]] = {}
+    for tallies in masks:
+        for seed, tallied in tallies.items():
+            found.setdefault(seed, []).append(tallied)
+    return found

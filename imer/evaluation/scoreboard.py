@@ -75,7 +75,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
             f"{TITLES[metric]} by missing rate (nominal / realised), {better}mean ± sd over seeds, each the mean over its "
             f"masks. Validation: mean {TITLES[_selection(contestants)]} of the selected epochs. Mean: over the rates that all "
             f"methods have. Difference: that minus the mean of {base.name}, on the same utterances, with its 95 % interval "
-            f"over dialogues, for these trained models; * excludes 0.{marked}"
+            f"over dialogues, and over seeds where there are several; * excludes 0.{marked}"
         )
         if rates:
             yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)

@@ -82,8 +82,8 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
     blocks: list[Block] = [
         Heading("Paired differences", 3),
         Paragraph(
-            f"Each method minus {base.name}, on the same utterances, with the 95 % interval over dialogues, for these trained "
-            "models. An interval that excludes 0 is marked *. For MAE a negative difference is better."
+            f"Each method minus {base.name}, on the same utterances, with the 95 % interval over dialogues, and over seeds "
+            "where there are several. An interval that excludes 0 is marked *. For MAE a negative difference is better."
         ),
     ]
     tallies = read_tallies(base)

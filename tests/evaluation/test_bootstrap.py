@@ -70,7 +70,7 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
     target, first, group = dialogues(rng, 40, 0.25)
     second = np.where(rng.random(len(target)) < 0.05, 1 - target, first)  # the same answers, a few spoilt
     tallies = [[tally(target, p, group, 40, 2)] for p in (first, second)]
-    value, interval = paired_replicates(*tallies).with_intervals()["wa"]
+    value, interval = paired_replicates(*({0: one} for one in tallies)).with_intervals()["wa"]
     assert value == pytest.approx(np.mean(first == target) - np.mean(second == target))
     assert interval[0] > 0
     one = intervals(tallies[0])["wa"]
@@ -80,13 +80,51 @@ def test_a_paired_difference_is_sharper_than_two_intervals():
 def test_a_run_does_not_differ_from_itself():
     target, predicted, group = dialogues(np.random.default_rng(5), 10, 0.1)
     same = [tally(target, predicted, group, 10, 2)]
-    assert set(paired_replicates(same, same).with_intervals().values()) == {(0.0, (0.0, 0.0))}
+    assert set(paired_replicates({0: same}, {0: same}).with_intervals().values()) == {(0.0, (0.0, 0.0))}
+
+
+def _of_seeds(rng: np.random.Generator, n_seeds: int, n_dialogues: int, luck: float):
+    """Simulate several trainings of one method: each is better or worse throughout by its own luck."""
+    target, group = rng.integers(0, 2, 10 * n_dialogues), np.repeat(np.arange(n_dialogues), 10)
+    return [
+        [tally(target, np.where(rng.random(len(target)) < share, target, 1 - target), group, n_dialogues, 2)]
+        for share in 0.7 + luck * rng.standard_normal(n_seeds)
+    ]
+
+
+def test_the_luck_of_training_is_in_the_interval():
+    """Two methods that are the same but for luck: with dialogues alone every other difference would have a star."""
+    rng = np.random.default_rng(11)
+    starred = {"seeds": 0, "one by one": 0}
+    for _ in range(60):
+        runs = _of_seeds(rng, 10, 60, 0.05)
+        sides = [dict(enumerate(runs[:5])), {10 + n: run for n, run in enumerate(runs[5:])}]
+        low, high = paired_replicates(*sides).with_intervals()["wa"][1]
+        starred["seeds"] += not low <= 0 <= high
+        pooled = [{0: [one for run in side.values() for one in run]} for side in sides]
+        low, high = paired_replicates(*pooled).with_intervals()["wa"][1]
+        starred["one by one"] += not low <= 0 <= high
+    assert starred["seeds"] <= 9
+    assert starred["one by one"] >= 18
+
+
+def test_the_same_seeds_are_drawn_for_both_sides():
+    rng = np.random.default_rng(12)
+    runs = dict(enumerate(_of_seeds(rng, 5, 40, 0.05)))
+    turned = dict(reversed(runs.items()))
+    for value, (low, high) in paired_replicates(runs, turned).with_intervals().values():
+        assert (value, low, high) == pytest.approx((0, 0, 0), abs=1e-12)
+    other = {seed + 9: run for seed, run in runs.items()}
+    value, (low, high) = paired_replicates(runs, other).with_intervals()["wa"]
+    assert value == pytest.approx(0, abs=1e-12)
+    assert low < -0.005
+    assert high > 0.005
 
 
 def test_different_dialogues_cannot_be_paired():
     target, predicted, group = dialogues(np.random.default_rng(6), 10, 0.1)
     with pytest.raises(ValueError, match="same dialogues"):
-        paired_replicates([tally(target, predicted, group, 10, 2)], [tally(target, predicted, group, 11, 2)])
+        paired_replicates({0: [tally(target, predicted, group, 10, 2)]}, {0: [tally(target, predicted, group, 11, 2)]})
 
 
 def test_dialogues_without_labels_are_not_drawn():
@@ -126,7 +164,7 @@ def test_the_mean_over_conditions_is_of_the_same_draws():
     def some(share):
         return [tally(target, np.where(rng.random(len(target)) < share, target, 1 - target), group, 30, 2)]
 
-    first, second = (paired_replicates(some(a), some(b)) for a, b in ((0.8, 0.7), (0.6, 0.65)))
+    first, second = (paired_replicates({0: some(a)}, {0: some(b)}) for a, b in ((0.8, 0.7), (0.6, 0.65)))
     both = mean_difference([first, second])
     assert both.estimate["wa"] == pytest.approx((first.estimate["wa"] + second.estimate["wa"]) / 2)
     assert np.allclose(both.values["wa"], (first.values["wa"] + second.values["wa"]) / 2)
