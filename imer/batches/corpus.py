@@ -191,5 +191,6 @@ def _as_classes(column: Label) -> Label:
     numbers = np.unique(column.values[np.isfinite(column.values)])
     index_N = np.searchsorted(numbers, column.values)
     return Label(
-        np.where(np.isfinite(column.values), index_N, -1), tuple(number_text(number) for number in numbers.tolist())
+        np.where(np.isfinite(column.values), index_N, -1),
+        tuple(number_text(number + 0.0) for number in numbers.tolist()),
     )

@@ -22,6 +22,9 @@ def with_positions(utterances: Sequence[Utterance], given: Mapping[str, int | No
     for utterance in utterances:
         dialogues.setdefault(utterance.dialogue_id, []).append(utterance)
     position: dict[str, int] = {}
+    joined = [
+        u.utterance_id for u in utterances if u.dialogue_id == u.utterance_id and len(dialogues[u.dialogue_id]) > 1
+    ]
     in_part: list[str] = []
     shared: list[str] = []
     for name, members in dialogues.items():
@@ -36,6 +39,11 @@ def with_positions(utterances: Sequence[Utterance], given: Mapping[str, int | No
         if all(u.start_s is not None for u in members):
             members = sorted(members, key=lambda u: u.start_s or 0.0)
         position |= {u.utterance_id: number for number, u in enumerate(members)}
+    if joined:
+        logger.warning(
+            "%d utterances bear the name of a dialogue (%s); one without a dialogue_id is taken as a part of that dialogue.",
+            len(joined), listed(joined, 3),
+        )  # fmt: skip
     if in_part:
         logger.warning(
             "only some utterances of %d dialogues have a position (%s); these dialogues are taken by start time or in the "

@@ -95,4 +95,5 @@ def number_text(value: float) -> str:
     """Return a number as a manifest has it: a whole one without a point, any other with all its digits; NaN is empty."""
     if math.isnan(value):
         return ""
-    return str(int(value)) if value.is_integer() else repr(value)
+    minus_zero = value == 0.0 and math.copysign(1.0, value) < 0
+    return str(int(value)) if value.is_integer() and not minus_zero else repr(value)

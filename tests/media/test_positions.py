@@ -75,3 +75,11 @@ def test_a_number_that_is_not_exact_is_no_position(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_text("utterance_id,position\na,1e300\nb,1\n")
     assert [problem.utterance_id for problem in read_manifest(path).problems] == ["a"]
+
+
+def test_a_clip_that_is_called_as_a_dialogue_is_asked_about(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("utterance_id,dialogue_id\ncall7,\na0,call7\na1,call7\nsingle,\n")
+    with caplog.at_level(logging.WARNING):
+        read_manifest(path)
+    assert "1 utterances bear the name of a dialogue (call7)" in caplog.text

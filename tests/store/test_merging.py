@@ -10,7 +10,7 @@ import pytest
 
 from imer.core.errors import InvalidInput, OutputExists
 from imer.core.types import FeatureSpec, Utterance, Verdict
-from imer.store.columns import column_kinds
+from imer.store.columns import as_numbers, column_kinds, number_text
 from imer.store.merging import merge_stores
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, Part, write_store
@@ -144,3 +144,9 @@ def test_a_part_whose_places_make_no_sense_is_refused(tmp_path: Path) -> None:
     write_store(tmp_path / "f.h5", WHOLE[:2], [], {}, sources={"audio": ["only one"]}, overwrite=True)
     with pytest.raises(InvalidInput, match="2 digests"):
         FeatureStore.open(tmp_path / "f.h5")
+
+
+def test_numbers_go_through_texts_unchanged() -> None:
+    values = [-0.0, 0.0, 2.0, 0.1, -1e-300, 1e300]
+    back = as_numbers([number_text(value) for value in values])
+    assert np.asarray(back).tobytes() == np.array(values).tobytes()
