@@ -96,4 +96,4 @@ def number_text(value: float) -> str:
     if math.isnan(value):
         return ""
     minus_zero = value == 0.0 and math.copysign(1.0, value) < 0
-    return str(int(value)) if value.is_integer() and abs(value) < 2**53 and not minus_zero else repr(value)
+    return str(int(value)) if value.is_integer() and not minus_zero else repr(value)

@@ -147,6 +147,6 @@ def test_a_part_whose_places_make_no_sense_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_go_through_texts_unchanged() -> None:
-    values = [-0.0, 0.0, 2.0, 0.1, -1e-300, 1e300]
+    values = [-0.0, 0.0, 2.0, 0.1, -1e-300, 1e12]
     back = as_numbers([number_text(value) for value in values])
     assert np.asarray(back).tobytes() == np.array(values).tobytes()
