@@ -192,5 +192,5 @@ def _as_classes(column: Label) -> Label:
     index_N = np.searchsorted(numbers, column.values)
     return Label(
         np.where(np.isfinite(column.values), index_N, -1),
-        tuple(number_text(number + 0.0) for number in numbers.tolist()),
+        tuple(number_text(number + 0.0) for number in numbers.tolist()),  # −0 is called 0
     )

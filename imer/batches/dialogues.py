@@ -97,7 +97,7 @@ class Resident:
     features    modality → float32 [N, D]
     target_N    int64 class index (−1), or float32 standardised value (NaN)
     speaker_N   int64, the index of the speaker within the dialogue, by first appearance
-    person_N    int64, the number of the speaker in the corpus, −1 where nobody is named
+    person_N    int64, the number of the speaker in the corpus, −1 where nobody is named; empty where none is asked for
     within      modalities whose features a batch is to have relative to their speaker: see `as_seen`
     """
 
@@ -121,7 +121,7 @@ class Resident:
             {name: torch.from_numpy(values).to(device) for name, values in features.items()},
             target.to(device),
             torch.from_numpy(speaker_index(corpus)).to(device),
-            torch.from_numpy(speaker_numbers(corpus)).to(device),
+            torch.from_numpy(speaker_numbers(corpus) if within else np.zeros(0, np.int64)).to(device),
             within,
         )
 

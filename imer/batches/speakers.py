@@ -8,6 +8,7 @@ model has met; but an answer then depends on the other utterances of its speaker
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import torch
@@ -46,7 +47,12 @@ def chosen_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]
             "data.within_speaker needs to know who speaks, and no utterance has a speaker; name them in the manifest's column "
             "speaker."
         )
-    return tuple(corpus.modalities) if ALL in named else tuple(name for name in corpus.modalities if name in named)
+    return meant(named, corpus.modalities)
+
+
+def meant(named: Collection[str], modalities: Iterable[str]) -> tuple[str, ...]:
+    """Return which of the modalities are named, one by one or as `all`, in their own order."""
+    return tuple(name for name in modalities if name in named or ALL in named)
 
 
 def speaker_numbers(corpus: Corpus) -> np.ndarray:

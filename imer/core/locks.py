@@ -63,9 +63,8 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
         yield
     finally:
         with suppress(OSError, ValueError):
-            if (
-                json.loads(lock.read_text(encoding="utf-8")) == owner
-            ):  # somebody may have deleted ours, and another taken it
+            # Somebody may have deleted ours, and another taken it.
+            if json.loads(lock.read_text(encoding="utf-8")) == owner:
                 lock.unlink()
 
 

@@ -167,15 +167,24 @@ def assignments_layer(schema: Schema, assignments: Sequence[str]) -> Layer:
         name = name.strip()
         if not equals:
             raise UsageError(f"{source}: write --set key=value.")
-        matches = [full for full in every if name in (full, full.split(".", 1)[1])]
+        matches = settings_called(name, every)
         if not matches:
-            names = every if "." in name else {full.split(".", 1)[1]: None for full in every}
-            raise UsageError(f"{source}: there is no setting {name!r}; {did_you_mean(name, names)}")
+            raise UsageError(f"{source}: there is no setting {name!r}; {nearest_setting(name, every)}")
         if len(matches) > 1:
             raise UsageError(f"{source}: {name!r} could be {' or '.join(matches)}; write the section too.")
         section, key = matches[0].split(".", 1)
         values.setdefault(section, {})[key] = from_text(value.strip(), every[matches[0]], matches[0], source)
     return Layer("--set", values)
+
+
+def settings_called(name: str, every: Iterable[str]) -> list[str]:
+    """Return which of the settings `section.key` a name means, with or without its section."""
+    return [full for full in every if name in (full, full.partition(".")[2])]
+
+
+def nearest_setting(name: str, every: Iterable[str]) -> str:
+    """Name the setting nearest to one that there is not, with its section if that was given."""
+    return did_you_mean(name, every if "." in name else {full.partition(".")[2] for full in every})
 
 
 def to_toml(sections: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from imer.evaluation.drawing import COLOURS, GREY, MARKERS, axis_title, drawn, legend_below
+from imer.evaluation.drawing import COLOURS, GREY, axis_title, drawn, legend_below, line_look
 from imer.evaluation.results import HEADLINE, Evaluation
 from imer.metrics.definitions import TITLES
 
@@ -82,8 +82,8 @@ def learning_png(evaluation: Evaluation) -> bytes | None:
             for index, modality in enumerate(evaluation.modalities):
                 values = [np.nan if (v := one[key].get(modality)) is None else v for one in epochs]
                 axes.plot(
-                    range(1, len(epochs) + 1), values, color=COLOURS[index % len(COLOURS)], linewidth=1.6, label=modality,
-                    marker=MARKERS[index % len(MARKERS)], markevery=max(1, len(epochs) // 10),
+                    range(1, len(epochs) + 1), values, **line_look(index), linewidth=1.6, label=modality,
+                    markevery=max(1, len(epochs) // 10),
                 )  # fmt: skip
             for turn in turns:
                 axes.axvline(turn + 0.5, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)

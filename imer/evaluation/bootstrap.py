@@ -135,9 +135,9 @@ def paired_replicates(first: Mapping[Seed, Sequence[Tally]], second: Mapping[See
 
 def _drawn_seeds(seeds: Collection[Seed]) -> np.ndarray:
     """Return how often each seed is drawn: float64 [S, R]. The same seeds give the same draws, in any order."""
-    names = list(map(str, seeds))
-    chosen_RS = generator("bootstrap-seeds", *sorted(names)).integers(len(names), size=(REPLICATES, len(names)))
-    return np.stack([(chosen_RS == sorted(names).index(name)).sum(axis=1) for name in names]).astype(np.float64)
+    names, place_S = np.unique(list(map(str, seeds)), return_inverse=True)
+    chosen_RS = generator("bootstrap-seeds", *names.tolist()).integers(len(names), size=(REPLICATES, len(names)))
+    return np.stack([(chosen_RS == place).sum(axis=1) for place in place_S]).astype(np.float64)
 
 
 def mean_difference(conditions: Sequence[Differences]) -> Differences:

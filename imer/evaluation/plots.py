@@ -143,7 +143,8 @@ def weights_png(evaluation: Evaluation) -> bytes | None:
 
 def confusion_png(evaluation: Evaluation) -> bytes | None:
     """Plot row-normalised confusion matrices at the lowest and the highest missing rate; None for regression."""
-    with_counts = [one for one in (evaluation.rate_curve() or evaluation.summary) if one.confusion]
+    curve = evaluation.rate_curve()
+    with_counts = [one for one in curve or evaluation.summary if one.confusion]
     if not with_counts:
         return None
     shown = with_counts[:1] + with_counts[1:][-1:]
@@ -165,7 +166,7 @@ def confusion_png(evaluation: Evaluation) -> bytes | None:
             axes.grid(visible=False)
             axes.set_xlabel("prediction")
             axes.set_ylabel("label")
-            what = f"missing rate {one.realised_rate:.2f}" if evaluation.rate_curve() else one.name
+            what = f"missing rate {one.realised_rate:.2f}" if curve else one.name
             axes.set_title(f"{what}: % of each label", loc="left", fontsize=10)
 
     side = max(3.6, 0.55 * n_classes + 1.8)

@@ -88,7 +88,8 @@ def write_report(
         `out` exists and `overwrite` is false, or another process is writing it.
     """
     out = Path(out)
-    if out.suffix.lower() not in FORMATS:
+    ending = out.suffix.lower()
+    if ending not in FORMATS:
         raise UsageError(f"A report ends in one of {listed(FORMATS)}, but -o {out} was given.")
     if not run_dirs:
         raise UsageError("Name at least one run folder to report on.")
@@ -97,8 +98,8 @@ def write_report(
     with output_lock(out, notice):
         runs = [read_run(path) for path in run_dirs]
         blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table, warn=warn)
-        render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[out.suffix.lower()]
-        pictures = [block for block in blocks if isinstance(block, Picture) and out.suffix.lower() != ".html"]
+        render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[ending]
+        pictures = [block for block in blocks if isinstance(block, Picture) and ending != ".html"]
         taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
         if taken and not overwrite:
             raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")

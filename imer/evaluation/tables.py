@@ -46,7 +46,7 @@ def condition_table(evaluation: Evaluation) -> Table:
         columns += [name, f"{name} 95 %"] if name in headline else [name]
     rows = [_condition_row(one, names, headline, detailed=detailed) for one in evaluation.summary]
     if evaluation.baseline["metrics"] is not None:
-        cells = [f"baseline ({evaluation.baseline['kind']})", *([UNDEFINED] * (5 if detailed else 4))]
+        cells = [f"baseline ({evaluation.baseline['kind']})", *([UNDEFINED] * (columns.index("n") - 1))]
         cells.append(str(evaluation.counts["labelled"]))
         for name in names:
             value = number(evaluation.baseline["metrics"][name])

@@ -13,6 +13,7 @@ from typing import Any
 
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
+from imer.core.settings import nearest_setting, settings_called
 from imer.training.settings import NOT_THE_RESULT, Settings, load_settings
 
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
@@ -226,7 +227,7 @@ def _axis(text: str) -> list[str]:
 def _knows(settings: Settings, text: str) -> bool:
     """Tell whether a method has the setting of a `key=value`, with or without its section."""
     name = text.partition("=")[0].strip()
-    return any(name in (full, full.partition(".")[2]) for full in _names(settings))
+    return bool(settings_called(name, _names(settings)))
 
 
 def _names(settings: Settings) -> set[str]:
@@ -239,8 +240,9 @@ def _check_used(asked: Asked, axes: Sequence[Sequence[str]], used: set[str], kno
         for text in texts:
             if text not in used:
                 name = text.partition("=")[0].strip()
-                near = did_you_mean(name, known if "." in name else {full.partition(".")[2] for full in known})
-                raise UsageError(f"{option} {text}: no method of this sweep has a setting {name!r}; {near}")
+                raise UsageError(
+                    f"{option} {text}: no method of this sweep has a setting {name!r}; {nearest_setting(name, known)}"
+                )
 
 
 def _identity(settings: Settings) -> str:

@@ -170,8 +170,8 @@ def _comment(answered: Answered, said: _Said) -> None:
     if answered.speakerless:
         said.warnings.append(
             f"{answered.speakerless} of {len(answered.records)} utterances have no speaker, though the model was trained on "
-            "features relative to their speaker: expect worse answers. --speaker names that of clips, a "
-            "manifest its column speaker."
+            "features relative to their speaker: expect worse answers. --speaker names that of clips, a manifest its column "
+            "speaker."
         )
     empty = sum(line["all_missing"] for line in answered.records)
     if empty:

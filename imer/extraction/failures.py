@@ -91,16 +91,18 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
             except (InvalidInput, AttributeError):
                 ours = False  # or damaged: a list of failures takes its place, and it is kept beside
                 if lines:
-                    os.replace(
-                        path,
-                        next(other for n in count(1) if not (other := path.with_name(f"{path.name}.{n}")).exists()),
-                    )
+                    os.replace(path, _free_name(path))
         kept = [*others, *lines]
         if kept:
             write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
         elif path.exists() and ours:
             path.unlink()
     return path if lines else None
+
+
+def _free_name(path: Path) -> Path:
+    """Return the first of `<path>.1`, `<path>.2` … that nothing has."""
+    return next(other for n in count(1) if not (other := path.with_name(f"{path.name}.{n}")).exists())
 
 
 def failure_limit(text: str | None, n_cells: int) -> int | None:

@@ -7,6 +7,8 @@ a whole number of hops.
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from imer.core.types import Verdict
@@ -22,8 +24,7 @@ class Hearing:
     """The sound of one utterance on its way to an extractor."""
 
     def __init__(self, extractor: AudioExtractor) -> None:
-        self._session = extractor.begin()
-        self._grid = round((extractor.spec.hop_s or 0) * SAMPLE_RATE_HZ) or 1  # samples: passes end where rows begin
+        self._extractor, self._session = extractor, extractor.begin()
         self._wave = Waveform()
         self._n = 0
         self._sum = 0.0
@@ -59,6 +60,11 @@ class Hearing:
             self._check(part)
             if self._finite:
                 self._session.add(part)
+
+    @cached_property
+    def _grid(self) -> int:
+        """Samples from row to row of frame-level features: passes end where rows begin. Asked for by long sounds alone."""
+        return round((self._extractor.spec.hop_s or 0) * SAMPLE_RATE_HZ) or 1
 
     def _check(self, part: np.ndarray) -> None:
         if not len(part):

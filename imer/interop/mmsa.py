@@ -19,7 +19,6 @@ from imer.interop.parts import Column, Imported, trimmed, write_import
 from imer.interop.safe_pickle import load_foreign_pickle
 from imer.media.positions import with_positions
 
-_NO_NUMBER = -1  # of a clip: its place is found by time, or by its row
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
 _FEATURES = {"audio": "audio", "text": "text", "visual": "vision"}
 _LABELS = {  # `labels` are MulT's
@@ -56,7 +55,7 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     ids = [u.utterance_id for u in utterances]
     if len(set(ids)) < len(ids):
         raise InvalidInput(f"{path} names an utterance twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}.")
-    numbers = {u.utterance_id: None if u.position == _NO_NUMBER else u.position for u in utterances}
+    numbers = {u.utterance_id: _clip_number(u.utterance_id) for u in utterances}
     kept = {m: column for m, column in columns.items() if any(v is not None for v in column.values)}
     made = write_import(out, with_positions(utterances, numbers), kept, [path], "data import mmsa", overwrite=overwrite)
     if any(u.labels for u in utterances):
@@ -72,9 +71,8 @@ def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
 
 def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int) -> Utterance:
     dialogue, _, clip = name.partition("$_$")
-    times = (
-        [_seconds(text) for text in clip.split("$_$")] if "$_$" in clip else [None, None]
-    )  # MulT's: video, start, end
+    # MulT's ids are of a video, a start and an end.
+    times = [_seconds(text) for text in clip.split("$_$")] if "$_$" in clip else [None, None]
     labels = {}
     for key, label in _LABELS.items():
         values = part.get(key)
@@ -82,10 +80,15 @@ def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int)
             labels[label] = str(values[i] if isinstance(values, list) else _single(values[i], key))
     texts = part.get("raw_text")
     return Utterance(
-        name, dialogue, int(clip) if clip.isdecimal() else _NO_NUMBER, line=row + 2, row=row, split=split,
-        start_s=times[0], end_s=times[-1],
+        name, dialogue, 0, line=row + 2, row=row, split=split, start_s=times[0], end_s=times[-1],
         text=None if texts is None else str(texts[i]), labels=labels,
     )  # fmt: skip
+
+
+def _clip_number(name: str) -> int | None:
+    """Return the place in its video that an id says; None where that is found by time, or by the row."""
+    clip = name.partition("$_$")[2]
+    return int(clip) if clip.isdecimal() else None
 
 
 def _seconds(text: str) -> float | None:

@@ -26,7 +26,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
-from imer.batches.speakers import ALL
+from imer.batches.speakers import meant
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import FOLDER_MANIFEST, read_json, verify_folder
@@ -44,13 +44,8 @@ from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
 from imer.training.trained import CHECKPOINT_FORMAT
 
 PREDICTION_BATCH = 2048  # padded utterances
-TEXTS = (
-    ORIGIN_FILE,
-    "config.toml",
-    "log.jsonl",
-    "metrics.json",
-    "predictions.jsonl",
-)  # what the manifest of a run covers
+# What the manifest of a run covers.
+TEXTS = (ORIGIN_FILE, "config.toml", "log.jsonl", "metrics.json", "predictions.jsonl")
 SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines
 
 
@@ -182,13 +177,9 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         test_ids=tuple(values["test_ids"]),
         selected=values["selected"],
         val=values["val"],
-        within_speaker=_within_speaker(values),
+        # Absent before it existed.
+        within_speaker=meant(values["settings"]["data"].get("within_speaker", ()), values["spec"]["modalities"]),
     )
-
-
-def _within_speaker(values: dict[str, Any]) -> tuple[str, ...]:
-    named = values["settings"]["data"].get("within_speaker", ())  # absent before it existed
-    return tuple(name for name in values["spec"]["modalities"] if name in named or ALL in named)
 
 
 def rebuilt(source: Path, values: dict[str, Any], train: dict[str, Any], device: str, **known: Any) -> TrainedFold:

@@ -140,9 +140,8 @@ def test_a_failing_disk_is_a_clear_end_and_the_next_run_continues(corpus: Path, 
     assert step > 12
 
 
-def test_only_what_changed_is_done_again(corpus: Path, tmp_path: Path, inline: None,
-                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
-    out = tmp_path / "f.h5"
+def _interrupted_before_packing(corpus: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do all the work of an extraction, but for the store."""
 
     def refuse(*_: object, **__: object) -> str:
         raise KeyboardInterrupt
@@ -151,6 +150,13 @@ def test_only_what_changed_is_done_again(corpus: Path, tmp_path: Path, inline: N
         patch.setattr(runner, "pack", refuse)
         with pytest.raises(KeyboardInterrupt):
             run(corpus, out)
+
+
+def test_only_what_changed_is_done_again(corpus: Path, tmp_path: Path, inline: None,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    out = tmp_path / "f.h5"
+
+    _interrupted_before_packing(corpus, out, monkeypatch)
     sound = corpus.parent / "3.wav"
     before = sound.stat()
     write_clip(sound, picture=None, sound=voice(0.4, 300), audio_codec="pcm_s16le")
@@ -228,13 +234,7 @@ def test_what_was_not_asked_for_this_time_is_kept(corpus: Path, tmp_path: Path, 
     out = tmp_path / "f.h5"
     digest = run(corpus, tmp_path / "whole.h5").content_sha256
 
-    def refuse(*_: object, **__: object) -> str:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(runner, "pack", refuse)
-        with pytest.raises(KeyboardInterrupt):
-            run(corpus, out)
+    _interrupted_before_packing(corpus, out, monkeypatch)
     said: list[str] = []
     settings = ExtractSettings(workers="1", limit=2)
     assert extract(corpus, out, text="none", visual="none", settings=settings, notice=said.append).n_utterances == 2
