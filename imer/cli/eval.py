@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
+
+if TYPE_CHECKING:
+    from imer.cli.output import Report
+    from imer.evaluation.results import Evaluation
 
 
 def evaluate_command(
@@ -62,9 +66,7 @@ def evaluate_command(
         if run is None:
             raise UsageError("Name the run folder to evaluate: imer eval RUN_DIR.")
 
-        from imer.evaluation.results import rounded
         from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
-        from imer.evaluation.tables import condition_table, terminal_tables
 
         found = evaluate(
             run,
@@ -81,20 +83,26 @@ def evaluate_command(
             progress=report.progress,
             notice=report.note,
         )
-        for warning in found.warnings:
-            report.warn(warning)
-        folder = out or run / DEFAULT_FOLDER
-        for path in sorted(folder.iterdir()):
-            report.output(path)
-        report.counts = found.counts
-        document = found.to_json()
-        kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
-        report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
-        on_terminal = sys.stdout is not None and sys.stdout.isatty()
-        for title, table in terminal_tables(found) if on_terminal else [("", condition_table(found))]:
-            report.table(title, *table)
-        if found.aulc_mr:
-            names = [name for name, value in found.aulc_mr.items() if value is not None]
-            areas = ", ".join(f"{name} {rounded(found.aulc_mr[name]):.3f}" for name in names)
-            report.note(f"area under the curve over missing rates (AULC-MR): {areas}")
-        report.note(f"tables and plots are in {folder}; `imer eval --explain` says what each metric means.")
+        _show(found, out or run / DEFAULT_FOLDER, report)
+
+
+def _show(found: Evaluation, folder: Path, report: Report) -> None:
+    from imer.evaluation.results import rounded
+    from imer.evaluation.tables import condition_table, terminal_tables
+
+    for warning in found.warnings:
+        report.warn(warning)
+    for path in sorted(folder.iterdir()):
+        report.output(path)
+    report.counts = found.counts
+    document = found.to_json()
+    kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
+    report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    for title, table in terminal_tables(found) if on_terminal else [("", condition_table(found))]:
+        report.table(title, *table)
+    if found.aulc_mr:
+        names = [name for name, value in found.aulc_mr.items() if value is not None]
+        areas = ", ".join(f"{name} {rounded(found.aulc_mr[name]):.3f}" for name in names)
+        report.note(f"area under the curve over missing rates (AULC-MR): {areas}")
+    report.note(f"tables and plots are in {folder}; `imer eval --explain` says what each metric means.")

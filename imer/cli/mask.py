@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
+
+if TYPE_CHECKING:
+    from imer.cli.output import Report
+    from imer.masks.table import MaskTable
 
 
 def mask(
@@ -42,7 +46,6 @@ def mask(
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.masks.make import make_mask, parse_rates
-        from imer.masks.sampling import RATE_TOLERANCE
         from imer.store.reader import FeatureStore
 
         rate, rates = parse_rates(missing_rate)
@@ -53,42 +56,48 @@ def mask(
                 of_split = np.isin(store.utterance_ids, table.utterance_ids)
                 natural_rate = 1.0 - float(store.present_NM()[of_split].mean())
             table.write(out, overwrite=overwrite)
-        n_empty = int((~table.observed_NM.any(axis=1)).sum())
-        if n_empty:
-            report.warn(f"{n_empty} of {len(table.utterance_ids)} utterances have no observed modality left.")
-        if table.protocol in ("exact", "nested") and 0 < (table.nominal_rate or 0) < natural_rate - RATE_TOLERANCE:
-            report.warn(
-                f"{natural_rate:.4f} is missing by nature already, more than the {table.nominal_rate:g} asked for: nothing is "
-                "hidden."
-            )
-        report.output(out)
-        report.counts = {
-            "utterances": len(table.utterance_ids),
-            "cells": int(table.observed_NM.size),
-            "observed": int(table.observed_NM.sum()),
-            "without_any": n_empty,
-        }
-        observed_share = dict(zip(table.modalities, table.observed_NM.mean(axis=0).round(6).tolist(), strict=True))
-        report.extra = {
-            "protocol": table.protocol,
-            "missing_rate": table.nominal_rate,
-            "realised_rate": round(table.realised_rate, 6),
-            "natural_rate": round(natural_rate, 6),
-            "seed": seed,
-            "split": split,
-            "observed_share": observed_share,
-        }
-        report.table(
-            "mask",
-            ["protocol", "nominal", "realised", "natural", "utterances", *(f"observed {m}" for m in table.modalities)],
-            [
-                [
-                    table.protocol + (f" {table.detail}" if table.detail else ""),
-                    table.nominal_rate,
-                    table.realised_rate,
-                    natural_rate,
-                    len(table.utterance_ids),
-                    *observed_share.values(),
-                ]
-            ],
+        _show(table, natural_rate, out, report)
+
+
+def _show(table: MaskTable, natural_rate: float, out: Path, report: Report) -> None:
+    from imer.masks.sampling import RATE_TOLERANCE
+
+    n_empty = int((~table.observed_NM.any(axis=1)).sum())
+    if n_empty:
+        report.warn(f"{n_empty} of {len(table.utterance_ids)} utterances have no observed modality left.")
+    if table.protocol in ("exact", "nested") and 0 < (table.nominal_rate or 0) < natural_rate - RATE_TOLERANCE:
+        report.warn(
+            f"{natural_rate:.4f} is missing by nature already, more than the {table.nominal_rate:g} asked for: nothing is "
+            "hidden."
         )
+    report.output(out)
+    report.counts = {
+        "utterances": len(table.utterance_ids),
+        "cells": int(table.observed_NM.size),
+        "observed": int(table.observed_NM.sum()),
+        "without_any": n_empty,
+    }
+    observed_share = dict(zip(table.modalities, table.observed_NM.mean(axis=0).round(6).tolist(), strict=True))
+    report.extra = {
+        "protocol": table.protocol,
+        "missing_rate": table.nominal_rate,
+        "realised_rate": round(table.realised_rate, 6),
+        "natural_rate": round(natural_rate, 6),
+        "seed": table.seed,
+        "split": table.split or None,
+        "observed_share": observed_share,
+    }
+    report.table(
+        "mask",
+        ["protocol", "nominal", "realised", "natural", "utterances", *(f"observed {m}" for m in table.modalities)],
+        [
+            [
+                table.protocol + (f" {table.detail}" if table.detail else ""),
+                table.nominal_rate,
+                table.realised_rate,
+                natural_rate,
+                len(table.utterance_ids),
+                *observed_share.values(),
+            ]
+        ],
+    )

@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
+
+if TYPE_CHECKING:
+    from imer.cli.output import Report
+    from imer.experiments.runner import SweepResult
 
 
 def sweep_command(
@@ -74,7 +78,6 @@ def sweep_command(
         from imer.evaluation.conditions import parse_rate_grid
         from imer.experiments.plan import Asked, parse_seeds
         from imer.experiments.runner import ERRORS_FILE, sweep
-        from imer.experiments.tables import all_rows, headline_rows, variant_rows
         from imer.training.listener import Listener
         from imer.training.settings import SECTIONS
 
@@ -105,44 +108,52 @@ def sweep_command(
             listener=Listener(report.note, report.warn, report.progress),
         )  # fmt: skip
         report.stop_progress()
-        report.counts = {
-            "runs": len(result.cells),
-            "finished_before": len(result.finished),
-            "failed": len(result.failed),
-        }
-        report.extra = {
-            "dry_run": dry_run,
-            "task": result.task,
-            "label": result.label,
-            "runs": [
-                {"name": cell.name, "path": str(out / "runs" / cell.name), "was": result.states[cell.name].kind}
-                for cell in result.cells
-            ],
-        }
+        _show(result, out, report, dry_run=dry_run)
         if dry_run:
-            rows = [[cell.name, result.states[cell.name].text] for cell in result.cells]
-            report.table(f"runs of {out}", ["run", "state"], rows)
             return
-        report.extra |= {
-            "results": result.summary,
-            "variants": [asdict(variant) for variant in result.variants],
-            "failed": result.failed,
-        }
-        for path in result.written:
-            report.output(path)
-        on_terminal = sys.stdout is not None and sys.stdout.isatty()
-        if result.summary:
-            rows_of = headline_rows if on_terminal else all_rows
-            report.table(f"test part, mean ± sd over seeds ({out})", *rows_of(result.summary, result.task))
-            if any(variant.settings for variant in result.variants):
-                report.table("settings, by validation", *variant_rows(result.variants))
-            report.note(f"the table is in {out / 'table.md'}; every run in {out / 'runs'} is an ordinary run folder.")
         if result.failed:
             report.output(out / ERRORS_FILE)
             raise PartialFailure(
                 f"{len(result.failed)} of {len(result.cells)} runs failed (see {out / ERRORS_FILE}); the first: "
                 f"{result.failed[0]['run']}: {result.failed[0]['message']}"
             )
+
+
+def _show(result: SweepResult, out: Path, report: Report, *, dry_run: bool) -> None:
+    from imer.experiments.tables import all_rows, headline_rows, variant_rows
+
+    report.counts = {
+        "runs": len(result.cells),
+        "finished_before": len(result.finished),
+        "failed": len(result.failed),
+    }
+    report.extra = {
+        "dry_run": dry_run,
+        "task": result.task,
+        "label": result.label,
+        "runs": [
+            {"name": cell.name, "path": str(out / "runs" / cell.name), "was": result.states[cell.name].kind}
+            for cell in result.cells
+        ],
+    }
+    if dry_run:
+        rows = [[cell.name, result.states[cell.name].text] for cell in result.cells]
+        report.table(f"runs of {out}", ["run", "state"], rows)
+        return
+    report.extra |= {
+        "results": result.summary,
+        "variants": [asdict(variant) for variant in result.variants],
+        "failed": result.failed,
+    }
+    for path in result.written:
+        report.output(path)
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    if result.summary:
+        rows_of = headline_rows if on_terminal else all_rows
+        report.table(f"test part, mean ± sd over seeds ({out})", *rows_of(result.summary, result.task))
+        if any(variant.settings for variant in result.variants):
+            report.table("settings, by validation", *variant_rows(result.variants))
+        report.note(f"the table is in {out / 'table.md'}; every run in {out / 'runs'} is an ordinary run folder.")
 
 
 def _words(text: str | None) -> tuple[str, ...]:

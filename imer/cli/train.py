@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
+
+if TYPE_CHECKING:
+    from imer.cli.output import Report
+    from imer.training.run import TrainResult
 
 
 def train_command(
@@ -128,30 +132,34 @@ def train_command(
             jobs=job_count(jobs),
             listener=Listener(report.note, report.warn, report.progress),
         )
-        metrics = result.metrics
-        report.output(out)
-        report.counts = {
-            "folds": len(metrics["folds"]),
-            **{part: sum(fold["utterances"][part] for fold in metrics["folds"]) for part in ("train", "val", "test")},
-        }
-        report.extra = {
-            "selected": result.selected,
-            "optimistic": metrics.get("optimistic", False),
-            "within_speaker": metrics.get("within_speaker", []),
-            "already_finished": result.already_finished,
-            "task": metrics["task"],
-            "label": metrics["label"],
-            "protocol": metrics["protocol"],
-            "folds": metrics["folds"],
-            "test": metrics["test"],
-        }
-        tested = metrics["test"]
-        names = list(tested[0]["metrics"])
-        rows = [
-            [_condition(entry, tested), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
-            for entry in tested
-        ]
-        report.table(f"test part of {out}", ["hidden", "realised rate", "n", *names], rows)
+        _show(result, out, report)
+
+
+def _show(result: TrainResult, out: Path, report: Report) -> None:
+    metrics = result.metrics
+    report.output(out)
+    report.counts = {
+        "folds": len(metrics["folds"]),
+        **{part: sum(fold["utterances"][part] for fold in metrics["folds"]) for part in ("train", "val", "test")},
+    }
+    report.extra = {
+        "selected": result.selected,
+        "optimistic": metrics.get("optimistic", False),
+        "within_speaker": metrics.get("within_speaker", []),
+        "already_finished": result.already_finished,
+        "task": metrics["task"],
+        "label": metrics["label"],
+        "protocol": metrics["protocol"],
+        "folds": metrics["folds"],
+        "test": metrics["test"],
+    }
+    tested = metrics["test"]
+    names = list(tested[0]["metrics"])
+    rows = [
+        [_condition(entry, tested), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
+        for entry in tested
+    ]
+    report.table(f"test part of {out}", ["hidden", "realised rate", "n", *names], rows)
 
 
 def _condition(entry: dict[str, Any], entries: list[dict[str, Any]]) -> str:
