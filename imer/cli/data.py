@@ -1,4 +1,4 @@
-"""`imer data`: import other people's features, look at a store, merge shards, verify a file."""
+"""`imer data`: import and export features, look at a store, merge shards, verify a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from imer.cli import options
 from imer.cli.output import Report
 from imer.cli.reporting import reporting
 
-app = typer.Typer(help="Import features, inspect, merge and verify stores.", no_args_is_help=True)
+app = typer.Typer(help="Import and export features; inspect, merge and verify stores.", no_args_is_help=True)
 
 
 @app.command("import")
@@ -58,6 +58,44 @@ def import_command(
             report.warn(note)
         if made.n_mended:
             report.warn(f"{made.n_mended} values were no finite numbers and are 0 now.")
+
+
+@app.command("export")
+def export_command(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="csv, arrays, gcnet or mmsa: see below.")],
+    features: options.Features,
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="The folder to write; mmsa: the file.")],
+    label: Annotated[str | None, typer.Option(help="gcnet, mmsa: the label, a number. Default: sentiment.")] = None,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """Hand the features of a store to other tools.
+
+    csv: a folder with utterances.csv, and a table for each modality (a line an utterance, or a frame).
+
+    arrays: a folder with manifest.csv, and a .npy file for each modality; `imer data import arrays` reads them again.
+
+    gcnet: a corpus folder as GCNet, MoMKE and ComP read CMU-MOSI.
+
+    mmsa: a pickle as MMSA reads it.
+
+    Where it comes from is in store.json (mmsa: in its `config`).
+    """
+    with reporting("data export", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.locks import output_lock
+        from imer.interop.exports import export_features
+
+        with output_lock(out, report.note):
+            made = export_features(kind, features, out, label=label, overwrite=overwrite)
+        report.output(out)
+        report.counts = {"utterances": made.n_utterances}
+        report.extra = {"kind": kind}
+        for note in made.notes:
+            report.warn(note)
+        report.table("exported", ["output", "kind", "utterances"], [[out, kind, made.n_utterances]])
 
 
 @app.command("inspect")

@@ -1,4 +1,4 @@
-"""The folders of GCNet, MoMKE and ComP (CMU-MOSI, CMU-MOSEI, IEMOCAP) → a feature store.
+"""The folders of GCNet, MoMKE and ComP (CMU-MOSI, CMU-MOSEI, IEMOCAP) → a feature store; and back, for labels as CMU's.
 
 `CORPUS/features/<feature>/<utterance>.npy` (a vector, or frames, or a folder of such files) beside one pickle of labels,
 `CORPUS_features_raw_<k>way.pkl`: a tuple of dicts by video (utterance ids, labels, speakers, sentences) and of the videos
@@ -15,11 +15,14 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
+from imer.interop.outgoing import Exported, in_order, usable_rows
 from imer.interop.parts import Column, Imported, write_import
-from imer.interop.safe_pickle import load_foreign_pickle
+from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
+from imer.store.reader import FeatureStore
 
 _PATTERN = "*_features_raw_*way.pkl"
 _PEOPLE = ("F", "M")  # of a scene of IEMOCAP
+_SPLITS = ("train", "val", "test")
 
 
 def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwrite: bool = False) -> Imported:
@@ -56,7 +59,7 @@ def _utterances(content: Any, path: Path) -> list[Utterance]:
         raise InvalidInput(f"{path} is not a pickle of labels of GCNet: expected a tuple of 4 dicts and the splits.")
     ids, labels, speakers, sentences = content[:4]
     with_val = len(content) == 7  # CMU-MOSI and CMU-MOSEI; IEMOCAP has sessions instead of a validation part
-    splits = dict(zip(("train", "val", "test") if with_val else ("train", "test"), content[4:], strict=True))
+    splits = dict(zip(_SPLITS if with_val else ("train", "test"), content[4:], strict=True))
     split_of = {str(video): split for split, videos in splits.items() for video in videos}
     utterances: list[Utterance] = []
     for video, names in ids.items():
@@ -90,8 +93,7 @@ def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
 
     Where a folder holds the faces of both people of a scene, each file's name says by an F or an M whose it is.
     """
-    if Path(name).name != name:
-        raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
+    _file_name(name, folder)
     path = folder / name
     files = sorted(path.glob("*.npy")) if path.is_dir() else [folder / f"{name}.npy"]
     if path.is_dir() and person and any(_shows(file, who) for file in files for who in _PEOPLE):
@@ -103,6 +105,11 @@ def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
         raise InvalidInput(f"The arrays of {path} differ in width: {listed(widths)}.")
     values = np.concatenate(arrays)
     return values if values.any() else None
+
+
+def _file_name(name: str, folder: Path) -> None:
+    if Path(name).name != name:
+        raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
 
 
 def _shows(file: Path, person: str) -> bool:
@@ -120,3 +127,46 @@ def _array(path: Path) -> np.ndarray:
     if values.dtype.kind not in "fiub" or values.ndim > 2 or not values.size:
         raise InvalidInput(f"{path} must be a vector or frames of numbers, but has {values.dtype} {values.shape}.")
     return np.atleast_2d(values)
+
+
+def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> Exported:
+    """Write a corpus folder as those of CMU-MOSI, of the dialogues that have a split and numbers as their labels.
+
+    Of a dialogue the utterances without a label are left out; what is not present has no file.
+
+    Raises
+    ------
+    UsageError
+        The label is missing or a class.
+    InvalidInput
+        No utterance has a label and a split, a dialogue is in two splits, or an id cannot be the name of a file.
+    """
+    rows, notes = usable_rows(store, label)
+    for name in store.utterance_ids[rows]:
+        _file_name(name, folder)
+    by_dialogue: dict[str, list[int]] = {}
+    for row in rows[np.lexsort((store.positions[rows],))]:
+        by_dialogue.setdefault(store.dialogue_ids[row], []).append(int(row))
+    ids, labels, speakers, texts = (
+        {dialogue: [made(row) for row in members] for dialogue, members in by_dialogue.items()}
+        for made in (
+            lambda row: store.utterance_ids[row],
+            lambda row: float(store.labels[label].values[row]),
+            lambda row: store.speakers[row],
+            lambda row: store.texts[row],
+        )
+    )
+    split_of = {dialogue: set(store.splits[members]) for dialogue, members in by_dialogue.items()}
+    if torn := [dialogue for dialogue, splits in split_of.items() if len(splits) > 1]:
+        raise InvalidInput(f"In this layout a dialogue is in one split, but some are in several: {listed(torn, 3)}.")
+    splits = [[dialogue for dialogue, splits in split_of.items() if splits == {split}] for split in _SPLITS]
+    write_pickle(folder / f"{corpus}_features_raw_2way.pkl", (ids, labels, speakers, texts, *splits))
+    usable = set(rows.tolist())
+    for modality in store.modalities:
+        level = next(iter(store.specs[modality].values())).level
+        where = folder / "features" / f"{modality}-{'UTT' if level == 'utterance' else 'FRA'}"
+        where.mkdir(parents=True)
+        for row, values_TD in enumerate(in_order(store.feature(modality))):
+            if row in usable and len(values_TD):
+                np.save(where / f"{store.utterance_ids[row]}.npy", values_TD[0] if level == "utterance" else values_TD)
+    return Exported(len(rows), notes)

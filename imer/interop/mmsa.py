@@ -1,4 +1,4 @@
-"""MMSA's pickles (CMU-MOSI, CMU-MOSEI, CH-SIMS; MMSA-FET writes them too) → a feature store.
+"""MMSA's pickles (CMU-MOSI, CMU-MOSEI, CH-SIMS; MMSA-FET writes them too) → a feature store, and back.
 
 A dict of `train`, `valid` and `test`, each with arrays by utterance: `audio`, `vision` and `text` [n, T, D], padded with
 zeros at the end, and `regression_labels`. Rows are found by `id` (`video$_$clip`), never by order.
@@ -15,9 +15,11 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
+from imer.interop.outgoing import Exported, in_order, origin, usable_rows
 from imer.interop.parts import Column, Imported, trimmed, write_import
-from imer.interop.safe_pickle import load_foreign_pickle
+from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.media.positions import with_positions
+from imer.store.reader import FeatureStore
 
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
 _FEATURES = {"audio": "audio", "text": "text", "visual": "vision"}
@@ -129,3 +131,48 @@ def _sequences(part: Mapping[str, Any], key: str, n: int, path: Path, split: str
         for sequence, length in zip(values, lengths, strict=True)
     ]
     return [sequence if sequence is not None and sequence.any() else None for sequence in cut]
+
+
+def export_mmsa(store: FeatureStore, path: Path, label: str) -> Exported:
+    """Write the utterances that have a split and a number as their label as one of MMSA's pickles.
+
+    Sequences are padded with zeros at the end. What is not present is zeros, of length 1: MMSA packs sequences by their
+    lengths, and cannot pack an empty one. So a reader of the file cannot tell absence from zeros.
+
+    Raises
+    ------
+    UsageError
+        The label is missing or a class.
+    InvalidInput
+        No utterance has both.
+    """
+    rows, notes = usable_rows(store, label)
+    values_N = store.labels[label].values
+    content: dict[str, dict[str, Any]] = {"config": {"imer": origin(store)}}  # MMSA-FET keeps its own settings there
+    rows_of = {theirs: rows[store.splits[rows] == ours] for theirs, ours in _SPLITS.items()}
+    for theirs, part in rows_of.items():
+        numbers = values_N[part].astype(np.float32)
+        content[theirs] = {
+            "id": [_foreign_id(store.utterance_ids[row], store.dialogue_ids[row]) for row in part],
+            "raw_text": [str(text) for text in store.texts[part]],
+            "regression_labels": numbers,
+            "annotations": [("Negative", "Neutral", "Positive")[int(np.sign(number)) + 1] for number in numbers],
+        }
+    for modality, key in _FEATURES.items():
+        if modality in store.modalities:
+            sequences = list(in_order(store.feature(modality)))
+            width, longest = store.feature(modality).dim, max(max(len(sequences[row]) for row in rows), 1)
+            for theirs, part in rows_of.items():
+                padded = np.zeros((len(part), longest, width), dtype=np.float32)
+                for i, row in enumerate(part):
+                    padded[i, : len(sequences[row])] = sequences[row]
+                content[theirs][key] = padded
+                content[theirs][f"{key}_lengths"] = [max(len(sequences[row]), 1) for row in part]
+    if lacking := [key for modality, key in _FEATURES.items() if modality not in store.modalities]:
+        notes += (f"most of MMSA's models want all of {listed(_FEATURES.values())}; there is no {listed(lacking)}.",)
+    write_pickle(path, content)
+    return Exported(len(rows), notes)
+
+
+def _foreign_id(name: str, dialogue: str) -> str:
+    return name if "$_$" in name else f"{dialogue}$_${name}"

@@ -2,7 +2,8 @@
 
 A pickle is a program: it may name any function of any package and call it. Here a table of a few harmless names is all
 that it can reach, the names are scanned before anything is loaded, and the loading happens in a child process with
-limits of time and memory, which leaves plain JSON and plain arrays behind. This is the only file that imports pickle.
+limits of time and memory, which leaves plain JSON and plain arrays behind. Writing one for others is harmless. This is the
+only file that imports pickle.
 """
 
 from __future__ import annotations
@@ -82,6 +83,16 @@ def _copy_out(path: Path, folder: Path) -> None:
         raise pickle.UnpicklingError(f"it names {listed(foreign)}; only arrays and plain containers are read")
     value = _Restricted(io.BytesIO(content), encoding="latin1").load()
     (folder / _RESULT).write_text(json.dumps(_plain(value, folder, [0])), encoding="utf-8")
+
+
+def write_pickle(path: Path, value: Any) -> None:
+    """Write containers, texts, numbers and arrays as a pickle that any Python 3 with any NumPy reads.
+
+    NumPy 2 names its parts by new names that NumPy 1 does not have, and knows the old ones still. Protocol 3 names them in so
+    many words, once, before any data.
+    """
+    content = pickle.dumps(value, protocol=3)
+    path.write_bytes(content.replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n", 1))
 
 
 def globals_of(path: Path) -> dict[str, bool]:

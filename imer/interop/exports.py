@@ -1,0 +1,47 @@
+"""The forms in which a store's features can be handed to other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from imer.core.errors import UsageError, did_you_mean
+from imer.core.files import published_file, published_folder, spare_inputs, write_json
+from imer.interop.gcnet import export_gcnet
+from imer.interop.mmsa import export_mmsa
+from imer.interop.outgoing import Exported, origin
+from imer.interop.sheets import export_arrays, export_csv
+from imer.store.reader import FeatureStore
+
+EXPORTS = ("csv", "arrays", "gcnet", "mmsa")
+LABEL = "sentiment"
+ORIGIN_FILE = "store.json"
+
+
+def export_features(
+    kind: str, features: Path, out: Path, *, label: str | None = None, overwrite: bool = False
+) -> Exported:
+    """Write the features of a store for other tools: a folder, or for mmsa a file.
+
+    Raises
+    ------
+    UsageError
+        The kind is unknown, a label is named where it has no use, or it is no number where numbers are wanted.
+    InvalidInput
+        The store is missing or damaged, or nothing in it can be written in this form.
+    OutputExists
+        `out` exists and `overwrite` is false.
+    """
+    if kind not in EXPORTS:
+        raise UsageError(f"There is no exporter {kind!r}; {did_you_mean(kind, EXPORTS)}")
+    if label is not None and kind in ("csv", "arrays"):
+        raise UsageError(f"imer data export {kind} writes all labels; --label is for gcnet and mmsa.")
+    spare_inputs(out, features)
+    with FeatureStore.open(features) as store:
+        if kind == "mmsa":
+            with published_file(out, overwrite=overwrite) as part:
+                return export_mmsa(store, part, label or LABEL)
+        with published_folder(out, overwrite=overwrite) as folder:
+            write_json(folder / ORIGIN_FILE, origin(store))
+            if kind == "gcnet":
+                return export_gcnet(store, folder, out.resolve().name, label or LABEL)
+            return export_csv(store, folder) if kind == "csv" else export_arrays(store, folder)

@@ -1,0 +1,69 @@
+"""What exporters have in common: the values of every utterance in order, and labels that are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.types import SPLITS
+from imer.store.describe import describe
+from imer.store.feature import Feature
+from imer.store.reader import FeatureStore
+
+_BLOCK = 1000  # utterances that are read at once
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export gave: how many utterances are in it, and what a user should know."""
+
+    n_utterances: int
+    notes: tuple[str, ...] = ()
+
+
+def origin(store: FeatureStore) -> dict[str, Any]:
+    """Say where an export comes from, as `imer data inspect` does: the store's digest, extractors, versions, counts."""
+    return {**describe(store), "path": store.path.name}
+
+
+def in_order(feature: Feature) -> Iterator[np.ndarray]:
+    """Yield the values of every utterance, float32 [T, D], T = 0 where it is not present; a block in memory at a time."""
+    n = len(feature.present)
+    for first in range(0, n, _BLOCK):
+        offsets = feature.offsets[first : min(first + _BLOCK, n) + 1]
+        rows = feature.rows(int(offsets[0]), int(offsets[-1]))
+        yield from np.split(rows, offsets[1:-1] - offsets[0])
+
+
+def usable_rows(store: FeatureStore, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the rows of the utterances that have a number as their label and a split, and a note of the others.
+
+    Raises
+    ------
+    UsageError
+        The store has no such label, or it is a class.
+    InvalidInput
+        No utterance is left.
+    """
+    if label not in store.labels:
+        raise UsageError(
+            f"{store.path} has no label {label!r}; it has {listed(store.labels) or 'none'} (--label NAME)."
+        )
+    if store.labels[label].classes is not None:
+        numbers = [name for name, column in store.labels.items() if column.classes is None]
+        raise UsageError(
+            f"{label} is a class, and this format is for numbers such as a sentiment; {store.path} has the numbers "
+            f"{listed(numbers) or '(none)'} (--label NAME)."
+        )
+    usable_N = np.isfinite(store.labels[label].values) & np.isin(store.splits, SPLITS)
+    if not usable_N.any():
+        raise InvalidInput(
+            f"{store.path} has no utterance with both a {label} and a split ({listed(SPLITS)}), which this format wants."
+        )
+    n_out = int((~usable_N).sum())
+    notes = (f"{n_out} of {store.n} utterances have no {label} or no split, and are left out.",) if n_out else ()
+    return np.flatnonzero(usable_N), notes
