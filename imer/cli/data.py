@@ -1,4 +1,4 @@
-"""`imer data`: import and export features, look at a store, merge shards, verify a file."""
+"""`imer data`: list clips, import and export features, look at a store, merge shards, verify a file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,51 @@ from imer.cli import options
 from imer.cli.output import Report
 from imer.cli.reporting import reporting
 
-app = typer.Typer(help="Import and export features; inspect, merge and verify stores.", no_args_is_help=True)
+app = typer.Typer(
+    help="List clips in a manifest; import and export features; inspect, merge and verify stores.", no_args_is_help=True
+)
+
+
+@app.command("manifest")
+def manifest_command(
+    clips: Annotated[list[Path], typer.Argument(metavar="CLIP…", help="Clips, or folders of them.")],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="MANIFEST.csv", help="The manifest to write.")],
+    window: options.Window = None,
+    whole: options.Whole = False,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = 0,
+    log_file: options.LogFile = None,
+) -> None:
+    """List clips in a manifest for `imer extract`, to which labels, speakers and splits can be added.
+
+    Words come from the transcripts beside the clips: a .txt file for the whole, a .srt or .vtt file cue by cue.
+    """
+    with reporting("data manifest", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+        from imer.core.errors import PartialFailure
+        from imer.core.locks import output_lock
+        from imer.media.clips import Cutting, cut_clips
+        from imer.media.listing import write_listing
+
+        with output_lock(out, report.note):
+            found = cut_clips(clips, Cutting(window, whole))
+            outside = write_listing(found.utterances, out, overwrite=overwrite)
+        report.output(out)
+        report.counts = {
+            "clips": len({utterance.audio for utterance in found.utterances}),
+            "utterances": len(found.utterances),
+            "with_words": sum(utterance.text is not None for utterance in found.utterances),
+        }
+        report.table("manifest", ["output", *report.counts], [[out, *report.counts.values()]])
+        if outside:
+            report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
+        for problem in found.problems:
+            report.warn(f"{problem.utterance_id}: {problem.message}.")
+        if found.problems:
+            raise PartialFailure(
+                f"{len(found.problems)} transcripts cannot be used; their clips are listed without them."
+            )
 
 
 @app.command("import")

@@ -17,3 +17,9 @@ Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:<index>. auto: CUDA where there is one.")
 ]
 Features = Annotated[Path, typer.Argument(metavar="FEATURES.h5", help="A feature store, from `imer extract`.")]
+Window = Annotated[
+    float | None, typer.Option(metavar="SECONDS", help="Cut clips without a timed transcript into windows so long.")
+]
+Whole = Annotated[
+    bool, typer.Option("--whole", help="Clips are not cut at the cues of a timed transcript beside them.")
+]

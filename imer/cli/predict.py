@@ -22,11 +22,14 @@ def predict(
         typer.Argument(metavar="CLIP…|MANIFEST|FEATURES.h5", help="Clips or folders of them, a manifest, or a store."),
     ],
     text: Annotated[
-        str | None, typer.Option(help="What is said in a single clip. Default: the .txt file of its name beside it.")
+        str | None,
+        typer.Option(help="What is said in a single clip. Default: the .srt, .vtt or .txt file of its name beside it."),
     ] = None,
     speaker: Annotated[
         str | None, typer.Option(help="Who speaks in the clips, for a model that is told to know its speakers.")
     ] = None,
+    window: options.Window = None,
+    whole: options.Whole = False,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -59,7 +62,8 @@ def predict(
 
     From clips, exactly the features that the model was trained on are extracted. What a clip lacks counts as missing;
     a clip that cannot be read is listed (errors.jsonl beside the output, exit code 3) and all others are answered.
-    Utterances of one dialogue of a manifest are answered together, in order.
+    Utterances of one dialogue of a manifest are answered together, in order. A clip with a timed transcript beside it
+    (.srt, .vtt) is answered cue by cue, others as a whole or in windows.
     """
     with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError
@@ -67,6 +71,7 @@ def predict(
         from imer.export.clips import Extraction
         from imer.export.predict import line_of
         from imer.export.predict import predict as answer
+        from imer.media.clips import Cutting
 
         how = Extraction(
             workers=workers,
@@ -88,6 +93,7 @@ def predict(
                 inputs,
                 text=text,
                 speaker=speaker,
+                cutting=Cutting(window, whole),
                 out=out,
                 fold=fold,
                 mask=mask,
@@ -139,7 +145,8 @@ def _show(found: Predicted, out: Path | None, report: Report) -> None:
         return
     report.extra["predictions"] = list(records)
     classes = fold.class_names
-    columns = ["utterance_id", fold.label, *(f"p({name})" for name in classes)]
+    cut = ["start_s", "end_s"] if any(line["start_s"] is not None for line in records) else []
+    columns = ["utterance_id", *cut, fold.label, *(f"p({name})" for name in classes)]
     columns += [part for name in fold.modalities for part in (name, f"weight {name}")]
     report.table(
         f"{fold.label}",
@@ -147,6 +154,7 @@ def _show(found: Predicted, out: Path | None, report: Report) -> None:
         [
             [
                 line["utterance_id"],
+                *(line[name] for name in cut),
                 line["prediction"],
                 *(line["probabilities"][name] for name in classes),
                 *(cell for name in fold.modalities for cell in (_state(line, name), line["weights"][name])),

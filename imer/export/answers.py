@@ -77,6 +77,7 @@ def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, acc
         ignored = tuple(name for name in store.modalities if name not in fold.modalities)
         quality = store.quality
         dialogue_ids = store.dialogue_ids
+        times = [(_known(a), _known(b)) for a, b in zip(store.start_s.tolist(), store.end_s.tolist(), strict=True)]
     modalities = tuple(fold.modalities)
     verdicts_NM = np.stack(
         [quality[m] if m in quality else np.full(corpus.n, int(Verdict.no_stream)) for m in modalities], axis=1
@@ -87,26 +88,41 @@ def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, acc
     failed_N = ~corpus.present_NM.any(axis=1) & np.isin(verdicts_NM, [int(v) for v in FAILURES]).any(axis=1)
     found = fold.predict(corpus, np.arange(corpus.n), observed_NM)
     records = [
-        record(fold, corpus, found, i, str(dialogue_ids[i]), verdicts_NM[i]) for i in np.flatnonzero(~failed_N).tolist()
+        record(fold, corpus, found, i, str(dialogue_ids[i]), times[i], verdicts_NM[i])
+        for i in np.flatnonzero(~failed_N).tolist()
     ]
     unanswered = tuple(str(name) for name in corpus.utterance_ids[failed_N])
     speakerless = int((corpus.speakers[~failed_N] == "").sum()) if fold.within_speaker else 0
     return Answered(tuple(records), unanswered, absent, ignored, speakerless)
 
 
+def _known(seconds: float) -> float | None:
+    return None if np.isnan(seconds) else seconds
+
+
 def record(
-    fold: TrainedFold, corpus: Corpus, found: Prediction, i: int, dialogue_id: str, verdicts_M: np.ndarray
+    fold: TrainedFold,
+    corpus: Corpus,
+    found: Prediction,
+    i: int,
+    dialogue_id: str,
+    times_s: tuple[float | None, float | None],
+    verdicts_M: np.ndarray,
 ) -> dict[str, Any]:
     """Return one line of the predictions: row i of the corpus, which is row i of the prediction.
 
+    `times_s` are start and end in the clip, None where the clip is one utterance, or goes on to its end.
     `observed` names the modalities that were used; `weights` are the coordinator's; `all_missing` marks an answer that
     had nothing to go by in the utterance itself; `verdicts` say what became of each modality in extraction.
     """
     said = found.in_words(i, fold.modalities, fold.class_names)
+    start_s, end_s = times_s
     return {
         "utterance_id": str(corpus.utterance_ids[i]),
         "dialogue_id": dialogue_id,
         "position": int(corpus.positions[i]),
+        "start_s": start_s,
+        "end_s": end_s,
         **said,
         "all_missing": not said["observed"],
         "verdicts": {name: Verdict(int(v)).name for name, v in zip(fold.modalities, verdicts_M, strict=True)},

@@ -87,6 +87,7 @@ def write_clip_manifest(utterances: Sequence[Utterance], path: Path) -> None:
         for column, media in (("audio", u.audio), ("visual", u.visual)):
             if media is not None:
                 row[column] = str(media.absolute())
+        row |= {column: at for column, at in (("start", u.start_s), ("end", u.end_s)) if at is not None}
         if u.text is not None:
             row["text"] = u.text
         if u.speaker:

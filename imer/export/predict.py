@@ -12,9 +12,10 @@ from imer.core.errors import OutputExists, UsageError
 from imer.core.files import scratch_folder, spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
-from imer.export.inputs import MANIFEST_SUFFIXES, Clips, is_store, read_clips
+from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
 from imer.extraction.runner import Progress
+from imer.media.clips import Clips, Cutting
 from imer.training.runs import TrainedFold
 
 NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written
@@ -49,6 +50,7 @@ def predict(
     *,
     text: str | None = None,
     speaker: str | None = None,
+    cutting: Cutting | None = None,
     out: Path | None = None,
     fold: str | None = None,
     mask: Path | None = None,
@@ -60,10 +62,11 @@ def predict(
     """Answer clips, folders of clips, a manifest, or a feature store with the model of a run folder or a bundle.
 
     From clips just the features that the model reads are extracted, as they were for its training. The utterances of a
-    dialogue of a manifest or store are answered together, in order; clips that are named singly stand alone. `text` is
-    the transcript of a single clip; without it the text file of the clip's name beside it is taken. `speaker` is who speaks in
-    all clips that are named singly, for a model that reads features relative to their speaker. With `out` the
-    answers are written there as JSON lines, and failures to errors.jsonl beside it.
+    dialogue of a manifest or store are answered together, in order; each clip that is named singly is a dialogue of its own,
+    of one utterance or of the parts that `cutting` makes. `text` is the transcript of a single clip; without it the
+    transcript of the clip's name beside it is taken. `speaker` is who speaks in all clips that are named singly, for a model
+    that reads features relative to their speaker. With `out` the answers are written there as JSON lines, and failures to
+    errors.jsonl beside it.
 
     Raises
     ------
@@ -83,10 +86,10 @@ def predict(
     # The inputs before the model: what cannot be meant is said at once.
     clips = None
     if not is_store(paths):
-        clips = read_clips(paths, text=text, speaker=speaker or "", allow_outside=how.allow_outside)
-    elif text is not None or speaker is not None:
+        clips = read_clips(paths, text=text, speaker=speaker or "", cutting=cutting, allow_outside=how.allow_outside)
+    elif text is not None or speaker is not None or cutting not in (None, Cutting()):
         raise UsageError(
-            "--text and --speaker tell of clips; a feature store has its text features and speakers already."
+            "--text, --speaker, --window and --whole tell of clips; a feature store has its utterances already."
         )
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
@@ -137,17 +140,21 @@ def _answer_clips(
     progress: Progress | None,
     notice: Callable[[str], None] | None,
 ) -> tuple[Answered, list[dict[str, Any]]]:
+    if clips.timed:
+        said.notes.append(
+            f"{clips.timed} clips have a timed transcript (.srt, .vtt) beside them, whose words were taken."
+        )
     if clips.transcripts:
         said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
     unread = {problem.utterance_id for problem in clips.problems}
     silent = sum(u.text is None and u.utterance_id not in unread for u in clips.utterances)
     if "text" in fold.modalities and silent:
         said.notes.append(
-            f"{silent} of {len(clips.utterances)} clips come without words, so their text counts as missing."
+            f"{silent} of {len(clips.utterances)} utterances come without words, so their text counts as missing."
         )
     with scratch_folder(out) as folder:
         store = folder / "features.h5"
-        if len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and paths[0].is_file():
+        if is_manifest(paths):
             manifest = paths[0]
         else:
             manifest = folder / "clips.jsonl"

@@ -114,6 +114,42 @@ def test_a_single_clip_with_its_words(imer: Imer, trained: Trained) -> None:
     assert said["pitch"] == max(("high", "low"), key=lambda name: float(said[f"p({name})"]))
 
 
+def test_a_timed_transcript_makes_a_dialogue_of_a_recording(imer: Imer, trained: Trained, tmp_path: Path) -> None:
+    write_clip(tmp_path / "call.mp4", seconds=2.4, picture=face, sound=voice(2.4, 150))
+    (tmp_path / "call.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,200\nlow words, number 1\n\n2\n00:00:01,200 --> 00:00:02,400\nhigh words\n"
+    )
+    words = ("predict", trained.bundle, "--workers", 1)
+    cued = imer(*words, tmp_path / "call.mp4", "-o", tmp_path / "cued.jsonl")
+    assert cued.code == 0, cued.err
+    assert "1 clips have a timed transcript" in cued.err
+    listed = imer("data", "manifest", tmp_path, "-o", tmp_path / "m.csv", "--json")
+    assert (listed.code, listed.json["counts"]) == (0, {"clips": 1, "utterances": 2, "with_words": 2})
+    assert imer(*words, tmp_path / "m.csv", "-o", tmp_path / "rows.jsonl").code == 0
+    assert (tmp_path / "cued.jsonl").read_bytes() == (tmp_path / "rows.jsonl").read_bytes()
+    lines = read_json_lines(tmp_path / "cued.jsonl")
+    assert [(line["utterance_id"], line["start_s"], line["end_s"]) for line in lines] == [
+        ("call_1", 0.0, 1.2), ("call_2", 1.2, 2.4),
+    ]  # fmt: skip
+    assert all(line["observed"] == ["audio", "text", "visual"] for line in lines)
+    windows = imer(*words, tmp_path / "call.mp4", "--window", 1, "--json")
+    assert len(windows.json["predictions"]) == 2  # its cues, which say more than a clock
+    (tmp_path / "call.srt").unlink()
+    windows = imer(*words, tmp_path / "call.mp4", "--window", 1)
+    rows = [line.split("\t")[:3] for line in windows.out.splitlines()]
+    assert rows == [["utterance_id", "start_s", "end_s"], ["call_1", "0.0000", "1.0000"], ["call_2", "1.0000", "–"]]
+
+
+def test_a_listing_says_which_transcripts_it_could_not_use(imer: Imer, tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"media")
+    (tmp_path / "a.vtt").write_text("no header")
+    done = imer("data", "manifest", tmp_path / "a.wav", "-o", tmp_path / "m.csv", "--json")
+    assert (done.code, done.json["status"]) == (3, "partial")
+    assert "a.vtt is not what its suffix says" in done.json["warnings"][0]
+    assert (tmp_path / "m.csv").read_text().splitlines()[1] == "a,a.wav,,,,a,0,,,"
+    assert imer("data", "manifest", tmp_path / "a.wav", "-o", tmp_path / "m.csv").code == 6
+
+
 def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trained, tmp_path: Path) -> None:
     clip = tmp_path / "c1.mp4"
     clip.write_bytes((trained.folder / "clips/c1.mp4").read_bytes())

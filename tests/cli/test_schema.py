@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from imer.cli.app import app
+from imer.cli.data import app as data
 from tests.conftest import SCHEMA, checked
 from tests.stores import write_small_store
 
@@ -27,7 +28,8 @@ def test_it_is_a_schema_and_has_all_commands() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA.schema)
     commands = {name or command.callback.__name__ for command in app.registered_commands if (name := command.name)}
     names = {name.split(".")[1].removesuffix("/1") for name in SCHEMA.schema["properties"]["schema"]["enum"]}
-    assert names == {*commands, "data-import", "data-inspect", "data-verify", "data-merge", "imer"}
+    of_data = {name or command.callback.__name__ for command in data.registered_commands if (name := command.name)}
+    assert names == {*commands, *(f"data-{name}" for name in of_data), "imer"}
     assert names - {"imer"} <= set(SCHEMA.schema["$defs"])
     assert [row["name"] for row in _said("ls", "schemas")["items"]] == SCHEMA.schema["properties"]["schema"]["enum"]
 

@@ -1,0 +1,169 @@
+"""Clips that are named, or lie in folders, with the words beside them: utterances without a manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.types import Utterance
+from imer.media.manifest import RowProblem, encodable
+from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
+from imer.media.transcripts import read_cues
+
+TRANSCRIPT_SUFFIX = ".txt"
+LEAST_WINDOW_S = 1.0
+# What is taken for a clip when a folder is given; a file that is named itself may have any suffix.
+CLIP_SUFFIXES = (
+    ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".flac", ".flv", ".m2ts",
+    ".m4a", ".m4v", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".oga", ".ogg", ".ogv",
+    ".opus", ".rm", ".ts", ".voc", ".wav", ".webm", ".wma", ".wmv", ".wv",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How a clip becomes utterances.
+
+    Where a timed transcript lies beside it, each cue is one, unless clips are to stay `whole`. Other clips are cut into
+    windows of `window_s` seconds, if that is given; the last is up to half a window shorter or longer.
+    """
+
+    window_s: float | None = None
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        if self.whole and self.window_s is not None:
+            raise UsageError("--whole and --window contradict each other; give one of them.")
+        if self.window_s is not None and not LEAST_WINDOW_S <= self.window_s < float("inf"):
+            raise UsageError(
+                f"--window takes a number of seconds from {LEAST_WINDOW_S:g} on, but {self.window_s:g} was given."
+            )
+
+
+@dataclass
+class Clips:
+    """Utterances whose media are still to be read.
+
+    `transcripts` counts the clips whose words came from a text file beside them, `timed` those with a timed transcript;
+    `problems` are rows of a manifest that cannot be used, and such files that cannot be read.
+    """
+
+    utterances: list[Utterance] = field(default_factory=list)
+    transcripts: int = 0
+    timed: int = 0
+    problems: list[RowProblem] = field(default_factory=list)
+
+
+def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = None, speaker: str = "") -> Clips:
+    """Return the utterances of clips, and of the clips in folders. The parts of a clip are a dialogue, in order.
+
+    `text` is the transcript of a single clip, which then stays whole. A clip without it takes the words of the timed
+    transcript beside it that has its name, or else of the text file, if there is one. `speaker` is who speaks in all clips.
+
+    Raises
+    ------
+    UsageError
+        `text` was given for more than one clip.
+    InvalidInput
+        No path exists, a folder has no clips, or two utterances would have one name.
+    """
+    named = _named(paths)
+    if text is not None and len(named) != 1:
+        raise UsageError(f"--text gives the words of a single clip, but there are {len(named)}; use a manifest.")
+    found = Clips()
+    for name, path in named:
+        pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cutting, found))
+        width = len(str(len(pieces)))
+        for number, (start_s, end_s, words, voice) in enumerate(pieces):
+            part = name if start_s is None else f"{name}_{number + 1:0{width}d}"
+            row = len(found.utterances)
+            found.utterances.append(
+                Utterance(
+                    part, name, number, row + 1, row, audio=path, visual=path, start_s=start_s, end_s=end_s, text=words,
+                    speaker=speaker or voice,
+                )
+            )  # fmt: skip
+    counts = Counter(utterance.utterance_id for utterance in found.utterances)
+    if twice := [name for name, count in counts.items() if count > 1]:
+        raise InvalidInput(f"Two utterances would be called {listed(twice, 3)}; rename a clip, or use a manifest.")
+    return found
+
+
+_Piece = tuple[float | None, float | None, str | None, str]  # start and end in seconds, words, speaker
+
+
+def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_Piece]:
+    """Yield the parts of one clip; count in `found` what its words came from."""
+    for beside in (path.with_suffix(suffix) for suffix in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX)):
+        if beside == path or not beside.is_file():
+            continue
+        try:
+            if beside.suffix == TRANSCRIPT_SUFFIX:
+                if cutting.window_s is not None:
+                    continue  # nobody can say which of its words belong to which window
+                words = _words(beside)
+                found.transcripts += 1
+                yield None, None, words, ""
+                return
+            cues = read_cues(beside)
+        except InvalidInput as error:
+            found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
+            continue
+        found.timed += 1
+        if cutting.whole:
+            yield None, None, " ".join(cue.text for cue in cues), ""
+        else:
+            yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in cues)
+        return
+    if cutting.window_s is None:
+        yield None, None, None, ""
+    else:
+        yield from _windows(path, cutting.window_s)
+
+
+def _words(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"the transcript {path} cannot be read as UTF-8 text ({error})") from error
+
+
+def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
+    """Yield windows of a clip; the last one goes to its end, wherever that is. What cannot be opened stays whole."""
+    from imer.media import probe
+
+    try:
+        duration_s = probe.plausible_duration_s(path)
+    except probe.MediaError:  # its extraction says why
+        yield None, None, None, ""
+        return
+    count = max(round(duration_s / window_s), 1)
+    for i in range(count):
+        yield i * window_s, (i + 1) * window_s if i + 1 < count else None, None, ""
+
+
+def _named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Return (name, file) of every clip: the file's name without suffix, as long as that is unique."""
+    found: list[Path] = []
+    if not any(path.exists() for path in paths):
+        raise InvalidInput(f"The clip {paths[0]} does not exist.")
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES and p.is_file())
+            if not inside:
+                raise InvalidInput(f"The folder {path} holds no clip: no file with a suffix such as .mp4 or .wav.")
+            found += inside
+        else:
+            found.append(path)
+    found = list(dict.fromkeys(found))  # a clip that is named twice is answered once
+    for name_of in (lambda p: p.stem, lambda p: p.name, lambda p: p.as_posix()):
+        names = [name_of(path) for path in found]
+        if len(set(names)) == len(names):
+            break
+    broken = [name for name in names if "\x00" in name or not encodable(name)]
+    if broken:
+        raise InvalidInput(f"The name of {listed(map(ascii, broken))} is not valid UTF-8; rename the file.")
+    return list(zip(names, found, strict=True))

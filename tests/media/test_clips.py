@@ -1,0 +1,142 @@
+"""Clips without a manifest become utterances: whole, cue by cue, or in windows."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.media.clips import Clips, Cutting, cut_clips
+from imer.media.listing import write_listing
+from imer.media.manifest import read_manifest
+from tests.clips import voice, write_clip
+
+CUES = "1\n00:00:00,000 --> 00:00:01,000\nhello\n\n2\n00:00:01,250 --> 00:00:02,000\nthere, you\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("b.mp4", "a.wav", "deep/b.mp4", "notes.md", "a.txt"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"words of a" if name == "a.txt" else b"media")
+    return tmp_path
+
+
+def parts(clips: Clips) -> list[tuple[str, float | None, float | None, str | None]]:
+    return [(u.utterance_id, u.start_s, u.end_s, u.text) for u in clips.utterances]
+
+
+def test_one_clip_that_is_not_there_costs_itself(folder: Path) -> None:
+    clips = cut_clips([folder / "a.wav", folder / "gone.wav"], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "gone"]
+
+
+def test_a_folder_gives_its_clips_in_order_with_unique_names(folder: Path) -> None:
+    clips = cut_clips([folder], Cutting())
+    names = [u.utterance_id for u in clips.utterances]
+    assert len(names) == len(set(names)) == 3
+    assert names[0].endswith("a.wav")
+    assert all(u.dialogue_id == u.utterance_id and u.audio == u.visual for u in clips.utterances)
+
+
+def test_unique_stems_are_the_names(folder: Path) -> None:
+    clips = cut_clips([folder / "a.wav", folder / "b.mp4", folder / "a.wav"], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "b"]
+
+
+def test_words_come_from_the_flag_or_from_the_file_beside(folder: Path) -> None:
+    beside = cut_clips([folder / "a.wav"], Cutting())
+    assert (beside.utterances[0].text, beside.transcripts, beside.timed) == ("words of a", 1, 0)
+    given = cut_clips([folder / "a.wav"], Cutting(), text="other words")
+    assert (given.utterances[0].text, given.transcripts) == ("other words", 0)
+    assert cut_clips([folder / "b.mp4"], Cutting()).utterances[0].text is None
+
+
+def test_each_cue_of_a_timed_transcript_is_an_utterance(folder: Path) -> None:
+    (folder / "a.srt").write_text(CUES)
+    clips = cut_clips([folder / "a.wav", folder / "b.mp4"], Cutting())
+    assert parts(clips) == [("a_1", 0.0, 1.0, "hello"), ("a_2", 1.25, 2.0, "there, you"), ("b", None, None, None)]
+    assert [(u.dialogue_id, u.position) for u in clips.utterances] == [("a", 0), ("a", 1), ("b", 0)]
+    assert (clips.timed, clips.transcripts) == (1, 0)  # the text file is not needed
+    assert parts(cut_clips([folder / "a.wav"], Cutting(whole=True))) == [("a", None, None, "hello there, you")]
+    assert parts(cut_clips([folder / "a.wav"], Cutting(), text="other")) == [("a", None, None, "other")]
+
+
+def test_the_speakers_are_those_of_the_transcript_unless_one_is_named(folder: Path) -> None:
+    (folder / "a.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\n<v Ann>yes</v>\n\n00:01.000 --> 00:02.000\nno\n")
+    assert [u.speaker for u in cut_clips([folder / "a.wav"], Cutting()).utterances] == ["Ann", ""]
+    assert [u.speaker for u in cut_clips([folder / "a.wav"], Cutting(), speaker="Bob").utterances] == ["Bob", "Bob"]
+
+
+@pytest.mark.parametrize(
+    ("window_s", "expected"),
+    [
+        (1.0, [(0.0, 1.0), (1.0, 2.0), (2.0, None)]),
+        (1.25, [(0.0, 1.25), (1.25, None)]),
+        (2.0, [(0.0, 2.0), (2.0, None)]),  # a second is half a window
+        (100.0, [(0.0, None)]),
+    ],
+)
+def test_windows_cover_a_clip_without_a_gap(
+    tmp_path: Path, window_s: float, expected: list[tuple[float, float | None]]
+) -> None:
+    write_clip(tmp_path / "c.wav", picture=None, sound=voice(3.01), audio_codec="pcm_s16le")
+    (tmp_path / "c.txt").write_text("nobody knows when")
+    clips = cut_clips([tmp_path / "c.wav"], Cutting(window_s))
+    assert [(u.start_s, u.end_s) for u in clips.utterances] == expected
+    assert {u.text for u in clips.utterances} == {None}
+
+
+def test_what_cannot_be_opened_stays_whole(folder: Path) -> None:
+    assert parts(cut_clips([folder / "b.mp4"], Cutting(5.0))) == [("b", None, None, None)]
+
+
+def test_a_transcript_that_cannot_be_read_is_reported_and_the_next_is_tried(folder: Path) -> None:
+    (folder / "a.srt").write_text("no cue at all")
+    clips = cut_clips([folder / "a.wav"], Cutting())
+    assert parts(clips) == [("a", None, None, "words of a")]
+    assert "a.srt is not what its suffix says" in clips.problems[0].message
+    (folder / "b.txt").write_bytes(b"\xff\xfe\xff")
+    clips = cut_clips([folder / "b.mp4"], Cutting())
+    assert clips.utterances[0].text is None
+    assert "b.txt cannot be read" in clips.problems[0].message
+
+
+def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
+    (folder / "empty").mkdir()
+    with pytest.raises(InvalidInput, match=r"none.mp4 does not exist"):
+        cut_clips([folder / "none.mp4"], Cutting())
+    with pytest.raises(InvalidInput, match="holds no clip"):
+        cut_clips([folder / "empty"], Cutting())
+    with pytest.raises(UsageError, match="--text gives the words of a single clip, but there are 2"):
+        cut_clips([folder / "a.wav", folder / "b.mp4"], Cutting(), text="words")
+    with pytest.raises(UsageError, match="contradict each other"):
+        Cutting(5.0, whole=True)
+    for seconds in (0.0, -1.0, 0.5, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="--window takes a number of seconds from 1 on"):
+            Cutting(seconds)
+    (folder / "a.srt").write_text(CUES)
+    (folder / "a_1.wav").write_bytes(b"media")
+    with pytest.raises(InvalidInput, match="Two utterances would be called a_1"):
+        cut_clips([folder / "a.wav", folder / "a_1.wav"], Cutting())
+
+
+def test_a_listing_is_a_manifest_of_the_same_utterances(folder: Path) -> None:
+    (folder / "a.srt").write_text(CUES)
+    found = cut_clips([folder], Cutting())
+    (folder / "deep" / "lists").mkdir()
+    assert write_listing(found.utterances, folder / "m.csv") == 0
+    assert write_listing(found.utterances, folder / "deep" / "lists" / "m.csv") == 3  # seen from there, all lie outside
+    read = read_manifest(folder / "m.csv").utterances
+    for mine, theirs in zip(found.utterances, read, strict=True):
+        for name in ("utterance_id", "dialogue_id", "position", "start_s", "end_s", "text", "speaker"):
+            assert getattr(mine, name) == (getattr(theirs, name) or getattr(mine, name)), name
+        assert theirs.audio is not None
+        assert theirs.audio.samefile(folder / (mine.audio or ""))
+    with open(folder / "m.csv", newline="") as file:
+        assert next(csv.reader(file))[-2:] == ["split", "emotion"]
+    with pytest.raises(OutputExists):
+        write_listing(found.utterances, folder / "m.csv")

@@ -1,0 +1,86 @@
+"""Timed transcripts as people's tools write them, and as they break."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imer.core.errors import InvalidInput
+from imer.media.transcripts import MAX_BYTES, Cue, read_cues
+
+SRT = """1
+00:00:03,250 --> 00:00:04,000
+<i>second</i> line
+goes on
+
+2
+00:00:01,000 --> 00:00:02,500
+first
+
+3
+00:00:05,000 --> 00:00:05,000
+takes no time
+
+4
+00:00:06,000 --> 00:00:07,000
+<b></b>
+
+5
+01:00:00,000 --> 01:00:01,001
+an hour later
+"""
+VTT = """WEBVTT
+
+NOTE of somebody
+
+intro
+00:01.000 --> 00:02.500 align:start position:10%
+<v.loud Mary Jones>Rock &amp; <b>roll</b></v>
+
+00:00:03.000 --> 00:00:04.000
+nobody's
+"""
+
+
+def test_subrip_in_order_of_time(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text(SRT)
+    assert read_cues(tmp_path / "a.srt") == [
+        Cue(1.0, 2.5, "first"), Cue(3.25, 4.0, "second line goes on"), Cue(3600.0, 3601.001, "an hour later"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_webvtt_says_who_speaks(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.VTT").write_text(VTT, encoding=encoding)
+    assert read_cues(tmp_path / "a.VTT") == [Cue(1.0, 2.5, "Rock & roll", "Mary Jones"), Cue(3.0, 4.0, "nobody's")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.srt", b"", "not what its suffix says"),
+        ("a.srt", b"just some words\nof somebody", "not what its suffix says"),
+        ("a.vtt", SRT.encode(), "not what its suffix says"),
+        ("a.vtt", b"WEBVTT\n\n", "has no cue with words"),
+        ("a.srt", b"1\n00:00:02,000 --> 00:00:01,000\nbackwards\n", "has no cue with words"),
+        ("a.srt", SRT.replace("first", "gr\xfc\xdfe").encode("latin-1"), "is not UTF-8 text"),
+        ("a.srt", b"1" * (MAX_BYTES + 1), "more than 16 MiB"),
+    ],
+)
+def test_what_is_no_transcript_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InvalidInput, match=message):
+        read_cues(tmp_path / name)
+
+
+@given(st.binary(max_size=300), st.sampled_from(["a.srt", "a.vtt"]), st.booleans())
+def test_any_bytes_give_cues_or_a_sentence(content: bytes, name: str, headed: bool) -> None:
+    head = b"WEBVTT\n\n00:01.000 --> 00:02.000\n" if headed else b"1\n00:00:01,000 --> 00:00:02,000\n"
+    with TemporaryDirectory() as folder, suppress(InvalidInput):
+        (Path(folder) / name).write_bytes(head + content)
+        assert all(cue.text and cue.end_s > cue.start_s >= 0 for cue in read_cues(Path(folder) / name))
