@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from imer.core.errors import EXIT_INTERRUPTED
 
 
+def open_standard_streams() -> None:
+    """Give a process that was started with closed standard streams ones that lead nowhere.
+
+    Otherwise the next file or pipe that is opened would be called 0, 1 or 2, and get what is printed.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+
+
 def main() -> None:
     """Run the command line. Ctrl-C while its parts are still being imported ends as quietly as later."""
+    open_standard_streams()
     try:
         from imer.cli.app import run
 

@@ -25,6 +25,7 @@ corpus=$dir/corpus features=$dir/features.h5 mask=$dir/mask.h5 run=$dir/run
 utterances=() epochs=()
 [ -z "${IMER_DEMO_UTTERANCES:-}" ] || utterances=(--utterances "$IMER_DEMO_UTTERANCES")
 [ -z "${IMER_DEMO_EPOCHS:-}" ] || epochs=(--max-epochs "$IMER_DEMO_EPOCHS")
+unset "${!IMER_DEMO_@}"  # they are of this script; `imer` would take them for settings that it does not know
 
 say() { printf '%s\n' "$*" >&2; }
 

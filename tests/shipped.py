@@ -28,12 +28,14 @@ def train_small(
     label: str,
     modalities: tuple[str, ...] = ("audio", "text", "visual"),
     folds: str = "",
+    model: str = "comp",
     settings: tuple[str, ...] = (),
 ) -> tuple[Path, Path]:
     """Train for a few epochs on a small store; return the run folder and the store."""
     store = write_small_store(folder / "features.h5", modalities=modalities)
-    flags = {"data": {"label": label, "folds": folds}, "train": {"device": "cpu"}}
-    train(store, folder / "run", flags=flags, assignments=[*SMALL, *settings])
+    flags = {"run": {"model": model}, "data": {"label": label, "folds": folds}, "train": {"device": "cpu"}}
+    small = SMALL if model == "comp" else [text for text in SMALL if text.startswith("train.")]
+    train(store, folder / "run", flags=flags, assignments=[*small, *settings])
     return folder / "run", store
 
 

@@ -14,6 +14,7 @@ from imer.core.seeding import generator, member_part
 VALIDATION_BY = ("auto", "speaker", "dialogue")
 LARGEST_VALIDATION_SHARE = 0.3  # with `auto`, a validation part by speakers may take this much of the training part
 DRAWS = 64  # candidate validation parts, of which the most representative is taken
+LESS_ALIKE = 1.0  # so much less representative may a part be that no other member of an ensemble has: see `_mismatch`
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Split:
 def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto", member: int = 0) -> Split:
     """Return the split that the manifest's `split` column gives; without a val part, one is cut from train.
 
-    Each `member` of an ensemble has a cut of its own.
+    Each `member` of an ensemble has a cut of its own, if there are as many that are representative.
 
     Raises
     ------
@@ -62,7 +63,8 @@ def fold_splits(
 ) -> list[Split]:
     """Return one split per fold: `session`, `speaker`, another column, or a number of folds over dialogues.
 
-    Each `member` of an ensemble has validation parts of its own; the test parts are those of all.
+    Each `member` of an ensemble has validation parts of its own, if there are as many that are representative; the test
+    parts are those of all.
 
     Raises
     ------
@@ -152,11 +154,15 @@ def _cut_validation(
             f"The training part{f' of fold {fold}' if fold else ''} is a single dialogue, so no validation part can be cut "
             "from it; add a val split to the manifest."
         )
-    rng = generator(seed, "validation", fold, *member_part(member))
-    chosen = min(
-        (_draw(group, n_groups, share, rng) for _ in range(DRAWS)), key=lambda c: _mismatch(corpus, rows, c, share)
-    )
-    return rows[~chosen], rows[chosen], notes
+    chosen: list[np.ndarray] = []  # by member: where there are few groups, one draw would be the best for all of them
+    for one in range(member + 1):
+        rng = generator(seed, "validation", fold, *member_part(one))
+        draws = [_draw(group, n_groups, share, rng) for _ in range(DRAWS)]
+        unlike = [_mismatch(corpus, rows, draw, share) for draw in draws]
+        own = [i for i, draw in enumerate(draws) if not any((draw == other).all() for other in chosen)]
+        own = [i for i in own if unlike[i] <= min(unlike) + LESS_ALIKE]
+        chosen.append(draws[min(own or range(DRAWS), key=lambda i: unlike[i])])
+    return rows[~chosen[member]], rows[chosen[member]], notes
 
 
 def _smallest_part(group: np.ndarray, share: float) -> float:

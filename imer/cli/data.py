@@ -48,6 +48,8 @@ def manifest_command(
             "with_words": sum(utterance.text is not None for utterance in found.utterances),
         }
         report.table("manifest", ["output", *report.counts], [[out, *report.counts.values()]])
+        if found.left_aside:
+            report.note(found.left_aside)
         if outside:
             report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
         for problem in found.problems:

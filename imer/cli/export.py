@@ -54,6 +54,8 @@ def export_command(
             "folds": made.n_folds,
             "parity": asdict(made.parity),
         }
+        if made.optimistic:
+            report.warn("The epoch was chosen on the test part: all figures of this model are optimistic.")
         report.table(
             "exported",
             ["output", "format", "fold", "largest difference", "inputs compared"],

@@ -70,6 +70,10 @@ def _show(table: MaskTable, natural_rate: float, out: Path, report: Report) -> N
             f"{natural_rate:.4f} is missing by nature already, more than the {table.nominal_rate:g} asked for: nothing is "
             "hidden."
         )
+    if table.protocol == "cpm" and natural_rate > RATE_TOLERANCE:
+        report.warn(
+            f"{natural_rate:.4f} is missing by nature; cpm hides its share of what is there, so that more is missing."
+        )
     report.output(out)
     report.counts = {
         "utterances": len(table.utterance_ids),

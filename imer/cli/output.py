@@ -102,7 +102,7 @@ class Report:
             self._bar = None
 
     def _stderr(self, message: str) -> None:
-        with suppress(BrokenPipeError):
+        with suppress(OSError):  # nobody reads it, or its disk is full: the work matters more
             typer.echo(message, err=True)
 
     def _log(self, level: str, message: str) -> None:

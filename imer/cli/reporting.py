@@ -12,22 +12,53 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import typer
 
 from imer.cli.output import Report
 from imer.core import errors
 
+RESUMABLE = ("extract", "train", "sweep")  # commands that keep what was done when they are interrupted
 
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP came: unwind as for Ctrl-C, and exit with 143 or 129."""
+
+class Stopped(BaseException):
+    """A signal came: unwind, and exit with 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM)."""
 
     def __init__(self, signum: int) -> None:
-        self.exit_code = 128 + signum
+        self.signum = signum
 
 
-def _raise_terminated(signum: int, frame: FrameType | None) -> None:
-    raise Terminated(signum)
+_came: list[int] = []  # signals of this process, in order
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    _came.append(signum)
+    raise Stopped(signum)
+
+
+@contextmanager
+def _heeding_signals() -> Iterator[None]:
+    """Have signals stop the command in order, but those that whoever started it has switched off (nohup, `&` in a script).
+
+    Whatever fails once a signal came fails because of it: an import that was cut short breaks in any way, and later.
+    """
+    del _came[:]
+    before: dict[int, Any] = {}
+    try:
+        with suppress(ValueError):  # signals can be set in the main thread only
+            before[signal.SIGTERM] = signal.signal(signal.SIGTERM, _stop)
+            for name in ("SIGINT", "SIGHUP"):
+                if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:
+                    before[getattr(signal, name)] = signal.signal(getattr(signal, name), _stop)
+        yield
+    except Exception as error:
+        if _came:
+            raise Stopped(_came[0]) from error
+        raise
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 class _LogToReport(logging.Handler):
@@ -62,12 +93,8 @@ def reporting(
     report = Report(command, as_json=json, quiet=quiet, verbose=verbose, log_file=log_file)
     started = time.monotonic()
     status, code = "ok", errors.EXIT_DONE
-    with suppress(ValueError):  # signals can be set in the main thread only
-        signal.signal(signal.SIGTERM, _raise_terminated)
-        if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) == signal.SIG_DFL:  # nohup has it ignored
-            signal.signal(signal.SIGHUP, _raise_terminated)
     try:
-        with _log_to(report):
+        with _log_to(report), _heeding_signals():
             yield report
     except errors.PartialFailure as error:
         status, code = "partial", error.exit_code
@@ -76,12 +103,12 @@ def reporting(
     except errors.ImerError as error:
         status, code = "error", error.exit_code
         _fail(report, str(error), type(error).__name__)
-    except KeyboardInterrupt:
-        status, code = "error", errors.EXIT_INTERRUPTED
-        _fail(report, "interrupted; the same command continues.", "Interrupted")
-    except Terminated as error:
-        status, code = "error", error.exit_code
-        _fail(report, "terminated; the same command continues.", "Terminated")
+    except (Stopped, KeyboardInterrupt) as error:
+        signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
+        status, code = "error", errors.EXIT_OF_SIGNAL + signum
+        kind = "Interrupted" if signum == signal.SIGINT else "Terminated"
+        again = "continues" if command in RESUMABLE else "starts again"
+        _fail(report, f"{kind.lower()}; the same command {again}.", kind)
     except BrokenPipeError:
         give_up_stdout()
         raise typer.Exit(errors.EXIT_DONE) from None

@@ -24,8 +24,9 @@ EXIT_PARTIAL = 3
 EXIT_INVALID_INPUT = 4
 EXIT_MISSING_DEPENDENCY = 5
 EXIT_OUTPUT_EXISTS = 6
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+EXIT_OF_SIGNAL = 128  # plus its number
+EXIT_INTERRUPTED = EXIT_OF_SIGNAL + 2
+EXIT_TERMINATED = EXIT_OF_SIGNAL + 15
 
 
 class ImerError(Exception):
@@ -89,6 +90,7 @@ _OUT_OF_MEMORY = (
     "out of memory",
     "Storage size calculation overflowed",
     "array is too big",
+    "failed to map segment",  # of a library that is being loaded
 )
 
 

@@ -27,17 +27,20 @@ MARK = " †"  # behind the names of methods whose figures are optimistic
 
 @dataclass(frozen=True)
 class Contestant:
-    """A method with its mean over runs, its tallies, and the missing rates that all methods of its table have."""
+    """A method with its mean over runs, its tallies, and the missing rates that all methods of its table have.
+
+    `rates` has what is missing by nature once, at the lowest rate that asks for no more; `natural` names all such rates.
+    """
 
     method: Method
     merged: Evaluation
     tallies: MethodTallies
     rates: frozenset[ConditionKey] = frozenset()
+    natural: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        optimistic = any(run.evaluation.run.get("optimistic") for run in self.method.runs)
-        return self.method.name + (MARK if optimistic else "")
+        return marked(self.method)
 
     @property
     def is_baseline(self) -> bool:
@@ -83,12 +86,21 @@ class Contestant:
         return float(np.mean(values)) if len(values) == len(chosen) else None
 
 
+def marked(method: Method) -> str:
+    """Return a method's name, with a mark where its figures are optimistic."""
+    return method.name + (MARK if any(run.evaluation.run.get("optimistic") for run in method.runs) else "")
+
+
 def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
     """Return the methods among the runs, with their tallies read."""
     found = [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
     curves = [frozenset(condition_key(condition) for condition in rate_curve(one.merged.summary)) for one in found]
     shared = frozenset.intersection(*curves) if curves else frozenset()
-    return [replace(one, rates=shared) for one in found]
+    curve = [c for one in found[:1] for c in rate_curve(one.merged.summary) if condition_key(c) in shared]
+    natural = [c for c in curve if c.realised_rate == curve[0].realised_rate]
+    once = shared - {condition_key(c) for c in natural[1:]}
+    names = tuple(c.name for c in natural) if len(natural) > 1 else ()
+    return [replace(one, rates=once, natural=names) for one in found]
 
 
 def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:

@@ -23,6 +23,7 @@ from imer.evaluation.compare import (
     read_run,
     same_test_part,
 )
+from imer.evaluation.contestants import marked
 from imer.evaluation.document import (
     Block,
     Grid,
@@ -35,8 +36,8 @@ from imer.evaluation.document import (
 )
 from imer.evaluation.drawing import INTERVAL
 from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
-from imer.evaluation.results import HEADLINE
-from imer.evaluation.scoreboard import scoreboard
+from imer.evaluation.results import HEADLINE, Evaluation
+from imer.evaluation.scoreboard import MARKED, scoreboard
 from imer.evaluation.sections import (
     balance_blocks,
     difference_blocks,
@@ -198,12 +199,14 @@ def _head(methods: Sequence[Method]) -> list[Block]:
 
 def _data_section(methods: Sequence[Method], prefix: str, reference: str | None) -> list[Block]:
     first = methods[0].evaluation
-    merged = [(method.name, over_runs(method)) for method in methods]
+    merged = [(marked(method), over_runs(method)) for method in methods]
     several = any(len(method.runs) > 1 for method in methods)
-    spread = (
-        "mean ± sd over runs (each the mean over its masks)" if several else f"mean over masks, with the {INTERVAL}"
-    )
-    blocks: list[Block] = [Paragraph(f"Cells: {spread}.")]
+    single = f"mean over masks, with the {INTERVAL}"
+    cells = ["mean ± sd over runs (each the mean over its masks)"] if several else []
+    cells += [f"of a single run the {single}" if several else single] if any(len(m.runs) == 1 for m in methods) else []
+    blocks: list[Block] = [Paragraph(f"Cells: {'; '.join(cells)}.")]
+    if any(one.run.get("optimistic") for _, one in merged):
+        blocks.append(Paragraph(MARKED))
     metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]
     for conditions, what in (
         (rate_conditions(merged), "missing rate (nominal / realised)"),
@@ -211,6 +214,7 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     ):
         for metric in metrics if conditions else ():
             blocks.append(Grid(metric_table(merged, methods, conditions, metric), f"{TITLES[metric]} by {what}."))
+    blocks += _uneven_curves(merged)
     name, shown = merged[0]
     of_first = " (its first run)" if len(methods[0].runs) > 1 else ""
     where = "at the lowest and highest missing rate" if shown.rate_curve() else "in the first and the last condition"
@@ -227,6 +231,19 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     blocks += fold_blocks(methods)
     blocks += balance_blocks(methods)
     return blocks
+
+
+def _uneven_curves(merged: Sequence[tuple[str, Evaluation]]) -> list[Block]:
+    """Say where areas under curves over missing rates are of different rates."""
+    spans = {
+        name: f"{curve[0].realised_rate:.3f} to {curve[-1].realised_rate:.3f}"
+        for name, one in merged
+        if one.aulc_mr and (curve := one.rate_curve())
+    }
+    if len(set(spans.values())) < 2:
+        return []
+    told = listed([f"{name} {span}" for name, span in spans.items()], 10)
+    return [Paragraph(f"AULC-MR is over different missing rates, and not to be compared: {told}.")]
 
 
 def _band_name(methods: Sequence[Method]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from imer.core.errors import UsageError, listed
-from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, method_settings
+from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, known_settings, method_settings
 from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
 from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
@@ -18,8 +18,10 @@ from imer.evaluation.sections import condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
+from imer.training.settings import JUDGES
 
 SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
+OVER = "95 % interval over dialogues, and over seeds where there are several"
 MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
 
 
@@ -68,14 +70,15 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     marked = f" {MARKED}" if any(one.name.endswith(MARK) for one in contestants) else ""
     yield from _chosen(contestants)
     yield from _ensembles(contestants)
+    yield from _other_masks(contestants, base)
     for metric in SHOWN[task]:
         differences = {name: one.over_rates.get(metric) for name, one in found.items()}
         better = "lower is better; " if metric in LOWER_IS_BETTER else ""
         caption = (
             f"{TITLES[metric]} by missing rate (nominal / realised), {better}mean ± sd over seeds, each the mean over its "
             f"masks. Validation: mean {TITLES[_selection(contestants)]} of the selected epochs. Mean: over the rates that all "
-            f"methods have. Difference: that minus the mean of {base.name}, on the same utterances, with its 95 % interval "
-            f"over dialogues, and over seeds where there are several; * excludes 0.{marked}"
+            f"methods have{_but_once(contestants)}. Difference: that minus the mean of {base.name}, on the same utterances, "
+            f"with its {OVER}; * excludes 0.{marked}"
         )
         if rates:
             yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)
@@ -123,19 +126,40 @@ def _ensembles(contestants: Sequence[Contestant]) -> Iterator[Block]:
         yield Paragraph(f"Answers are the mean of several models in {'; '.join(told)}; of one model in all others.")
 
 
+def _other_masks(contestants: Sequence[Contestant], base: Contestant) -> Iterator[Block]:
+    """Say whose differences are not those of the means, since not all masks are shared."""
+    told = [
+        one.name
+        for one in contestants
+        if any(
+            set(one.tallies.by_condition.get(key, {})) ^ set(base.tallies.by_condition.get(key, {}))
+            for key in base.rates
+        )
+    ]
+    if told:
+        yield Paragraph(
+            f"{listed(told, 10)} did not meet the same masks as {base.name}: each mean is over the method's own masks, each "
+            "difference over those that both met."
+        )
+
+
+def _but_once(contestants: Sequence[Contestant]) -> str:
+    """Say which missing rates are one condition, since that much is missing by nature."""
+    repeated = contestants[0].natural if contestants else ()
+    return f", of which {listed(repeated, 8)} are one: so much is missing by nature" if repeated else ""
+
+
 def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
     """Name the variant of each model that validation prefers, so that nobody has to choose by the test figures.
 
     Only variants of as many members are compared: the score of several is the mean of their own, not that of their
-    common answer, which no validation part has judged.
+    common answer, which no validation part has judged; and only those that were judged under the same masks.
     """
     metric = _selection(contestants)
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
-    for kind in dict.fromkeys((one.model, one.members) for one in contestants):
+    for kind in dict.fromkeys(map(_judged, contestants)):
         variants = [
-            (sign * one.validation, one)
-            for one in contestants
-            if (one.model, one.members) == kind and one.validation is not None
+            (sign * one.validation, one) for one in contestants if _judged(one) == kind and one.validation is not None
         ]
         if len(variants) > 1:
             score, best = max(variants, key=lambda entry: entry[0])
@@ -143,6 +167,13 @@ def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
                 f"Of the {len(variants)} variants of {kind[0]}, validation prefers {best.name} "
                 f"({TITLES[metric]} {abs(score):.3f})."
             )
+
+
+def _judged(one: Contestant) -> tuple[object, ...]:
+    """Return what two validation scores must share to be comparable, the model first."""
+    settings = known_settings(one.method.runs[0])
+    keys = ("train.missing_rate", "data.validation_by", "data.validation_share", *(f"train.{name}" for name in JUDGES))
+    return (one.model, one.members, *(settings.get(key) for key in keys if key != "train.members"))
 
 
 def _selection(contestants: Sequence[Contestant]) -> str:
@@ -222,7 +253,8 @@ def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[B
     if rows:
         yield Heading("One model for all missing rates against one for each", 3)
         yield Paragraph(
-            "Protocol mixed minus protocol matched, mean over the missing rates, 95 % interval over dialogues."
+            f"Protocol mixed minus protocol matched, mean over the missing rates, with its {OVER}; * excludes 0. Only methods "
+            "with the same settings under both are compared."
         )
         yield Grid((["method", *(TITLES[metric] for metric in SHOWN[task])], rows))
 

@@ -19,6 +19,7 @@ from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.store.reader import FeatureStore
 from imer.training.origin import Origin
+from imer.training.selection import is_optimistic
 
 if TYPE_CHECKING:
     from imer.training.runs import RunFolder, TrainedFold
@@ -86,7 +87,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         warnings += _of_new_data(folds, rows, corpus, split)
     if corpus.task == "regression":
         warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
-    optimistic = any(fold.selected["on"] != "val" for fold in run.folds)
+    optimistic = any(is_optimistic(fold.selected) for fold in run.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
     if within := run.folds[0].within_speaker:
@@ -199,10 +200,12 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
     parts = [{"train": fold.train_ids, "val": fold.val_ids, "test": fold.test_ids} for fold in folds]
     rows = [corpus.rows_of(part[split]) for part in parts]
     expected, found = sum(len(part[split]) for part in parts), sum(map(len, rows))
-    if not expected and split == "val" and any(part["train"] for part in parts):
+    untaught = [fold.name for fold, part in zip(folds, parts, strict=True) if part["train"] and not part["val"]]
+    if split == "val" and untaught:
+        where = f" in fold {listed(untaught)}" if len(folds) > 1 else ""
         raise InvalidInput(
-            f"{path} has no utterance that all members of the run kept for validation: each taught one of them; choose --split "
-            "test, or train with --members 1."
+            f"{path} has no utterance that all members of the run kept for validation{where}: each taught one of them; choose "
+            "--split test, or train with --members 1."
         )
     if found == expected:
         return rows

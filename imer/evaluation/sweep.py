@@ -124,7 +124,7 @@ def draw_masks(
     Returns
     -------
     The conditions with the indices of their masks, and the distinct masks bool [S, N, M] over the whole corpus (false
-    outside `rows`). Equal masks are kept once, so rate 0 costs one pass whatever the number of seeds.
+    outside `rows`). Equal masks are predicted once; a condition whose masks are all equal, such as rate 0, has one.
     """
     ids, present_RM = corpus.utterance_ids[rows], corpus.present_NM[rows]
     modalities = tuple(corpus.modalities)
@@ -142,10 +142,12 @@ def draw_masks(
                 mask_NM = np.zeros(corpus.present_NM.shape, dtype=bool)
                 mask_NM[rows] = observed_RM
                 masks.append(mask_NM)
-            if index_of[key] not in indices:
-                indices.append(index_of[key])
-                seeds.append(seed if condition.table is None else condition.table.seed)
-        drawn.append(Drawn(condition, indices, seeds))
+            indices.append(index_of[key])
+            seeds.append(seed if condition.table is None else condition.table.seed)
+        only_one = (
+            len(set(indices)) == 1
+        )  # as at rate 0; otherwise each seed counts, so that the mean is that over seeds
+        drawn.append(Drawn(condition, indices[:1] if only_one else indices, seeds[:1] if only_one else seeds))
     return drawn, np.stack(masks)
 
 

@@ -14,19 +14,10 @@ from typing import Any
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
 from imer.core.settings import nearest_setting, settings_called
-from imer.training.settings import NOT_THE_RESULT, Settings, load_settings
+from imer.training.settings import JUDGES, NOT_THE_RESULT, Settings, load_settings
 
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
 ONE_RATE = ("matched", "matched-static")  # one model for each rate, judged at its own
-# Settings of the training that also change what validation measures: among them nothing can be chosen by it.
-_JUDGES = (
-    "sampler",
-    "pattern",
-    "mask",
-    "select",
-    "validation_masks",
-    "members",
-)  # members: each alone, on its own part
 
 
 @dataclass(frozen=True)
@@ -219,7 +210,7 @@ def _axis(text: str) -> list[str]:
     if not equals or not options:
         raise UsageError(f"--grid {text}: write --grid key=value,value, such as --grid model.hidden=64,96.")
     section, dot, name = key.strip().rpartition(".")
-    if name in _JUDGES or section in ("run", "data"):
+    if name in JUDGES or section in ("run", "data"):
         raise UsageError(f"--grid {text}: validation cannot choose among these, since they change what it measures.")
     return [f"{section}{dot}{name}={value}" for value in dict.fromkeys(options)]
 

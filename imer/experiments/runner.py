@@ -19,6 +19,7 @@ import numpy as np
 
 from imer._version import __version__
 from imer.batches.corpus import Corpus
+from imer.batches.splits import Split
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists
 from imer.core.files import read_json, write_json, write_text
@@ -105,12 +106,15 @@ def sweep(
     first = plan(replace(asked, seeds=asked.seeds[:1], rates=asked.rates or (0.0,)), features)[0]
     chosen_device(first.settings.train.device)
     corpus = read_corpus(first.settings.data, listener.warn)
+    splits = divide(corpus, first.settings, listener.warn)
+    judged = _judged(splits, asked)
     if not asked.rates:
-        asked = replace(asked, rates=reachable_grid(corpus.present_NM))
+        every = [reachable_grid(corpus.present_NM[rows]) for rows in judged]
+        asked = replace(asked, rates=tuple(rate for rate in every[0] if all(rate in rates for rates in every)))
     cells = plan(asked, features)
     for cell in cells:
         check_modalities(corpus, cell.settings.run.model)
-    _check(cells[0], asked, corpus, listener)
+    _check(cells[0], asked, corpus, splits, judged)
     states = {cell.name: state_of(cell, _folder(out, cell), corpus.content_sha256) for cell in cells}
     result = SweepResult(cells, states, corpus.task, corpus.label)
     if dry_run:
@@ -154,14 +158,18 @@ def _folder(out: Path, cell: Cell) -> Path:
     return out / "runs" / cell.name
 
 
-def _check(cell: Cell, asked: Asked, corpus: Corpus, listener: Listener) -> None:
-    """Refuse at once what would fail in every cell."""
-    splits = divide(corpus, cell.settings, listener.warn)
-    model_spec(corpus, splits[0].train, cell.settings.train.class_weights)
-    make_conditions(tuple(corpus.modalities), pattern=asked.pattern)
+def _judged(splits: Sequence[Split], asked: Asked) -> list[np.ndarray]:
+    """Return the rows of every part that must be able to lose as much as a missing rate says."""
     judged = [np.unique(np.concatenate([split.test for split in splits]))]
     if any(protocol in ONE_RATE for protocol in asked.protocols):
         judged += [rows for split in splits for rows in (split.train, split.val)]
+    return judged
+
+
+def _check(cell: Cell, asked: Asked, corpus: Corpus, splits: Sequence[Split], judged: Sequence[np.ndarray]) -> None:
+    """Refuse at once what would fail in every cell."""
+    model_spec(corpus, splits[0].train, cell.settings.train.class_weights)
+    make_conditions(tuple(corpus.modalities), pattern=asked.pattern)
     for rows in judged:
         for rate in asked.rates:
             check_rate(corpus.present_NM[rows], rate)

@@ -61,7 +61,7 @@ class CardFacts:
     fold: str
     specs: Sequence[FeatureSpec]
     metrics: Mapping[str, Mapping[str, float | None]]
-    counts: Mapping[str, int]
+    counts: Mapping[str, int | str]
     data_sha256: str
     training: Mapping[str, Any]
     n_parameters: int

@@ -12,10 +12,11 @@ from imer.export.deployable import Deployable
 from imer.export.parity import Arrays, random_cases
 from imer.metrics.compute import selection_score
 from imer.training.runs import TrainedFold
+from imer.training.selection import is_optimistic
 
 
 def choose_fold(folds: Sequence[TrainedFold], name: str | None) -> TrainedFold:
-    """Return the fold of this name, or else the one that was best on its validation part.
+    """Return the fold of this name, or else the one that was best on its validation part; the first, where that is unknown.
 
     Raises
     ------
@@ -23,6 +24,8 @@ def choose_fold(folds: Sequence[TrainedFold], name: str | None) -> TrainedFold:
         No fold has that name.
     """
     if name is None:
+        if any(is_optimistic(fold.selected) for fold in folds):  # chosen on the test part, as no fold may be
+            return folds[0]
         return max(folds, key=lambda fold: selection_score(fold.task, fold.val))
     for fold in folds:
         if name in (fold.name, f"fold-{fold.name}") and fold.name:
@@ -30,6 +33,13 @@ def choose_fold(folds: Sequence[TrainedFold], name: str | None) -> TrainedFold:
     if len(folds) == 1:
         raise UsageError(f"--fold {name}: this is a single model, without folds; leave --fold out.")
     raise UsageError(f"There is no fold {name!r}; {did_you_mean(name, [fold.name for fold in folds])}")
+
+
+def why_chosen(fold: TrainedFold, name: str | None) -> str:
+    """Say why `choose_fold` chose this fold."""
+    if name is not None:
+        return "as asked"
+    return "the first" if is_optimistic(fold.selected) else "the best on its validation part"
 
 
 def deployable(fold: TrainedFold) -> Deployable:

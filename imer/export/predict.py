@@ -11,6 +11,7 @@ from typing import Any
 from imer.core.errors import OutputExists, UsageError
 from imer.core.files import scratch_folder, spare_inputs, write_text
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
+from imer.export.chosen import why_chosen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
@@ -94,8 +95,7 @@ def predict(
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
     if n_folds > 1:
-        why = "as asked" if fold is not None else "the best on its validation part"
-        said.notes.append(f"answering with fold {chosen.name} of {n_folds}: {why}.")
+        said.notes.append(f"answering with fold {chosen.name} of {n_folds}: {why_chosen(chosen, fold)}.")
     errors: list[dict[str, Any]] = []
     if clips is None:
         answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)
@@ -140,6 +140,8 @@ def _answer_clips(
     progress: Progress | None,
     notice: Callable[[str], None] | None,
 ) -> tuple[Answered, list[dict[str, Any]]]:
+    if clips.left_aside:
+        said.notes.append(clips.left_aside)
     if clips.timed:
         said.notes.append(
             f"{clips.timed} clips have a timed transcript (.srt, .vtt) beside them, whose words were taken."

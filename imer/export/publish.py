@@ -14,12 +14,13 @@ from imer.core.errors import OutputExists, UsageError, did_you_mean, listed
 from imer.core.files import is_free, published_file, published_folder, read_json, sha256_file, write_json
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
-from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit
+from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit, why_chosen
 from imer.export.deployable import Deployable
 from imer.export.parity import TOLERANCE, Arrays, Parity, measure, require_parity
 from imer.export.record import card_facts, run_record
 from imer.training.device import repeatable
 from imer.training.runs import RunFolder, TrainedFold, fold_folder
+from imer.training.selection import is_optimistic
 
 FORMATS = ("bundle", "onnx", "torch-export")
 
@@ -33,6 +34,7 @@ class Exported:
     fold: str
     n_folds: int
     parity: Parity
+    optimistic: bool = False
 
 
 def export(
@@ -89,8 +91,7 @@ def export(
             f"utterances, which {format} cannot say; export a bundle."
         )
     if n_folds > 1:
-        why = "as asked" if fold is not None else "the best on its validation part"
-        say(f"exporting fold {chosen.name} of {n_folds}: {why}.")
+        say(f"exporting fold {chosen.name} of {n_folds}: {why_chosen(chosen, fold)}.")
     # One thread: the inputs are small, and threads that wait for each other cost more than they give.
     with repeatable(torch.device("cpu"), threads=1):
         model = deployable(chosen)
@@ -100,7 +101,7 @@ def export(
         else:
             parity = _publish_file(out, format, chosen, about, model, cases, unit)
     outputs = (out,) if format == "bundle" else (out, _sidecar(out))
-    return Exported(outputs, format, chosen.name, n_folds, parity)
+    return Exported(outputs, format, chosen.name, n_folds, parity, is_optimistic(chosen.selected))
 
 
 def _sidecar(out: Path) -> Path:

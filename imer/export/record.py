@@ -12,6 +12,9 @@ from imer.core.files import sha256_file
 from imer.export.card import CardFacts
 from imer.training.origin import Origin
 from imer.training.runs import RunFolder, TrainedFold
+from imer.training.selection import is_optimistic
+
+_PARTS = {"val": "validation", "test": "test"}
 
 
 def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
@@ -31,7 +34,9 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "seed": run.settings["train"]["seed"],
         "utterances": of_fold["utterances"],
         "labelled": of_fold["n"],
+        "taught": len(fold.train_ids),  # by all members together: each may have left out others for its validation
         "selected": fold.selected,
+        "optimistic": is_optimistic(fold.selected),
         "val": fold.val,
         "test": _test_means(metrics["test"]),
     }
@@ -52,6 +57,7 @@ def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 "protocol": first["protocol"],
                 "missing_rate": first["missing_rate"],
                 "pattern": first["pattern"],
+                "realised_rate": float(np.mean([one["realised_rate"] for one in group])),
                 "masks": len(group),
                 "n": first["n"],
                 "metrics": {
@@ -65,13 +71,20 @@ def _test_means(results: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -> CardFacts:
     """Return what the card states of an exported model."""
-    metrics = {"validation, at the selected epoch": {"n": about["labelled"]["val"], **fold.val}}
+    selected, counts = fold.selected, dict(about["utterances"])
+    optimistic = is_optimistic(selected)
+    judged = "test" if optimistic else "val"
+    where = f"{_PARTS[judged]}, at the selected epoch" + (", which was chosen on it" if optimistic else "")
+    taught = about.get("taught", counts["train"])
+    if taught > counts["train"]:
+        where = "validation, mean of the members, each on a part of its own, at the selected epochs"
+        counts["train"] = f"{taught} (by all members together; each leaves out about {counts['val']} of them)"
+        counts["val"] = ""
+    metrics = {where: {"n": about["labelled"][judged], **fold.val}}
     pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
     for entry in about["test"]:
-        told = entry["pattern"] or ("as the data are" if entry["missing_rate"] in (None, 0, 0.0) else None)
-        told = told or f"missing rate {entry['missing_rate']} ({entry['protocol']})"
-        metrics[f"test, {told}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
-    selected = fold.selected
+        metrics[f"test, {_condition(entry)}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
+    chosen = f"{_epochs(selected)}, by {selected['metric']} on the {_PARTS[judged]} part"
     return CardFacts(
         name=about["name"],
         task=fold.task,
@@ -81,16 +94,27 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
         fold=fold.name,
         specs=[fold.specs[name] for name in fold.modalities],
         metrics=metrics,
-        counts=about["utterances"],
+        counts={part: count for part, count in counts.items() if count != ""},
         data_sha256=about["content_sha256"],
         training={
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
-            "Selected": f"{_epochs(selected)}, by {selected['metric']} on the validation part",
+            "Selected": f"{chosen}: **all figures of it are optimistic**" if optimistic else chosen,
             "Seed": about["seed"],
             **({"Features relative to their speaker": listed(fold.within_speaker)} if fold.within_speaker else {}),
         },
         n_parameters=n_parameters,
     )
+
+
+def _condition(entry: Mapping[str, Any]) -> str:
+    """Say what was hidden in a test."""
+    if entry["pattern"]:
+        return str(entry["pattern"])
+    if entry["protocol"] == "complete":
+        return "as the data are"
+    rate = "" if entry["missing_rate"] is None else f"{entry['missing_rate']:g}, "
+    realised = f", {entry['realised_rate']:.3f} realised" if "realised_rate" in entry else ""
+    return f"missing rate {rate}{entry['protocol']}{realised}"
 
 
 def _epochs(selected: Mapping[str, Any]) -> str:

@@ -11,15 +11,16 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
 from imer.media.manifest import RowProblem, encodable
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
-from imer.media.transcripts import read_cues
+from imer.media.transcripts import read_cues, read_text
 
 TRANSCRIPT_SUFFIX = ".txt"
 LEAST_WINDOW_S = 1.0
 # What is taken for a clip when a folder is given; a file that is named itself may have any suffix.
 CLIP_SUFFIXES = (
-    ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".flac", ".flv", ".m2ts",
-    ".m4a", ".m4v", ".mkv", ".mov", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".oga", ".ogg", ".ogv",
-    ".opus", ".rm", ".ts", ".voc", ".wav", ".webm", ".wma", ".wmv", ".wv",
+    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".divx", ".flac",
+    ".flv", ".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts",
+    ".mxf", ".oga", ".ogg", ".ogv", ".opus", ".rm", ".ts", ".vob", ".voc", ".wav", ".weba", ".webm", ".wma", ".wmv",
+    ".wv",
 )  # fmt: skip
 
 
@@ -48,13 +49,21 @@ class Clips:
     """Utterances whose media are still to be read.
 
     `transcripts` counts the clips whose words came from a text file beside them, `timed` those with a timed transcript;
-    `problems` are rows of a manifest that cannot be used, and such files that cannot be read.
+    `problems` are rows of a manifest that cannot be used, and such files that cannot be read; `aside` counts the files of
+    other kinds that lie in the folders, by suffix.
     """
 
     utterances: list[Utterance] = field(default_factory=list)
     transcripts: int = 0
     timed: int = 0
     problems: list[RowProblem] = field(default_factory=list)
+    aside: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def left_aside(self) -> str:
+        """What lies in the folders and is no clip, in words; empty where there is nothing."""
+        kinds = listed((f"{n} {suffix or 'without a suffix'}" for suffix, n in self.aside.most_common()), 5)
+        return f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}." if kinds else ""
 
 
 def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = None, speaker: str = "") -> Clips:
@@ -70,10 +79,10 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     InvalidInput
         No path exists, a folder has no clips, or two utterances would have one name.
     """
-    named = _named(paths)
+    found = Clips()
+    named = _named(paths, found)
     if text is not None and len(named) != 1:
         raise UsageError(f"--text gives the words of a single clip, but there are {len(named)}; use a manifest.")
-    found = Clips()
     for name, path in named:
         pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cutting, found))
         width = len(str(len(pieces)))
@@ -104,7 +113,7 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
             if beside.suffix == TRANSCRIPT_SUFFIX:
                 if cutting.window_s is not None:
                     continue  # nobody can say which of its words belong to which window
-                words = _words(beside)
+                words = read_text(beside).strip()
                 found.transcripts += 1
                 yield None, None, words, ""
                 return
@@ -124,13 +133,6 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         yield from _windows(path, cutting.window_s)
 
 
-def _words(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"the transcript {path} cannot be read as UTF-8 text ({error})") from error
-
-
 def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
     """Yield windows of a clip; the last one goes to its end, wherever that is. What cannot be opened stays whole."""
     from imer.media import probe
@@ -145,17 +147,27 @@ def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
         yield i * window_s, (i + 1) * window_s if i + 1 < count else None, None, ""
 
 
-def _named(paths: Sequence[Path]) -> list[tuple[str, Path]]:
-    """Return (name, file) of every clip: the file's name without suffix, as long as that is unique."""
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _named(paths: Sequence[Path], clips: Clips) -> list[tuple[str, Path]]:
+    """Return (name, file) of every clip: the file's name without suffix, as long as that is unique.
+
+    Hidden files and folders are none of the user's making, such as what macOS leaves beside each file on other disks.
+    """
     found: list[Path] = []
     if not any(path.exists() for path in paths):
         raise InvalidInput(f"The clip {paths[0]} does not exist.")
     for path in paths:
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in CLIP_SUFFIXES and p.is_file())
+            files = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
+            inside = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
             if not inside:
                 raise InvalidInput(f"The folder {path} holds no clip: no file with a suffix such as .mp4 or .wav.")
             found += inside
+            known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX)
+            clips.aside.update(suffix for file in files if (suffix := file.suffix.lower()) not in known)
         else:
             found.append(path)
     found = list(dict.fromkeys(found))  # a clip that is named twice is answered once

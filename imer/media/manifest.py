@@ -206,7 +206,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> t
     labels = {column: value for column, value in stripped.items() if column and column not in COLUMNS}
     sentiment = labels.get("sentiment", "")
     if sentiment and _parsed(float, sentiment) is None:
-        raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number")
+        raise _BadRow(f"{name}: sentiment {sentiment!r} is not a number{_with_a_point(sentiment)}")
     number = _position(cell("position"), name)
     utterance = Utterance(
         utterance_id=name,
@@ -252,12 +252,17 @@ def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
     return value if math.isfinite(value) else None
 
 
+def _with_a_point(text: str) -> str:
+    """Say how to write a number whose decimal sign is a comma, as spreadsheets write it in many countries."""
+    return "; write it with a decimal point" if _parsed(float, text.replace(",", ".", 1)) is not None else ""
+
+
 def _seconds(text: str, column: str, name: str) -> float | None:
     if not text:
         return None
     value = _parsed(float, text)
     if value is None or value < 0:
-        raise _BadRow(f"{name}: {column} {text!r} is not a time in seconds")
+        raise _BadRow(f"{name}: {column} {text!r} is not a time in seconds{_with_a_point(text)}")
     return float(value)
 
 

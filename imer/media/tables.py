@@ -30,12 +30,14 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
     """
     csv.field_size_limit(MAX_CELL_BYTES)
     lines = list(io.StringIO(text, newline=""))
-    delimiter = _delimiter(lines, delimiter, key)
+    head = 1 if lines and lines[0].lower().startswith("sep=") else 0  # what spreadsheets write for each other
+    delimiter = _delimiter(lines, head, delimiter, key)
     try:
-        header, first = _record(lines, 0, delimiter)
-    except csv.Error as error:
-        raise InvalidInput(f"{path}, line 1, is not a table header ({error}).") from error
-    columns = [name.strip() for name in header]
+        header, first = _record(lines, head, delimiter)
+    except (csv.Error, StopIteration) as error:
+        raise InvalidInput(f"{path}, line {head + 1}, is not a table header ({error}).") from error
+    every = [name.strip() for name in header]
+    columns = [name for name in every if name]  # spreadsheets also write columns that somebody emptied
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")
@@ -52,12 +54,15 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
                 continue
             if not any(value.strip() for value in values):
                 at = after
-            elif len(values) != len(columns):
+            elif len(values) != len(every):
                 several = f" (lines {line} to {after} by its quotes)" if after > line else ""
-                yield line, f"{len(values)} cells where the header has {len(columns)}{several}"
+                yield line, f"{len(values)} cells where the header has {len(every)}{several}"
                 at += 1
             else:
-                yield line, dict(zip(columns, values, strict=True))
+                cells = dict(zip(every, values, strict=True))
+                nameless = [value for name, value in zip(every, values, strict=True) if not name and value.strip()]
+                cells.pop("", None)
+                yield line, f"the value {nameless[0]!r} in a column without a name" if nameless else cells
                 at = after
 
     return columns, rows()
@@ -70,11 +75,11 @@ def _record(lines: Sequence[str], at: int, delimiter: str) -> tuple[list[str], i
     return next(reader), at + reader.line_num
 
 
-def _delimiter(lines: Sequence[str], usual: str, key: str) -> str:
+def _delimiter(lines: Sequence[str], head: int, usual: str, key: str) -> str:
     for delimiter in (usual, *_DELIMITERS):
         try:
-            header, _ = _record(lines, 0, delimiter)
-        except csv.Error:
+            header, _ = _record(lines, head, delimiter)
+        except (csv.Error, StopIteration):
             continue
         if key in (name.strip().lower() for name in header):
             return delimiter

@@ -1,4 +1,4 @@
-"""Timed transcripts: SubRip (.srt) and WebVTT (.vtt), in which each cue says what is said from when to when."""
+"""Transcripts beside clips: plain text, or SubRip (.srt) and WebVTT (.vtt), in which each cue says what is said when."""
 
 from __future__ import annotations
 
@@ -25,27 +25,38 @@ class Cue:
     speaker: str = ""
 
 
+def read_text(path: Path) -> str:
+    """Return what a transcript says, as UTF-8 or as UTF-16 with its mark.
+
+    Raises
+    ------
+    InvalidInput
+        The file cannot be read, is too large, or is neither.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidInput(f"the transcript {path} has more than {MAX_BYTES >> 20} MiB")
+        content = path.read_bytes()
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"the transcript {path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"the transcript {path} is not UTF-8 text ({error}); save it as UTF-8") from error
+
+
 def read_cues(path: Path) -> list[Cue]:
     """Return the cues of a transcript in order of time; those without words or without duration are left out.
 
     Raises
     ------
     InvalidInput
-        The file is too large, is no UTF-8 or UTF-16 text, is no such transcript, or has no cue.
+        As `read_text`, or the file is no such transcript, or has no cue.
     """
     import webvtt
 
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InvalidInput(f"the transcript {path} has more than {MAX_BYTES >> 20} MiB")
-        content = path.read_bytes()
-        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if is_wide else "utf-8-sig")
-        read = webvtt.from_buffer(io.StringIO(text), path.suffix.lower().removeprefix("."))
-    except OSError as error:
-        raise InvalidInput(f"the transcript {path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"the transcript {path} is not UTF-8 text ({error})") from error
+        read = webvtt.from_buffer(io.StringIO(read_text(path)), path.suffix.lower().removeprefix("."))
     except webvtt.errors.MalformedFileError as error:
         raise InvalidInput(f"the transcript {path} is not what its suffix says ({error})") from error
     cues = [

@@ -30,6 +30,11 @@ def selection(epoch: int, metrics: dict[str, float | None], task: str, select: s
     return {"epoch": epoch, "metric": metric, "value": metrics.get(metric), "on": "test" if test else "val"}
 
 
+def is_optimistic(selected: dict[str, Any]) -> bool:
+    """Say whether an epoch was kept by what is not validation data, so that its results are no honest estimate."""
+    return bool(selected["on"] != "val")
+
+
 def mean_value(selections: Sequence[dict[str, Any]]) -> float | None:
     """Return the mean of the values by which several epochs were kept, over those that have one."""
     values = [one["value"] for one in selections if one["value"] is not None]

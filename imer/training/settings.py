@@ -19,6 +19,10 @@ NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "t
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
 
+# Settings of the training that also change what validation measures: among them nothing can be chosen by it (members: the score
+# of several is the mean of their own, each on its own part).
+JUDGES = ("sampler", "pattern", "mask", "select", "validation_masks", "members")
+
 
 @dataclass(frozen=True)
 class RunChoice:

@@ -159,3 +159,26 @@ def test_the_label_itself_makes_no_folds() -> None:
     labels = np.array([corpus.class_names[c] for c in corpus.target_N], dtype=object)
     with pytest.raises(UsageError, match="that is the label to learn"):
         fold_splits(replace(corpus, columns={corpus.label: labels}), corpus.label, seed=0)
+
+
+def test_members_have_validation_parts_of_their_own_however_few_groups_there_are() -> None:
+    """Of four sessions one is the most representative; were it everybody's, it would teach nobody."""
+    corpus = small_corpus([6] * 10)
+    sessions = np.array([f"s{int(name[1:]) % 5}" for name in corpus.dialogue_ids], dtype=object)
+    corpus = replace(corpus, speakers=sessions, columns={**corpus.columns, "session": sessions})
+    members = [fold_splits(corpus, "session", seed=0, member=member) for member in range(3)]
+    for fold in zip(*members, strict=True):
+        assert len({frozenset(split.val.tolist()) for split in fold}) == 3
+        assert len({tuple(split.test.tolist()) for split in fold}) == 1
+        for split in fold:
+            assert len(set(sessions[split.val])) == 1
+            assert not set(sessions[split.val]) & set(sessions[split.train])
+
+
+def test_a_part_that_is_not_representative_is_nobodys() -> None:
+    """Of two dialogues the longer one leaves too little to learn from: all members share the other."""
+    corpus = small_corpus([3, 17, 6])
+    corpus = replace(corpus, splits=np.where(corpus.dialogue_ids == "d2", "test", "train").astype(object))
+    parts = [official_split(corpus, seed=0, member=member).val for member in range(3)]
+    assert all(np.array_equal(part, parts[0]) for part in parts)
+    assert len(parts[0]) == 3

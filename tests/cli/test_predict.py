@@ -158,7 +158,7 @@ def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trai
     assert done.code == 3
     (error,) = done.json["errors"]
     assert (error["utterance_id"], error["modality"], error["code"]) == ("c1", "text", "E-TEXT")
-    assert "c1.txt cannot be read as UTF-8 text" in error["message"]
+    assert "c1.txt is not UTF-8 text" in error["message"]
     assert done.json["counts"]["answered"] == 1
     assert "without words" not in done.err
 

@@ -14,6 +14,7 @@ import pytest
 
 from imer.cli.output import _print_rich
 from imer.cli.reporting import reporting
+from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 
 
@@ -88,11 +89,12 @@ def test_too_little_memory_is_no_bug(failure: str) -> None:
     assert json.loads(done.stdout)["error"]["kind"] == "OutOfMemory"
 
 
-@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "code"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
 def test_a_scheduler_that_ends_a_command_is_told_so(name: str, code: int) -> None:
     script = (
         "import os, signal, sys\n"
         "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from imer.cli.reporting import reporting\nimport typer\n"
         "try:\n"
         "    with reporting('train', json=True):\n"
@@ -103,7 +105,50 @@ def test_a_scheduler_that_ends_a_command_is_told_so(name: str, code: int) -> Non
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == code
-    assert json.loads(done.stdout)["error"]["kind"] == "Terminated"
+    assert json.loads(done.stdout)["error"]["kind"] == ("Interrupted" if name == "SIGINT" else "Terminated")
+
+
+@pytest.mark.parametrize(
+    "failure", ["AttributeError('half an import')", "InvalidInput('f.h5 is damaged')", "OSError(5)"]
+)
+def test_what_fails_because_of_a_signal_is_not_the_error(failure: str) -> None:
+    """A signal cuts an import short; what uses it while everything unwinds fails in another way."""
+    script = (
+        "import os, signal, sys\nfrom imer.cli.reporting import reporting\nfrom imer.core.errors import InvalidInput\n"
+        "import typer\n"
+        "try:\n"
+        "    with reporting('predict', json=True):\n"
+        "        try:\n"
+        "            os.kill(os.getpid(), signal.SIGTERM)\n"
+        "            signal.pause()\n"
+        "        finally:\n"
+        f"            raise {failure}\n"
+        "except typer.Exit as end:\n"
+        "    sys.exit(end.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 143
+    assert json.loads(done.stdout)["error"] == {
+        "kind": "Terminated", "message": "terminated; the same command starts again.",
+    }  # fmt: skip
+
+
+def test_work_outlives_a_stderr_that_takes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("utterance_id,text\nu1,hello\nu2,\n")
+    words = ["extract", tmp_path / "m.csv", "-o", tmp_path / "f.h5", "--workers", 1]
+    done = shell(words, "2>/dev/full")
+    assert done.returncode == 0
+    assert b"minilm" in done.stdout
+    assert (tmp_path / "f.h5").is_file()
+
+
+def test_closed_streams_swallow_nothing(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("utterance_id,text\nu1,hello\nu2,\n")
+    done = shell(["extract", tmp_path / "m.csv", "-o", tmp_path / "f.h5", "--workers", 1], "<&- >&- 2>&-")
+    assert done.returncode == 0
+    assert not (tmp_path / "errors.jsonl").exists()
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.vectors("text")[1].tolist() == [True, False]
 
 
 def test_a_command_that_outlives_its_terminal_goes_on() -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -155,6 +156,24 @@ def test_a_rate_below_natural_absence_is_judged_once(store: Path, tmp_path: Path
     assert here(*asked).exit_code == 0
     planned = json.loads(here(*asked, "--dry-run", "--json").stdout)
     assert [run["was"] for run in planned["runs"]] == ["finished", "finished"]
+
+
+def test_the_default_rates_are_those_that_the_test_part_can_reach(tmp_path: Path) -> None:
+    """However much is missing in training."""
+    rows = [(f"u{i}", f"d{i // 2}", "ab"[i % 2], ("train", "val", "test")[i // 20]) for i in range(60)]
+    (tmp_path / "m.csv").write_text("utterance_id,dialogue_id,emotion,split\n" + "\n".join(map(",".join, rows)))
+    values = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
+    gone = np.where(np.arange(60)[:, None] < 14, np.nan, values)
+    np.save(tmp_path / "a.npy", gone)
+    np.save(tmp_path / "t.npy", gone)
+    pairs = ["--features", f"audio={tmp_path / 'a.npy'}", "--features", f"text={tmp_path / 't.npy'}"]
+    made = here("data", "import", "arrays", "--manifest", tmp_path / "m.csv", *pairs, "-o", tmp_path / "f.h5")
+    assert made.exit_code == 0
+    asked = ("sweep", tmp_path / "f.h5", "-o", tmp_path / "s", "--models", "majority", "--seeds", "1", "--dry-run")
+    done = here(*asked, "--protocols", "matched", "--json")
+    assert done.exit_code == 0, done.stderr
+    rates = [run["name"].rpartition("rate")[2].removesuffix("_seed0") for run in json.loads(done.stdout)["runs"]]
+    assert rates == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
 
 
 def interrupt(*_: object) -> None:

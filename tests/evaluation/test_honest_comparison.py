@@ -2,15 +2,18 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
+from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json, write_json
 from imer.evaluation.compare import check_distinct, group_methods, left_out, read_run
+from imer.evaluation.conditions import make_conditions
 from imer.evaluation.contestants import best_baseline, contestants_of
 from imer.evaluation.differences import read_tallies, tally_differences
 from imer.evaluation.report import report_blocks, write_report
-from imer.evaluation.sweep import evaluate
+from imer.evaluation.sweep import draw_masks, evaluate
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.training.run import train
@@ -120,3 +123,63 @@ def test_an_evaluation_that_was_changed_is_refused(made, tmp_path, name):
         (tmp_path / "b" / name).write_text(lines.replace('"label": "happy"', '"label": "sad"', 1) + "\n")
     with pytest.raises(InvalidInput, match="was changed or damaged"):
         read_run(tmp_path / "b")
+
+
+def test_other_masks_are_told_of(made, tmp_path):
+    """A mean is over a method's own masks, a difference over those that both met."""
+    few = judged(made, "linear", tmp_path / "few", missing_rate="0.3,0.5", mask_seeds=2)
+    many = judged(made, "seed0", tmp_path / "many", missing_rate="0.3,0.5", mask_seeds=3)
+    same = judged(made, "seed0", tmp_path / "same", missing_rate="0.3,0.5", mask_seeds=2)
+    assert "comp did not meet the same masks as linear" in str(report_blocks([few, many], table=True))
+    assert "the same masks" not in str(report_blocks([few, same], table=True))
+
+
+def test_what_is_missing_by_nature_counts_once_in_a_mean_over_rates(made, tmp_path):
+    run = judged(made, "linear", tmp_path / "a", missing_rate="0,0.01,0.02,0.5", mask_seeds=2, split="train")
+    curve = run.evaluation.rate_curve()
+    assert [one.realised_rate == curve[0].realised_rate for one in curve] == [True, True, True, False]
+    (one,) = contestants_of([run])
+    assert one.over_rates("ua") == pytest.approx((curve[0].metrics["ua"].mean + curve[3].metrics["ua"].mean) / 2)
+    assert "of which 0, 0.01, 0.02 are one: so much is missing by nature" in str(report_blocks([run], table=True))
+
+
+def test_areas_under_curves_of_other_rates_are_told_of(made, tmp_path):
+    one = judged(made, "linear", tmp_path / "a", missing_rate="0,0.5", mask_seeds=1)
+    other = judged(made, "seed0", tmp_path / "b", missing_rate="0.2,0.5", mask_seeds=1)
+    assert "AULC-MR is over different missing rates" in str(report_blocks([one, other]))
+    alike = judged(made, "seed0", tmp_path / "c", missing_rate="0,0.5", mask_seeds=1)
+    assert "AULC-MR is over" not in str(report_blocks([one, alike]))
+
+
+def test_validation_chooses_only_among_those_that_it_judged_alike(made, tmp_path):
+    def variant(name, *assignments):
+        train_tiny(made["store"], tmp_path / name, "emotion", "", *assignments)
+        return judged({name: tmp_path / name}, name, tmp_path / f"{name}-eval", missing_rate="0,0.5", mask_seeds=1)
+
+    narrow, wide = variant("narrow", "model.hidden=16"), variant("wide")
+    assert "Of the 2 variants of comp, validation prefers" in str(report_blocks([narrow, wide], table=True))
+    half = variant("half", "train.protocol=instance", "train.missing_rate=0.5")
+    little = variant("little", "train.protocol=instance", "train.missing_rate=0.1")
+    assert "validation prefers" not in str(report_blocks([half, little], table=True))
+
+
+def test_the_cells_of_a_single_run_beside_several_are_explained(made, tmp_path):
+    runs = [
+        judged(made, name, tmp_path / name, missing_rate="0", mask_seeds=1) for name in ("seed0", "seed1", "linear")
+    ]
+    cells = "mean ± sd over runs (each the mean over its masks); of a single run the mean over masks, with the"
+    assert cells in str(report_blocks(runs))
+    assert "of a single run" not in str(report_blocks(runs[:2]))
+
+
+def test_masks_that_coincide_count_as_often_as_they_were_drawn(made, tmp_path):
+    """One utterance of two modalities has two masks at rate 0.5; the mean over seeds weighs them as they came."""
+    with FeatureStore.open(made["store"]) as store:
+        corpus = Corpus.from_store(store, ["audio", "text"], "emotion")
+    row = np.flatnonzero(corpus.present_NM.all(axis=1))[:1]
+    conditions = make_conditions(("audio", "text"), missing_rate="0,0.5")
+    drawn, masks = draw_masks(corpus, row, conditions, split="test", mask_seeds=20)
+    natural, half = drawn
+    assert (natural.mask_index, natural.mask_seeds) == ([0], [0])
+    assert len(half.mask_index) == len(half.mask_seeds) == 20
+    assert len(masks) == 3

@@ -21,6 +21,7 @@ from imer.masks.make import make_mask
 from imer.metrics.compute import METRICS, classification_metrics, regression_metrics
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
+from imer.training.run import train
 from imer.training.runs import TEXTS
 from tests.evaluation.tiny_runs import tiny_setting
 from tests.stores import write_small_store
@@ -375,3 +376,15 @@ def test_every_metric_is_there_for_both_tasks(swept):
         assert evaluation.task == task
         assert set(evaluation.aulc_mr) == set(METRICS[task])
         assert Evaluation.read(folder / "metrics.json").to_json() == evaluation.to_json()
+
+
+def test_a_fold_whose_members_kept_nothing_for_validation_is_named(setting, tmp_path):
+    """Members with validation parts of their own: what one kept, another learnt from."""
+    flags = {
+        "run": {"model": "mlp"},
+        "data": {"label": "emotion", "folds": "3"},
+        "train": {"device": "cpu", "members": 3},
+    }
+    train(setting["store"], tmp_path / "run", flags=flags, assignments=["train.max_epochs_joint=1", "train.threads=1"])
+    with pytest.raises(InvalidInput, match=r"kept for validation in fold .*each taught one of them"):
+        evaluate(tmp_path / "run", split="val", device="cpu")

@@ -47,7 +47,8 @@ def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:
     assert found.notes == (f"answering with fold {regressor.fold.name} of 3: as asked.",)
     line = found.answered.records[0]
     assert list(line) == [
-        "utterance_id", "dialogue_id", "position", "prediction", "value", "observed", "weights", "all_missing", "verdicts",
+        "utterance_id", "dialogue_id", "position", "start_s", "end_s", "prediction", "value", "observed", "weights",
+        "all_missing", "verdicts",
     ]  # fmt: skip
     with FeatureStore.open(regressor.store) as store:
         present_NM, ids = store.present_NM(), store.utterance_ids
@@ -156,7 +157,7 @@ def test_an_extractor_that_would_make_other_numbers_is_refused() -> None:
 
 
 def test_outputs_and_inputs_that_cannot_be_meant(classifier: Shipped, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="a feature store has its text features and speakers already"):
+    with pytest.raises(UsageError, match="a feature store has its utterances already"):
         predict(classifier.run, [classifier.store], text="words")
     (tmp_path / "p.jsonl").write_text("")
     with pytest.raises(OutputExists, match=r"p\.jsonl exists already"):

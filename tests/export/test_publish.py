@@ -16,6 +16,7 @@ from imer.export.chosen import choose_fold
 from imer.export.publish import Exported, export
 from imer.training.runs import RunFolder
 from tests.export.conftest import Shipped
+from tests.shipped import train_small
 
 
 def test_the_fold_that_was_best_on_validation_is_the_default(regressor: Shipped) -> None:
@@ -90,3 +91,45 @@ def test_what_is_no_run_is_refused(classifier: Shipped, bundle: Path, tmp_path: 
         export(classifier.run, tmp_path / "b", "onx")
     with pytest.raises(UsageError, match="is a bundle already"):
         export(bundle, tmp_path / "b")
+
+
+def test_figures_of_an_epoch_that_was_chosen_on_the_test_part_are_never_called_validation(tmp_path: Path) -> None:
+    run, _ = train_small(
+        tmp_path, label="emotion", model="mlp", folds="take", settings=("train.select=test_best", "train.members=1")
+    )
+    folds = RunFolder.open(run).folds
+    said: list[str] = []
+    made = export(run, tmp_path / "b", notice=said.append)
+    assert made.optimistic
+    assert made.fold == folds[0].name  # none may be chosen by its test score
+    assert said == [f"exporting fold {made.fold} of 3: the first."]
+    card = (tmp_path / "b" / "README.md").read_text()
+    record = read_json(tmp_path / "b" / "bundle.json")
+    assert record["optimistic"] is True
+    assert "validation" not in card
+    assert "on the test part: **all figures of it are optimistic**" in card
+    assert f"| test, at the selected epoch, which was chosen on it | {record['labelled']['test']} |" in card
+
+
+def test_the_card_says_how_much_was_missing(tmp_path: Path) -> None:
+    asked = ("train.protocol=imbalanced", "train.missing_rate=audio=0.6,text=0.7", "train.members=1")
+    run, _ = train_small(tmp_path, label="emotion", model="majority", settings=asked)
+    export(run, tmp_path / "b")
+    card = (tmp_path / "b" / "README.md").read_text()
+    realised = read_json(run / "metrics.json")["test"][0]["realised_rate"]
+    assert realised > 0.4
+    assert f"test, missing rate imbalanced, {realised:.3f} realised" in card
+    assert "as the data are" not in card
+
+
+def test_members_that_left_out_other_utterances_are_counted_together(tmp_path: Path) -> None:
+    run, _ = train_small(tmp_path, label="emotion", model="mlp", folds="take")
+    (fold, *_), metrics = RunFolder.open(run).folds, read_json(run / "metrics.json")
+    counts = metrics["folds"][0]["utterances"]
+    assert len(fold.train_ids) > counts["train"]
+    export(run, tmp_path / "b", fold=fold.name)
+    card = (tmp_path / "b" / "README.md").read_text()
+    assert (
+        f"{len(fold.train_ids)} (by all members together; each leaves out about {counts['val']} of them) train" in card
+    )
+    assert "validation, mean of the members, each on a part of its own" in card

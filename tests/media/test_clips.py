@@ -42,6 +42,19 @@ def test_a_folder_gives_its_clips_in_order_with_unique_names(folder: Path) -> No
     assert all(u.dialogue_id == u.utterance_id and u.audio == u.visual for u in clips.utterances)
 
 
+def test_what_is_no_clip_is_left_aside_and_told(folder: Path) -> None:
+    for name in ("phone.3gp", "letter.docx", "._a.wav", ".hidden/deep.wav", "README"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    clips = cut_clips([folder / "phone.3gp", folder], Cutting())
+    assert "phone" in [Path(u.utterance_id).stem for u in clips.utterances]
+    assert len(clips.utterances) == 4
+    assert clips.left_aside == (
+        "3 files are no clips by their suffix, and are left aside: 1 without a suffix, 1 .docx, 1 .md."
+    )
+    assert cut_clips([folder / "a.wav"], Cutting()).left_aside == ""
+
+
 def test_unique_stems_are_the_names(folder: Path) -> None:
     clips = cut_clips([folder / "a.wav", folder / "b.mp4", folder / "a.wav"], Cutting())
     assert [u.utterance_id for u in clips.utterances] == ["a", "b"]
@@ -99,10 +112,10 @@ def test_a_transcript_that_cannot_be_read_is_reported_and_the_next_is_tried(fold
     clips = cut_clips([folder / "a.wav"], Cutting())
     assert parts(clips) == [("a", None, None, "words of a")]
     assert "a.srt is not what its suffix says" in clips.problems[0].message
-    (folder / "b.txt").write_bytes(b"\xff\xfe\xff")
+    (folder / "b.txt").write_bytes("grüße".encode("latin-1"))
     clips = cut_clips([folder / "b.mp4"], Cutting())
     assert clips.utterances[0].text is None
-    assert "b.txt cannot be read" in clips.problems[0].message
+    assert "b.txt is not UTF-8 text" in clips.problems[0].message
 
 
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:

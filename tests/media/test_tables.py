@@ -84,3 +84,25 @@ def test_names_that_are_given_twice_or_too_long(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(f"utterance_id,{'x' * 70_000}\na,1\n")
     with pytest.raises(InvalidInput, match=r"column name x+… is longer than 512 bytes"):
         read_manifest(tmp_path / "m.csv")
+
+
+def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    """A line that names the delimiter, columns that somebody emptied, a comma as the decimal sign."""
+    path = tmp_path / "m.csv"
+    path.write_text(
+        "sep=;\r\nutterance_id;text;start;sentiment;;\r\nu1;a, b;0,5;1;;\r\nu2;c;;-1,5; ;\r\nu3;d;;2;;x\r\nu4;e;1.5;;;\r\n"
+    )
+    read = read_manifest(path)
+    assert [(u.utterance_id, u.text, u.start_s) for u in read.utterances] == [("u4", "e", 1.5)]
+    assert read.columns == ("utterance_id", "text", "start", "sentiment")
+    assert [str(problem) for problem in read.problems] == [
+        "line 3: u1: start '0,5' is not a time in seconds; write it with a decimal point",
+        "line 4: u2: sentiment '-1,5' is not a number; write it with a decimal point",
+        "line 5: the value 'x' in a column without a name",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "sep=,", "sep=,\n"])
+def test_a_table_of_nothing(text: str) -> None:
+    with pytest.raises(InvalidInput, match="is not a table header"):
+        table_rows(text, ",", Path("m.csv"), "utterance_id")
