@@ -83,6 +83,7 @@ class EmotionModel(Protocol):
                   it, one
     batch_dependent   True: an answer depends on the other dialogues of its batch (published designs only)
     reads_packed  True: also takes packed batches, with `layout` as a further argument (see `batches/layout.py`)
+    watched       figures of the last training step for the log, name → a tensor of one number
     start_stage   called as a stage that is no branch stage begins, with what all labelled training utterances look like
                   (`branches_MNH`, from the output's extra["branches"]; `observed_NM`; `target_N`)
     candidates    there (in the class too): the model is not trained by descent but fitted. `fit(batches, i)` solves for

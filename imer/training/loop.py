@@ -31,7 +31,7 @@ from imer.models.products import reduced_products
 from imer.training.build import build_model
 from imer.training.fold_data import VALIDATION_BATCH, FoldData, SharedData
 from imer.training.gradients import gradient_shares
-from imer.training.inference import answer, gather, run
+from imer.training.inference import answer, gather, mean_weights, run
 from imer.training.masks import Condition, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
@@ -147,11 +147,13 @@ class FoldTrainer:
         progress, stage = self.progress, self.stage
         torch.manual_seed(derived_seed("dropout", *self.seed_parts, stage, progress.epoch))
         observed = self._observed(progress.epoch)
+        missing_rate = 1.0 - float(observed[self.data.split.train].float().mean())
         optimiser = self.optimiser
         if optimiser is None:
             raise RuntimeError("a stage has no optimiser")
         self.model.train()
         sums: dict[str, Tensor] = {}
+        watched: dict[str, Tensor] = {}
         tables = self._tables(progress.epoch)
         resident = self.data.resident.as_seen(tables, observed)
         for row_BU in tables:
@@ -163,6 +165,8 @@ class FoldTrainer:
             optimiser.step(loss)
             for name, term in {**terms, "total": loss}.items():
                 sums[name] = sums.get(name, 0.0) + term.detach()
+            for name, figure in getattr(self.model, "watched", {}).items():
+                watched[name] = watched.get(name, 0.0) + figure
         progress.epoch += 1
         losses = {name: float(total) / len(tables) for name, total in sums.items()}
         if not math.isfinite(losses["total"]):
@@ -173,15 +177,19 @@ class FoldTrainer:
                 "`imer data inspect`."
             )
         with optimiser.averaged_weights():
-            self._validate(losses, optimiser.mean_gradient_norm())
+            seen = {name: float(total) / len(tables) for name, total in watched.items()}
+            self._validate(losses, optimiser.mean_gradient_norm(), {"missing_rate": missing_rate, **seen})
 
-    def _validate(self, losses: dict[str, float], gradient_norm: float | None) -> None:
+    def _validate(
+        self, losses: dict[str, float], gradient_norm: float | None, watched: dict[str, float] | None = None
+    ) -> None:
         """Measure the epoch on the validation part, keep it if it is the best, and log it."""
         progress, stage = self.progress, self.stage
-        joint, branches = self.validation_metrics(stage)
+        joint, branches, weights = self.validation_metrics(stage)
         record: dict[str, Any] = {
             "fold": self.data.split.name, "stage": stage, "epoch": progress.epoch, "loss": losses,
             "gradient_norm": gradient_norm, "gradient_share": gradient_shares(self.model, list(self.model.modalities)),
+            **(watched or {}),
         }  # fmt: skip
         key = SELECTION_METRIC[self.spec.task]
         if stage in self.model.branch_stages:
@@ -197,6 +205,7 @@ class FoldTrainer:
             improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
             record["val"] = joint
             record["val_branches"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
+            record["val_weights"] = weights
         progress.waited = 0 if improved else progress.waited + 1
         progress.log.append(record)
 
@@ -240,23 +249,29 @@ class FoldTrainer:
             {"branches_MNH": torch.cat(branches, 1), "observed_NM": torch.cat(observed), "target_N": torch.cat(target)},
         )
 
-    def validation_metrics(self, stage: str) -> tuple[Metrics, dict[str, Metrics]]:
-        """Return the mean over the validation masks of the joint metrics, and of each modality's own head's.
+    def validation_metrics(self, stage: str) -> tuple[Metrics, dict[str, Metrics], dict[str, float | None]]:
+        """Return the mean over the validation masks of the joint metrics, and of each modality's own head's; and the mean
+        coordinator weight of each modality.
 
         A modality's own head is judged where the modality is observed.
         """
         joint: list[Metrics] = []
+        weights, observed = [], []
         branches: dict[str, list[Metrics]] = {name: [] for name in self.model.modalities}
         for condition in self._judged_under():
             said = answer(
                 self.model, self.spec, self.data.resident, self.data.val_tables, condition.observed_NM, stage=stage
             )
             joint.append(self.measured(said.rows_N, said.probabilities_NC))
+            weights.append(said.weights_NM)
+            observed.append(said.observed_NM)
             for u, name in enumerate(self.model.modalities):
                 if name in said.branches:
                     here = condition.observed_NM[said.rows_N, u]
                     branches[name].append(self.measured(said.rows_N[here], said.branches[name][here]))
-        return mean_metrics(joint, self.spec.task), {n: mean_metrics(m, self.spec.task) for n, m in branches.items()}
+        of_branches = {name: mean_metrics(metrics, self.spec.task) for name, metrics in branches.items()}
+        spoken = mean_weights(np.concatenate(weights), np.concatenate(observed), list(self.model.modalities))
+        return mean_metrics(joint, self.spec.task), of_branches, spoken
 
     def _judged_under(self) -> list[Condition]:
         train = self.settings.train

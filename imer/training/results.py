@@ -6,7 +6,6 @@ The test part is predicted here, once, with the selected weights and under the f
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,14 @@ from imer.core.files import write_json, write_manifest, write_text
 from imer.core.json_lines import read_json_lines
 from imer.masks.sampling import missing_rate
 from imer.training.history import mean_shares
-from imer.training.inference import Prediction
+from imer.training.inference import Prediction, mean_weights
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TEXTS, TrainedFold, fold_folder, load_fold
 from imer.training.selection import TEST_BEST, mean_value
 from imer.training.settings import Settings
 
-TEST_MASK_SEEDS = 3
+TEST_MASK_SEEDS = 5
 # Trained for any missing rate: tested as the data are, and over the grid of rates.
 TESTED_OVER_GRID = ("mixed", "pattern", "complete2incomplete")
 
@@ -89,22 +88,6 @@ def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) ->
     if settings.train.protocol in TESTED_OVER_GRID and not settings.train.pattern:
         return [masks.natural(rows), *masks.grid(rows, "test")[1:]]
     return masks.fixed(rows, "test", TEST_MASK_SEEDS)
-
-
-def mean_weights(weights_PM: np.ndarray, observed_PM: np.ndarray, modalities: Sequence[str]) -> dict[str, float | None]:
-    """Return the mean coordinator weight of each modality where it is observed beside at least one other.
-
-    A lone modality always has weight 1 and would say nothing. None where a modality is never observed beside another;
-    empty when the model has no coordinator (it then weighs every observed modality by exactly 1).
-    """
-    if np.array_equal(weights_PM, observed_PM):
-        return {}
-    beside_PM = observed_PM & (observed_PM.sum(axis=-1, keepdims=True) > 1)
-    found: dict[str, float | None] = {}
-    for column, modality in enumerate(modalities):
-        values = weights_PM[..., column][beside_PM[..., column]]
-        found[modality] = float(values.mean(dtype=np.float64)) if values.size else None
-    return found
 
 
 def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[str, Any]:

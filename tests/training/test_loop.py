@@ -58,7 +58,7 @@ def test_the_selected_weights_are_those_of_the_best_epoch_on_validation(task: st
     scores = [record["val"][key] if task == "classification" else -record["val"][key] for record in log]
     assert trainer.progress.best.epoch == log[int(np.argmax(scores))]["epoch"]
     with repeatable(CPU):
-        again, _ = trainer.validation_metrics("joint")
+        again, *_ = trainer.validation_metrics("joint")
     assert again == trainer.progress.best.metrics
     assert scores[-1] > scores[0]  # it learns
 
@@ -90,7 +90,7 @@ def test_the_joint_stage_starts_from_each_modalitys_best_epoch() -> None:
                 trainer._epoch()
             else:
                 trainer._end_stage()
-        _, branches = trainer.validation_metrics("branches")
+        _, branches, _ = trainer.validation_metrics("branches")
     bests = trainer.progress.branch_best
     assert {name: best.metrics for name, best in bests.items()} == branches
     assert len({best.epoch for best in bests.values()} | {6}) > 1  # else the test could not tell
@@ -154,7 +154,11 @@ def test_the_log_says_which_modality_the_gradient_went_to() -> None:
         assert set(shares) == set(trainer.spec.modalities)
         assert sum(shares.values()) == pytest.approx(1.0, abs=1e-5)
         assert min(shares.values()) > 0
-    assert set(trainer.progress.log[-1]["val_branches"]) == set(trainer.spec.modalities)
+    last = trainer.progress.log[-1]
+    assert set(last["val_branches"]) == set(last["val_weights"]) == set(trainer.spec.modalities)
+    assert 0.0 < last["missing_rate"] < 1.0
+    assert 0.0 <= last["regulated"] <= 1.0
+    assert "regulated" not in trainer.progress.log[0]  # the first stage has no prompts
     for parameter in trainer.model.encoder.enter.audio.parameters():
         parameter.grad *= 0.0
     assert gradient_shares(trainer.model, list(trainer.spec.modalities))["audio"] == 0.0

@@ -23,7 +23,7 @@ from imer.models.comp.positions import Positions
 from imer.models.comp.prompts import Exchange, PromptGenerator
 from imer.models.comp.propagation import PropagationBlock
 from imer.models.comp.prototypes import BatchPrototypes, Prototypes
-from imer.models.comp.regulator import InstanceWeights, branch_errors, instance_weights
+from imer.models.comp.regulator import InstanceWeights, branch_errors, instance_weights, regulated_share
 from imer.models.comp.settings import CompSettings
 from imer.models.comp.stacked import StackedLinear
 from imer.models.heads.base import Head, HeadInput
@@ -64,6 +64,7 @@ class Comp(nn.Module):
         self.coordinator = Coordinator(n, settings)
         self.head = head
         self.bank_weights = InstanceWeights()
+        self.watched: dict[str, Tensor] = {}
         self.task_loss = TaskLoss(spec.task, spec.class_weights, settings.label_smoothing, settings.regression_loss)
 
     def _reconstructs(self) -> bool:
@@ -155,7 +156,9 @@ class Comp(nn.Module):
             return
         counted_BU = batch.labelled_BU
         errors = branch_errors(output.extra["answers"].detach(), batch.target_BU, counted_BU, self.spec.task)
-        self.bank_weights.value = instance_weights(errors, observed_MBU, counted_BU, self.settings)
+        weights = instance_weights(errors, observed_MBU, counted_BU, self.settings)
+        self.bank_weights.value = weights
+        self.watched = {"regulated": regulated_share(weights, observed_MBU & counted_BU)}
 
     def undecayed(self) -> set[str]:
         """Names of parameters without weight decay, besides biases and norms: tokens, banks, temperatures."""
@@ -170,7 +173,14 @@ class Comp(nn.Module):
     def modality_state(self, u: int) -> dict[str, Tensor]:
         """Return views of everything that belongs to modality u alone in the first stage, by name."""
         name_u = list(self.modalities)[u]
-        stacked = ("encoder.update.", "encoder.missing", "blocks.", "branch_heads.", "positions.bias")
+        stacked = (
+            "encoder.update.",
+            "encoder.missing",
+            "blocks.",
+            "branch_heads.",
+            "positions.bias",
+            "positions.speaker",
+        )
         own = (f"encoder.enter.{name_u}.", f"decoder.inner.{name_u}.", f"decoder.leave.{name_u}.")
         state: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():

@@ -7,7 +7,9 @@ a dialogue, padding and missing rows among them, and every row is compared with 
 answer depends on its batch-mates, at test too; new layers of the second stage start at random; the best first stage
 is not restored; the branches' losses count twice and on missing rows; there is no gradient regulator, because the public
 one never fires. Left out are faults that stop or spoil a run: the fixed padding (only the prototypes have a fixed
-length), NaN from underflowing logarithms, and the first stage as a candidate of the selection.
+length), NaN from underflowing logarithms, and the first stage as a candidate of the selection. Otherwise than there, stacked
+layers start by Xavier's rule with zero biases, router, prompts and compression have no dropout behind their last layer, and
+values to learn are standardised.
 
 Shape suffixes: M modalities, B dialogues, U padded utterances, H hidden width, C outputs.
 """

@@ -33,7 +33,7 @@ class Positions(nn.Module):
             self.kernel = nn.Parameter(torch.zeros(settings.position_width, n_modalities, 1, 1, width))
             self.bias = nn.Parameter(torch.zeros(n_modalities, 1, 1, width))
         if settings.speaker_embedding:
-            self.speaker = nn.Parameter(torch.zeros(SPEAKERS_TOLD_APART, width))
+            self.speaker = nn.Parameter(torch.zeros(n_modalities, SPEAKERS_TOLD_APART, width))
         else:
             self.register_parameter("speaker", None)
 
@@ -45,7 +45,7 @@ class Positions(nn.Module):
             along = layout.to_dialogues(x_MRH)
             added = layout.to_rows(along + sines(along.shape[2], along.shape[3], along.device))
         if self.speaker is not None and speaker_R is not None:
-            added = added + self.speaker[speaker_R.clamp(max=SPEAKERS_TOLD_APART - 1)]
+            added = added + self.speaker[:, speaker_R.clamp(max=SPEAKERS_TOLD_APART - 1)]
         return added
 
     def _neighbours(self, x_MRH: Tensor, layout: Layout) -> Tensor:

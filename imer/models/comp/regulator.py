@@ -20,6 +20,7 @@ from imer.models.comp.settings import CompSettings
 
 FEWEST_COMPARED = 8  # instances with two observed modalities; below this nothing is regulated
 SMALLEST_SPREAD = 1e-6
+UNNOTICED = (0.8, 1.25)  # weights that change next to nothing
 PAPER_LIMIT = 2.0
 PAPER_SMALLEST_SHARE = 1e-3  # of Σ|d|: below this |Σd| the published quotient means nothing
 
@@ -96,6 +97,14 @@ def instance_weights(error_MBU: Tensor, observed_MBU: Tensor, counted_BU: Tensor
         gain = (direction * settings.regulator_strength * z).exp().clamp(1.0 / limit, limit)
         weights[u][compared[u]] = gain / gain.mean()
     return weights
+
+
+@torch.no_grad()
+def regulated_share(weights_MBU: Tensor, here_MBU: Tensor) -> Tensor:
+    """Return the share of the observed, labelled instances whose weight is noticeably not 1: for the log."""
+    low, high = UNNOTICED
+    far = ((weights_MBU < low) | (weights_MBU > high)) & here_MBU
+    return far.sum() / here_MBU.sum().clamp(min=1)
 
 
 def _published_weights(error_MBU: Tensor, here: Tensor, compared: Tensor) -> Tensor:

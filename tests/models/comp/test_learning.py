@@ -114,6 +114,35 @@ def test_the_state_of_a_modality_is_its_own() -> None:
     assert all(torch.equal(again[name], before[name]) for name in before)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {}, {"speaker_embedding": True}, {"missing_prompts": "case"}, {"missing_prompts": "modality"},
+        {"positions": "rotary"}, {"attention": "published"}, {"final_norm": False},
+    ],
+)  # fmt: skip
+def test_the_first_stage_is_the_states_of_its_modalities_and_nothing_else(settings: dict[str, Any]) -> None:
+    """Each modality goes on from its own best epoch: were anything shared, no branch would be what validation saw."""
+    model = stir(build(**settings))
+    given = batch(model)
+    speakers = (torch.arange(given.valid_BU.shape[1]) % 3).expand(given.valid_BU.shape) if model.uses_speakers else None
+
+    def answers() -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            return model(given.features, given.observed_BUM, given.valid_BU, stage=BRANCHES, speaker_BU=speakers).branch
+
+    before = answers()
+    kept = [{name: tensor.clone() for name, tensor in model.modality_state(u).items()} for u in range(3)]
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3)
+    assert not any(torch.equal(after, before[name]) for name, after in answers().items())
+    for u in range(3):
+        for name, tensor in model.modality_state(u).items():
+            tensor.copy_(kept[u][name])
+    assert all(torch.equal(after, before[name]) for name, after in answers().items())
+
+
 def test_k_means_finds_clusters() -> None:
     centres = torch.tensor([[10.0, 0.0], [0.0, 10.0], [-10.0, -10.0]])
     rows = (centres[:, None] + torch.randn(3, 20, 2, generator=torch.Generator().manual_seed(0))).flatten(0, 1)
