@@ -64,6 +64,7 @@ class Utterance:
     visual: Path | None = None
     start_s: float | None = None
     end_s: float | None = None
+    channel: int | None = None  # of the sound, from 1; None: the mean of all
     text: str | None = None
     labels: dict[str, str] = field(default_factory=dict)  # every other column, stripped; "" for an empty cell
 

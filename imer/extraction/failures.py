@@ -29,6 +29,7 @@ CODES = {
     ),
     "E-TRUNCATED": ("the file is cut short; copy it again from where it came", False),
     "E-DAMAGED": ("too much of the stream cannot be decoded; copy or convert it again", False),
+    "E-CHANNEL": ("the sound has fewer channels than the row's audio_channel says; correct the row", False),
     "E-TOOLARGE": ("the frames are too large to be real; convert the video to at most 8K", False),
     "E-TIMEOUT": ("reading took longer than 60 s + 5 × the file's duration; try again with fewer workers", True),
     "E-CRASH": ("the worker process died while reading it, twice; try again, or convert the file", True),

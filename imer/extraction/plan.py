@@ -93,7 +93,7 @@ def plan_tasks(
                 continue
             path = media_path(utterance, modality)
             if path is not None:
-                segment = Segment(utterance.start_s or 0.0, utterance.end_s)
+                segment = Segment(utterance.start_s or 0.0, utterance.end_s, utterance.channel)
                 rows = files.setdefault(path, {}).setdefault(segment, {"audio": [], "visual": []})
                 rows[modality].append(row)
     tasks: list[Task] = list(_text_tasks(texts))

@@ -41,7 +41,7 @@ class Sources:
             path = media_path(utterance, modality)
             source: list[Any] = [utterance.text] if modality == "text" else []
             if path is not None:
-                source = [*self._identity(path), utterance.start_s, utterance.end_s]
+                source = [*self._identity(path), *_part(utterance)]
             self._keys[row, modality] = sha256_json([self._prints[modality], *source])
         return self._keys[row, modality]
 
@@ -52,7 +52,7 @@ class Sources:
             return sha256_json([utterance.text])[:_DIGITS] if utterance.text else ""
         path = media_path(utterance, modality)
         content = None if path is None else self._content(path)
-        return "" if content is None else sha256_json([*content, utterance.start_s, utterance.end_s])[:_DIGITS]
+        return "" if content is None else sha256_json([*content, *_part(utterance)])[:_DIGITS]
 
     def digests(self, modality: str) -> list[str]:
         """Return the digest of every utterance's cell of a modality."""
@@ -74,6 +74,12 @@ class Sources:
             except (OSError, ValueError):
                 self._contents[path] = None
         return self._contents[path]
+
+
+def _part(utterance: Utterance) -> list[Any]:
+    """Say which part of its file an utterance is."""
+    times = [utterance.start_s, utterance.end_s]
+    return times if utterance.channel is None else [*times, utterance.channel]
 
 
 def _looked_at(path: Path) -> list[Any] | None:

@@ -30,10 +30,11 @@ _TRUNCATED_S, _TRUNCATED_SHARE, _TRUNCATED_SHARE_INEXACT = 0.5, 0.1, 0.5
 
 @dataclass(frozen=True)
 class Segment:
-    """A stretch of a clip in seconds; `end_s` None means to its end."""
+    """A stretch of a clip in seconds; `end_s` None means to its end. `channel` is that of its sound, from 1; None: all."""
 
     start_s: float = 0.0
     end_s: float | None = None
+    channel: int | None = None
 
     def covers(self, time_s: float) -> bool:
         return self.start_s <= time_s and (self.end_s is None or time_s < self.end_s)
@@ -70,6 +71,7 @@ class _Stream:
     packets: int = 0
     broken: int = 0
     first_s: float | None = None
+    channels: int | None = None  # the fewest that any of its frames has
     ended: bool = False
     counted_s: float = 0.0  # used where frames carry no time stamp
 
@@ -119,6 +121,10 @@ class ClipReader:
             return None
         if not stream.known:
             return MediaError("E-DAMAGED", f"{self.path}: the {kind} is encrypted or in a codec that is not known.")
+        if segment.channel is not None and stream.channels is not None and segment.channel > stream.channels:
+            return MediaError(
+                "E-CHANNEL", f"{self.path} has no channel {segment.channel}: its sound has {stream.channels}."
+            )
         if stream.broken > _MAX_BROKEN_SHARE * stream.packets:
             return MediaError(
                 "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
@@ -187,6 +193,7 @@ class ClipReader:
             state.ended = all(s.end_s is not None and time_s >= s.end_s for s in self.segments)
             if isinstance(frame, av.AudioFrame):
                 state.counted_s = time_s + frame.samples / frame.sample_rate
+                state.channels = min(state.channels or frame.layout.nb_channels, frame.layout.nb_channels)
                 yield from self._sounds(frame, time_s)
             else:
                 state.counted_s = time_s + self._frame_s(wanted)
@@ -245,12 +252,15 @@ class ClipReader:
     def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
         rate_hz = frame.sample_rate
         end_s = time_s + frame.samples / rate_hz
-        samples: np.ndarray | None = None
+        of_channel: dict[int | None, np.ndarray] = {}
         for index, segment in enumerate(self.segments):
             if end_s <= segment.start_s or (segment.end_s is not None and time_s >= segment.end_s):
                 continue
-            if samples is None:
-                samples = mono(frame)
+            if segment.channel is not None and segment.channel > frame.layout.nb_channels:
+                continue
+            if segment.channel not in of_channel:
+                of_channel[segment.channel] = mono(frame, segment.channel)
+            samples = of_channel[segment.channel]
             first = max(round((segment.start_s - time_s) * rate_hz), 0)
             last = len(samples) if segment.end_s is None else round((segment.end_s - time_s) * rate_hz)
             if first < min(last, len(samples)):

@@ -1,8 +1,9 @@
 """Read a manifest: CSV, TSV or JSONL, one row an utterance.
 
-Columns: `utterance_id` (required), `media` or (`audio`, `visual`) paths relative to the manifest, `start`, `end`
-(seconds), `text`, `dialogue_id`, `position`, `speaker`, `session`, `split` (train|val|test). Every other column is kept
-as a label. An absent cell means that the modality is absent for that utterance: data, not an error.
+Columns: `utterance_id` (required), `media` or (`audio`, `visual`) paths relative to the manifest, `audio_channel` (left,
+right or a number from 1; without it the mean of all), `start`, `end` (seconds), `text`, `dialogue_id`, `position`,
+`speaker`, `session`, `split` (train|val|test). Every other column is kept as a label. An absent cell means that the
+modality is absent for that utterance: data, not an error.
 
 A fault of the whole file (no such file, no header, no rows) is an error; a broken row is reported with its line, and
 every other row is used.
@@ -24,15 +25,17 @@ from imer.media.positions import with_positions
 from imer.media.tables import Row, table_rows
 
 COLUMNS = (
-    "utterance_id", "media", "audio", "visual", "start", "end", "text", "dialogue_id", "position", "speaker", "session",
-    "split",
+    "utterance_id", "media", "audio", "visual", "audio_channel", "start", "end", "text", "dialogue_id", "position",
+    "speaker", "session", "split",
 )  # fmt: skip
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 MAX_ID_BYTES = 512
+MAX_CHANNELS = 1024
 MAX_POSITION = 2**53  # the whole numbers that are exact
 # How R, pandas, databases and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
 NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
+_CHANNEL_WORDS = {"left": "1", "right": "2"}
 _SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
 
 
@@ -221,6 +224,7 @@ def _utterance(cells: dict[str, str], line: int, row: int, places: _Places) -> t
         visual=places.path(cell("visual"), "visual", name) or media,
         start_s=start_s,
         end_s=end_s,
+        channel=_channel(cell("audio_channel"), name),
         text=cells["text"] if cell("text") else ("" if "text" in cells else None),
         labels=labels,
     )
@@ -264,6 +268,15 @@ def _seconds(text: str, column: str, name: str) -> float | None:
     if value is None or value < 0:
         raise _BadRow(f"{name}: {column} {text!r} is not a time in seconds{_with_a_point(text)}")
     return float(value)
+
+
+def _channel(text: str, name: str) -> int | None:
+    if not text:
+        return None
+    number = _CHANNEL_WORDS.get(text.lower(), text)
+    if not number.isdecimal() or not 1 <= int(number) <= MAX_CHANNELS:
+        raise _BadRow(f"{name}: audio_channel {text!r} is not left, right or a number from 1")
+    return int(number)
 
 
 def _position(text: str, name: str) -> int | None:

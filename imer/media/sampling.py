@@ -23,13 +23,15 @@ class Picture:
     rgb: np.ndarray
 
 
-def mono(frame: av.AudioFrame) -> np.ndarray:
-    """Return an audio frame as float32 [samples]: the mean of its channels, full scale = ±1."""
+def mono(frame: av.AudioFrame, channel: int | None = None) -> np.ndarray:
+    """Return an audio frame as float32 [samples]: one channel (from 1), or the mean of all; full scale = ±1."""
     kind = frame.format.name
     planar = kind.endswith("p")
     kind = kind.removesuffix("p")
     values = frame.to_ndarray()
     channels = values if planar else values.reshape(-1, frame.layout.nb_channels).T
+    if channel is not None:
+        channels = channels[channel - 1 : channel]
     if kind in _SAMPLE_SCALE:
         scaled = channels.astype(np.float32) / np.float32(_SAMPLE_SCALE[kind])
         channels = scaled - 1.0 if kind == "u8" else scaled

@@ -299,3 +299,24 @@ def test_times_of_frame_level_faces_count_from_the_start_of_the_utterance(tmp_pa
     assert present.all()
     time_s = values[:, spec.dim_names.index("time_s")]
     assert np.allclose(time_s, np.arange(5) / 5, atol=0.05)
+
+
+def test_the_parties_of_a_call_are_told_apart_by_their_channel(tmp_path: Path, inline: None) -> None:
+    agent, customer = voice(1.0, 110), voice(1.0, 190)
+    for name, sound in (("agent", agent), ("customer", customer), ("call", np.stack([agent, customer]))):
+        write_clip(tmp_path / f"{name}.wav", picture=None, sound=sound, audio_codec="pcm_f32le")
+    rows: list[dict[str, object]] = [
+        {"utterance_id": "one", "audio": "agent.wav"}, {"utterance_id": "left", "audio": "call.wav", "audio_channel": "left"},
+        {"utterance_id": "two", "audio": "customer.wav"}, {"utterance_id": "right", "audio": "call.wav", "audio_channel": 2},
+        {"utterance_id": "both", "audio": "call.wav"}, {"utterance_id": "none", "audio": "call.wav", "audio_channel": 3},
+    ]  # fmt: skip
+    found = run(write_manifest(tmp_path / "m.csv", rows), tmp_path / "f.h5")
+    assert found.errors_file is not None
+    assert [line["code"] for line in read_json_lines(found.errors_file)] == ["E-CHANNEL"]
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        values, present = store.vectors("audio")
+        assert present.tolist() == [True] * 5 + [False]
+        assert np.array_equal(values[0], values[1])
+        assert np.array_equal(values[2], values[3])
+        assert len({row.tobytes() for row in values[:5]}) == 3
+        assert len(set(store.sources["audio"].tolist())) == 6

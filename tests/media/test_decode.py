@@ -112,6 +112,26 @@ def test_resampling_and_channels(tmp_path: Path) -> None:
     assert np.allclose(read(path)[0][0], left / 2, atol=1e-6)
 
 
+@pytest.mark.parametrize("codec", ["pcm_f32le", "pcm_s16le", "flac", "aac"])
+def test_a_party_on_each_channel(tmp_path: Path, codec: str) -> None:
+    """Packed and planar samples, and a third channel that is not there."""
+    agent, customer = voice(1, 110), voice(1, 190)
+    suffix = {"flac": "flac", "aac": "m4a"}.get(codec, "wav")
+    path = write_clip(tmp_path / f"call.{suffix}", picture=None, sound=np.stack([agent, customer]), audio_codec=codec)
+    segments = (Segment(channel=1), Segment(channel=2), Segment(), Segment(channel=3))
+    (first, second, both, none), _, reader = read(path, *segments)
+    n = min(len(first), len(agent))
+    assert np.corrcoef(first[:n], agent[:n])[0, 1] > 0.99 > 0.9 > np.corrcoef(first[:n], customer[:n])[0, 1]
+    assert np.corrcoef(second[:n], customer[:n])[0, 1] > 0.99
+    assert np.allclose(both, (first + second) / 2, atol=1e-6)
+    assert len(none) == 0
+    problem = reader.problem("audio", segments[3])
+    assert problem is not None
+    assert problem.code == "E-CHANNEL"
+    assert "has no channel 3: its sound has 2" in str(problem)
+    assert [reader.problem("audio", segment) for segment in segments[:3]] == [None] * 3
+
+
 def test_a_turned_video_comes_out_upright(tmp_path: Path) -> None:
     clip = write_clip(tmp_path / "t.mp4", picture=lambda i: np.ascontiguousarray(np.rot90(face(i), -1)), turned=90)
     _, (pictures,), _ = read(clip)
