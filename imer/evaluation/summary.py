@@ -15,7 +15,7 @@ from imer.evaluation.results import ConditionSummary, MaskResult, summarise
 from imer.masks.sampling import missing_rate
 from imer.metrics.compute import METRICS, Metrics, labelled, plain_numbers
 from imer.metrics.tally import Tally, tally
-from imer.training.inference import mean_weights
+from imer.metrics.weights import mean_weights
 
 
 @dataclass(frozen=True)

@@ -27,11 +27,12 @@ from imer.metrics.compute import (
     regression_metrics,
     selection_score,
 )
+from imer.metrics.weights import mean_weights
 from imer.models.products import reduced_products
 from imer.training.build import build_model
 from imer.training.fold_data import VALIDATION_BATCH, FoldData, SharedData
 from imer.training.gradients import gradient_shares
-from imer.training.inference import answer, gather, mean_weights, run
+from imer.training.inference import answer, gather, run
 from imer.training.masks import Condition, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress

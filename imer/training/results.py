@@ -17,8 +17,9 @@ from imer.batches.splits import Split
 from imer.core.files import write_json, write_manifest, write_text
 from imer.core.json_lines import read_json_lines
 from imer.masks.sampling import missing_rate
+from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares
-from imer.training.inference import Prediction, mean_weights
+from imer.training.inference import Prediction
 from imer.training.loop import measure
 from imer.training.masks import Condition, Masks
 from imer.training.runs import TEXTS, TrainedFold, fold_folder, load_fold

@@ -1,6 +1,8 @@
 """`imer report` on real, tiny runs."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -90,6 +92,20 @@ def test_markdown_gives_mean_and_sd_over_seeds_and_paired_differences(runs, tmp_
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) >= 3
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+
+
+def test_a_report_needs_no_torch(runs, tmp_path):
+    """Loading it would take longer than all the rest."""
+    out = tmp_path / "report.html"
+    words = ["report", *map(str, runs), "-o", str(out)]
+    code = (
+        "import sys\nfrom imer.cli.app import app\n"
+        f"try:\n    app({words!r})\nexcept SystemExit as stop:\n    assert not stop.code\n"
+        "print('torch' in sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip().splitlines()[-1] == "False"
+    assert out.is_file()
 
 
 def test_latex_tables(runs, tmp_path):
