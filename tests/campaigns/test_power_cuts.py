@@ -44,6 +44,14 @@ def in_new_folders(folder: Path) -> None:
     write_bytes(folder / "a" / "b" / NAME, NEW)
 
 
+def whole_folder(folder: Path) -> None:
+    """Publish a folder with a file, and one in a folder of its own."""
+    with published_folder(folder / "whole") as part:
+        (part / "inner").mkdir()
+        (part / "one").write_bytes(NEW)
+        (part / "inner" / "two").write_bytes(NEW)
+
+
 def removed(folder: Path) -> None:
     """Publish a folder with two files, and remove it again."""
     with published_folder(folder / "whole") as part:
@@ -97,6 +105,14 @@ def test_what_is_published_in_new_folders_is_safe_with_them(tmp_path: Path) -> N
     during, after = disks(in_new_folders, tmp_path)
     assert {tree.get(f"a/b/{NAME}") for tree in during} == {None, NEW}
     assert {tree[f"a/b/{NAME}"] for tree in after} == {NEW}
+
+
+@watching
+def test_a_published_folder_is_there_with_all_that_is_in_it(tmp_path: Path) -> None:
+    during, after = disks(whole_folder, tmp_path)
+    assert {tree.get(f"whole/{name}") for tree in during for name in ("one", "inner/two")} == {None, NEW}
+    assert {tree[f"whole/{name}"] for tree in after for name in ("one", "inner/two")} == {NEW}
+    assert {"whole" in tree and "whole/inner/two" not in tree for tree in [*during, *after]} == {False}
 
 
 @watching

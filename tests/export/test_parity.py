@@ -88,6 +88,8 @@ def test_exchanged_classes_are_counted_beyond_ties() -> None:
     assert 0 < result.argmax_differences < result.answers
     with pytest.raises(ImerError, match="predicts another class"):
         require_parity(result, "copy")
+    with pytest.raises(ImerError, match="another class for 1 of 9 random inputs"):
+        require_parity(parity.Parity(3, 9, 1e-6, 1), "copy")
 
 
 @pytest.mark.parametrize(

@@ -329,3 +329,11 @@ def test_mmsa_lengths_of_nothing_and_labels_of_others(tmp_path: Path) -> None:
     (tmp_path / "many.pkl").write_bytes(pickle.dumps({"train": part}))
     with pytest.raises(InvalidInput, match="labels of an utterance are 4 numbers"):
         import_mmsa(tmp_path / "many.pkl", tmp_path / "h.h5")
+
+
+def test_mmsa_ids_say_the_place_of_a_clip_whatever_row_it_is_in(tmp_path: Path) -> None:
+    part = {"id": ["v$_$2", "v$_$0", "v$_$1"], "audio": np.ones((3, 5, 3), np.float32), "labels": np.zeros((3, 1, 1))}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": part}))
+    import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.positions.tolist() == [2, 0, 1]

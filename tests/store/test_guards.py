@@ -209,6 +209,13 @@ def feature(file: h5py.File) -> str:
     return next(iter(file["features/audio"].values())).name
 
 
+def swapped(offsets: np.ndarray) -> np.ndarray:
+    """Two offsets in the middle change places: the first and the last are as they should be."""
+    middle = next(i for i in range(1, len(offsets) - 2) if offsets[i] < offsets[i + 1])
+    offsets[[middle, middle + 1]] = offsets[[middle + 1, middle]]
+    return offsets
+
+
 def in_feature(part: str, change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     def spoil(file: h5py.File) -> None:
         name = f"{feature(file)}/{part}"
@@ -222,6 +229,7 @@ def in_feature(part: str, change: Callable[[np.ndarray], np.ndarray]) -> Spoil:
     [
         (in_feature("offsets", lambda a: a[::-1].copy()), "ascend"),
         (in_feature("offsets", lambda a: a + 1), "ascend"),
+        (in_feature("offsets", swapped), "ascend"),
         (in_feature("offsets", lambda a: a.astype(np.float64)), "ascend"),
         (in_feature("present", lambda a: a[:-1]), "15 times 0 or 1"),
         (in_feature("present", lambda a: a + 7), "15 times 0 or 1"),
@@ -244,3 +252,19 @@ def test_parts_that_do_not_fit_are_refused_although_the_digest_is_right(
 ) -> None:
     with pytest.raises(InvalidInput, match=words):
         FeatureStore.open(rewritten(tmp_path / "x.h5", change))
+
+
+@pytest.mark.parametrize(("group", "name", "old", "new"), [
+    (feature, "spec", b"test/audio", b"test/radio"), (lambda file: "labels/emotion", "name", b"emotion", b"emotive"),
+])  # fmt: skip
+def test_a_changed_attribute_of_an_inner_group_is_noticed(
+    tmp_path: Path, group: Callable[[h5py.File], str], name: str, old: bytes, new: bytes
+) -> None:
+    path = write_small_store(tmp_path / "x.h5", n_dialogues=3)
+    with h5py.File(path, "a") as file:
+        attributes = file[group(file)].attrs
+        before = bytes(attributes[name])
+        attributes.modify(name, np.bytes_(before.replace(old, new)))
+        assert bytes(attributes[name]) != before
+    with pytest.raises(InvalidInput, match="damaged"):
+        FeatureStore.open(path)

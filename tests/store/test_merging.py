@@ -43,13 +43,14 @@ def frames(row: int) -> np.ndarray:
 
 
 def write(path: Path, rows: Sequence[int], *, shard: str | None = None, spec: FeatureSpec = SPEC,
-          manifest: str = "m.csv", change: int | None = None, n_whole: int = N) -> Path:  # fmt: skip
+          manifest: str = "m.csv", change: int | None = None, n_whole: int = N,
+          absent: Verdict = Verdict.silent) -> Path:  # fmt: skip
     values = [frames(row) + (1 if row == change else 0) for row in rows]
     offsets = np.concatenate([[0], np.cumsum([len(v) for v in values])])
     present = np.array([row % 7 != 3 for row in rows])
     write_store(
         path, [WHOLE[row] for row in rows], [FeatureBlock(spec, offsets, present, [v for v in values if len(v)])],
-        {"audio": np.where(present, Verdict.ok, Verdict.silent)}, provenance={"manifest": manifest},
+        {"audio": np.where(present, Verdict.ok, absent)}, provenance={"manifest": manifest},
         columns=column_kinds(WHOLE), sources={"audio": [f"{row:x}" * (row % 3) for row in rows]},
         part=None if shard is None else Part(np.array(rows), n_whole, (shard,)),
     )  # fmt: skip
@@ -95,6 +96,9 @@ def test_what_is_there_twice_must_be_the_same(tmp_path: Path) -> None:
     other = write(tmp_path / "other.h5", range(0, N, 2), shard="2/2", change=14)
     with pytest.raises(InvalidInput, match=r"overlap, and differ in utterance u14: its audio values"):
         merge_stores([*parts, other], tmp_path / "m2.h5")
+    heard = write(tmp_path / "heard.h5", range(0, N, 2), shard="2/2", absent=Verdict.no_stream)  # the same values: none
+    with pytest.raises(InvalidInput, match=r"differ in utterance u10: its audio has another verdict"):
+        merge_stores([*parts, heard], tmp_path / "m2.h5")
     assert not (tmp_path / "m2.h5").exists()
 
 

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5py
+import pytest
 
+from imer.core.errors import InvalidInput
 from imer.core.files import published_folder
-from imer.store.verify import not_covered
+from imer.store.verify import not_covered, verify_any
 
 
 def test_files_that_nothing_covers_are_named(tmp_path: Path, imer: Callable) -> None:
@@ -22,6 +24,16 @@ def test_files_that_nothing_covers_are_named(tmp_path: Path, imer: Callable) -> 
     done = imer("data", "verify", tmp_path / "run", "--json")
     assert done.code == 0
     assert "not checked: metrics.json, plots/a.png" in done.json["warnings"][0]
+
+
+def test_every_folder_with_a_manifest_is_verified(tmp_path: Path) -> None:
+    for name in ("fold0", "fold1"):
+        with published_folder(tmp_path / "run" / name) as part:
+            (part / "model.safetensors").write_bytes(b"weights")
+    assert verify_any(tmp_path / "run")[0] == "folder"
+    (tmp_path / "run" / "fold1" / "model.safetensors").write_bytes(b"weighty")
+    with pytest.raises(InvalidInput, match="fold1"):
+        verify_any(tmp_path / "run")
 
 
 def test_what_cannot_be_verified_is_said(tmp_path: Path, imer: Callable) -> None:
