@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from imer.cli.app import app
 from imer.metrics.compute import METRICS
 from imer.metrics.definitions import DEFINITIONS
+from tests.conftest import checked
 from tests.evaluation.tiny_runs import tiny_setting
 from tests.stores import write_small_store
 
@@ -65,6 +66,14 @@ def test_a_pipe_gets_a_table_and_the_baseline(setting, tmp_path):
     assert rows[0]["mae 95 %"].startswith("[")
     assert "AULC" not in done.stderr
     assert str(tmp_path / "out") in done.stderr
+
+
+def test_a_rate_becomes_a_mask_by_the_protocol_that_is_named(setting, tmp_path):
+    wishes = ["--missing-rate", "0.5", "--protocol", "bernoulli", "--mask-seeds", "2", "--json"]
+    done = run_here(setting["classes"], *wishes, "-o", tmp_path / "out")
+    results = checked(json.loads(done.stdout))["results"]
+    assert [one["protocol"] for one in results] == ["bernoulli"] * 2
+    assert 0.5 not in [one["realised_rate"] for one in results]  # only this protocol misses its rate by chance
 
 
 def test_explain_needs_no_run_and_says_every_definition(imer):

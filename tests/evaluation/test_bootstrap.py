@@ -121,6 +121,17 @@ def test_the_same_seeds_are_drawn_for_both_sides():
     assert high > 0.005
 
 
+def test_a_seed_whose_metric_is_undefined_spoils_only_where_it_is_drawn():
+    rng, group = np.random.default_rng(13), np.repeat(np.arange(10), 5)
+    target = rng.normal(size=50)
+    good, constant = ([tally(target, said, group, 10)] for said in (target + rng.normal(size=50), np.ones(50)))
+    found = paired_replicates({0: good, 1: constant}, {2: good})
+    assert np.isnan(found.estimate["corr"])
+    defined = np.isfinite(found.values["corr"])
+    assert 0.2 < defined.mean() < 0.3  # of two draws from two seeds a quarter has the good one twice
+    assert not found.values["corr"][defined].any()  # which leaves the same answers on both sides
+
+
 def test_different_dialogues_cannot_be_paired():
     target, predicted, group = dialogues(np.random.default_rng(6), 10, 0.1)
     with pytest.raises(ValueError, match="same dialogues"):

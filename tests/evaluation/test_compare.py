@@ -14,6 +14,7 @@ from imer.evaluation.compare import (
 )
 from imer.evaluation.contestants import Contestant, contestants_of
 from imer.evaluation.differences import paired, read_tallies, tally_differences
+from imer.evaluation.results import MetricSummary
 from imer.evaluation.scoreboard import _ensembles, _mixed_against_matched
 from imer.evaluation.sweep import evaluate
 from tests.evaluation.tiny_runs import train_tiny
@@ -56,6 +57,17 @@ def test_seeds_are_one_method(runs):
     assert merged.aulc_mr["ua"] == pytest.approx((metric.mean + merged.summary[1].metrics["ua"].mean) / 2)
 
 
+def test_a_metric_that_is_undefined_for_one_seed_has_no_mean(runs):
+    evaluation = runs["seed1"].evaluation
+    first, *rest = evaluation.summary
+    undefined = replace(first, metrics={**first.metrics, "ua": MetricSummary(None, None, None, None)})
+    seeds = [runs["seed0"], replace(runs["seed1"], evaluation=replace(evaluation, summary=[undefined, *rest]))]
+    merged = over_runs(group_methods(seeds)[0])
+    assert merged.summary[0].metrics["ua"] == MetricSummary(None, None, None, None)
+    assert merged.summary[0].metrics["wa"].mean is not None
+    assert merged.summary[1].metrics["ua"].mean is not None
+
+
 def test_runs_from_before_there_were_members_are_of_one(runs):
     def with_members(n: int | None) -> EvaluatedRun:
         evaluation = runs["seed0"].evaluation
@@ -89,6 +101,14 @@ def test_matched_runs_are_one_curve_in_which_each_speaks_for_its_rate(runs):
     assert curve[1].metrics["ua"].mean == mean(runs["rate6"], 0.6)
     methods = group_methods(joined)
     assert [one.name for one in methods] == ["comp (protocol=mixed)", "comp (protocol=matched)"]
+
+
+def test_one_optimistic_run_makes_its_curve_optimistic(runs):
+    evaluation = runs["rate6"].evaluation
+    told = replace(runs["rate6"], evaluation=replace(evaluation, run={**evaluation.run, "optimistic": True}))
+    for last, optimistic in ((runs["rate6"], False), (told, True)):
+        (joined,) = join_matched([runs["rate3"], last])
+        assert joined.evaluation.run["optimistic"] is optimistic
 
 
 def test_a_matched_run_without_its_own_rate_is_named(runs):

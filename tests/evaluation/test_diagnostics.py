@@ -43,6 +43,17 @@ def test_the_worst_pattern_and_the_loss_without_a_modality() -> None:
     assert found["equity"] == pytest.approx(1.0)  # the example's scores depend on how many there are, not on which
 
 
+def test_of_an_error_the_highest_is_the_worst_and_a_rise_is_a_loss() -> None:
+    evaluation = example("regression")
+    found = pattern_balance(evaluation.summary, MODALITIES, "regression")["mae"]
+    value = {one.pattern: one.metrics["mae"].mean for one in evaluation.patterns()}
+    assert found["worst_pattern"]["value"] == max(value.values()) > min(value.values())
+    assert found["drop_one"] == pytest.approx(
+        {m: value[rest] - value["atv"] for m, rest in zip(MODALITIES, ("tv", "av", "at"), strict=True)}
+    )
+    assert min(found["drop_one"].values()) > 0
+
+
 def test_learning_balance_is_the_mean_over_epochs_and_folds() -> None:
     log = [
         {"fold": fold, "stage": "joint", "epoch": epoch, "gradient_share": {"audio": share, "text": 1 - share},

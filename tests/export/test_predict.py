@@ -12,7 +12,7 @@ import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.json_lines import read_json_lines
-from imer.core.types import FeatureSpec, Utterance
+from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe
 from imer.export.predict import predict
@@ -131,6 +131,22 @@ def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path
     assert answered.records[1]["verdicts"]["audio"] == "silent"
     assert sum(answered.records[1]["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
     assert answered.unanswered == ("u2",)
+
+
+def test_an_utterance_of_which_one_modality_failed_is_answered_from_the_others(
+    classifier: Shipped, tmp_path: Path
+) -> None:
+    path, (audio, text) = tmp_path / "half.h5", (classifier.fold.specs[name] for name in ("audio", "text"))
+    blocks = [
+        vector_block(audio, np.ones((2, 6), np.float32), np.array([False, True])),
+        vector_block(text, np.ones((2, 5), np.float32), np.ones(2, bool)),
+    ]
+    verdicts = {"audio": np.array([Verdict.decode_error, Verdict.ok]), "text": np.array([Verdict.ok, Verdict.ok])}
+    write_store(path, [Utterance(f"u{i}", "d", i, line=i + 2, row=i) for i in range(2)], blocks, verdicts)
+    answered = answer_store(classifier.fold, path)
+    assert [line["observed"] for line in answered.records] == [["text"], ["audio", "text"]]
+    assert answered.records[0]["verdicts"]["audio"] == "decode_error"
+    assert answered.unanswered == ()
 
 
 def test_features_that_no_extractor_makes_cannot_come_from_clips(classifier: Shipped, tmp_path: Path) -> None:

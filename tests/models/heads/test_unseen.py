@@ -66,6 +66,13 @@ def test_training_always_reads_its_own() -> None:
     expect(comparing, "audio", {"audio": row(comparing, "audio", "audio")})
 
 
+@pytest.mark.parametrize("unseen", ["own", "error"])
+def test_a_case_reads_its_own_where_it_is_to_have_no_stand_in(unseen: str) -> None:
+    comparing = comparer(unseen=unseen)
+    train_cases(comparing, {"audio+text+visual": 500})
+    expect(comparing, "audio", {"audio": row(comparing, "audio", "audio")})
+
+
 def test_choice_survives_saving_whatever_mode_it_was_saved_in() -> None:
     comparing, other = comparer(**SHARED), comparer(seed=5, **SHARED).eval()
     train_cases(comparing, {"audio+text+visual": 500, "text": 90})
@@ -86,6 +93,8 @@ def test_rare_cases_are_said_once_or_refused(caplog: pytest.LogCaptureFixture) -
         comparing.check_cases(every_case())
     assert len(caplog.records) == 1
     assert "audio+visual" in caplog.text
+    comparer(unseen="own").check_cases(every_case())
+    assert len(caplog.records) == 1
     strict = comparer(unseen="error")
     with pytest.raises(UsageError, match="mixed missing rates"):
         strict.check_cases(every_case())
