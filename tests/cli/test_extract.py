@@ -14,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from imer.cli.app import app
 from imer.cli.extract import extract_command
 from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
@@ -255,6 +257,17 @@ def test_the_defaults_of_the_command_are_those_of_the_extractors() -> None:
         for name, option in inspect.signature(extractor).parameters.items():
             if option.default is not None:
                 assert asked[name] == option.default, name
+
+
+def test_as_many_frames_are_looked_at_as_are_asked_for(corpus: Path, tmp_path: Path) -> None:
+    write_manifest(corpus / "film.csv", [{"utterance_id": "film", "media": "film.mp4"}])
+    wishes = ["--fps", "10", "--level", "frame", "--audio", "none", "--text", "none", "--workers", "1"]
+    done = CliRunner().invoke(app, ["extract", str(corpus / "film.csv"), "-o", str(tmp_path / "f.h5"), *wishes])
+    assert done.exit_code == 0, done.stderr
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        (spec,) = store.specs["visual"].values()
+        assert (spec.config["frames_per_s"], spec.hop_s) == (10, 0.1)
+        assert len(store.feature("visual").of(0)) == 10
 
 
 def test_wrong_commands(voices: Path, corpus: Path, tmp_path: Path, imer: Imer) -> None:

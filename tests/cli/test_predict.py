@@ -175,6 +175,9 @@ def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trai
         (["{bundle}/none", "{clips}/c0.mp4"], 4, "There is no model at"),
         (["{bundle}", "{clips}/c0.mp4", "-o", "errors.jsonl"], 2, "is where failures are listed"),
         (["{bundle}", "{store}", "-o", "{store}"], 6, "exists already"),
+        (["{bundle}", "{store}", "--mask", "none.h5"], 4, "none.h5 does not exist"),
+        (["{foreign}", "{store}", "--fold", "3"], 2, "a single model, without folds"),
+        (["{bundle}", "{manifest}", "--speaker", "anna"], 2, "--speaker says who speaks in named clips"),
         (["{tampered}", "{store}"], 4, "model.safetensors was changed or damaged"),
         (["{foreign}", "{clips}/c0.mp4"], 4, "cannot read raw clips"),
         (["{foreign}", "{store}"], 4, "are not those that the model was trained on"),
@@ -189,7 +192,7 @@ def test_exit_codes(
     (tampered / "model.safetensors").write_bytes(weights)
     places = {
         "bundle": trained.bundle, "clips": trained.folder / "clips", "store": trained.store, "tampered": tampered,
-        "foreign": foreign,
+        "foreign": foreign, "manifest": trained.manifest,
     }  # fmt: skip
     done = CliRunner().invoke(app, ["predict", *(a.format(**places) for a in arguments), "--json"])
     assert done.exit_code == code

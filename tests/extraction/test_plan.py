@@ -64,6 +64,12 @@ def test_open_ended_segments_stand_alone_and_anchors_part() -> None:
     assert len(plan_tasks(rows, ["audio"], everything)) == 3
 
 
+def test_of_segments_that_overlap_a_task_has_few() -> None:
+    rows = [utterance(f"u{i}", "x.mp4", i, 20.0) for i in range(10)]
+    tasks = plan_tasks(rows, ["audio"], everything)
+    assert [len(task.segments) for task in tasks if isinstance(task, MediaTask)] == [MAX_OVERLAP, MAX_OVERLAP, 2]
+
+
 def test_only_what_is_wanted_is_planned() -> None:
     rows = [utterance("a", "x.mp4", text="hi"), utterance("b", text=" "), utterance("c", "y.mp4", text=None)]
     tasks = plan_tasks(rows, ALL, lambda row, modality: (row, modality) != (0, "audio"))

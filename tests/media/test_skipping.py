@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -58,20 +59,42 @@ def test_the_same_frames_with_the_same_bits(
     assert found == kept(films / name, rate, *segments)
 
 
+def decoded(path: Path, rate: float = 5.0) -> list[float]:
+    """Return when the frames are shown that are decoded at all."""
+    shown: list[float] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FrameClock, "wants", lambda _, time_s: bool(shown.append(time_s)))
+        kept(path, rate, Segment())
+    return shown
+
+
 @pytest.mark.parametrize("name", FILMS)
 def test_fewer_frames_are_decoded_where_some_can_be_spared(
     films: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decoded() -> int:
-        shown: list[float] = []
-        with monkeypatch.context() as patch:
-            patch.setattr(FrameClock, "wants", lambda _, time_s: bool(shown.append(time_s)))
-            kept(films / name, 5.0, Segment())
-        return len(shown)
-
-    fewer = decoded()
+    fewer = decoded(films / name)
     monkeypatch.setattr(Spared, "spares", lambda *_: False)
-    assert (fewer < decoded()) == (name in HAS_SPARE)
+    assert (len(fewer) < len(decoded(films / name))) == (name in HAS_SPARE)
+
+
+@pytest.mark.parametrize("name", ["pyramid.mp4", "hevc.mp4", "four.avi"])
+def test_after_a_broken_packet_every_frame_is_decoded(
+    films: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A decoder fills a gap from the frames it has: which those are must not depend on what is kept."""
+
+    def late(path: Path) -> list[float]:
+        return [time_s for time_s in decoded(path) if time_s > 1]
+
+    content, damaged = bytearray((films / name).read_bytes()), tmp_path / name
+    with av.open(str(films / name)) as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][10]
+        content[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    damaged.write_bytes(content)
+    found, fewer = late(damaged), late(films / name)
+    monkeypatch.setattr(Spared, "spares", lambda *_: False)
+    assert found == late(damaged)
+    assert len(found) > len(fewer)
 
 
 @settings(max_examples=200, deadline=None)

@@ -110,6 +110,41 @@ def test_early_stopping_waits_for_its_patience() -> None:
     assert len(joint) == trainer.progress.best.epoch + 2 < 60
 
 
+def test_a_stage_of_branches_goes_on_while_any_of_them_improves() -> None:
+    """Audio gets better in one epoch, text in the next, the other nowhere; none may lose what it still learns."""
+    corpus, key = _learnable("classification"), SELECTION_METRIC["classification"]
+    settings = load_settings(assignments=[*QUICK, "train.max_epochs_branches=6", "train.patience=1"])
+    with repeatable(CPU):
+        trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
+        names = list(corpus.modalities)
+
+        def scores(stage: str) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+            epoch = trainer.progress.epoch
+            steps = ((epoch + 1) // 2, epoch // 2, *[0] * (len(names) - 2))
+            return {key: 0.5}, {name: {key: 0.1 * step} for name, step in zip(names, steps, strict=True)}
+
+        trainer.validation_metrics = scores
+        trainer.run(lambda _: None)
+    epochs = [record["epoch"] for record in trainer.progress.log if record["stage"] == "branches"]
+    assert epochs == [1, 2, 3, 4, 5, 6]
+    assert [trainer.progress.branch_best[name].epoch for name in names[:2]] == [5, 6]
+
+
+def test_a_stage_starts_from_branches_without_dropout() -> None:
+    corpus = _learnable("classification")
+    settings = load_settings(assignments=[*QUICK, "model.bank_start=kmeans"])
+    banks = []
+    with repeatable(CPU):
+        trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
+        trainer.progress.stage = 1
+        for seed in (0, 1):
+            trainer.model.train()
+            torch.manual_seed(seed)
+            trainer._introduce_stage()
+            banks.append(trainer.model.prototypes.bank.detach().clone())
+    assert torch.equal(*banks)
+
+
 def test_a_loss_that_is_not_finite_is_an_error_that_says_so() -> None:
     corpus = _learnable("regression")
     with pytest.raises(UsageError, match=r"The loss became (nan|inf) in epoch \d+ of stage .*learning_rate"):

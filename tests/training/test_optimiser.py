@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from imer.models.base import ModelSpec
+from imer.training.build import build_model
 from imer.training.optimiser import Optimiser, parameter_groups
-from imer.training.settings import TrainSettings
+from imer.training.settings import TrainSettings, load_settings
 from tests.models.comp.build import build
 
 
@@ -63,6 +65,40 @@ def test_rates_warm_up_and_fall() -> None:
     assert optimiser.adam.param_groups[0]["lr"] == pytest.approx(rate)
     cosine = _train(TrainSettings(schedule="cosine", warmup_epochs=0), 20)
     assert cosine.adam.param_groups[0]["lr"] < 0.02 * rate
+
+
+def test_the_gradient_is_clipped_to_its_norm_and_told_as_it_was() -> None:
+    for limit, clipped in ((0.01, True), (0.0, False)):
+        optimiser = _train(TrainSettings(clip_norm=limit), 1)
+        norm = torch.cat([p.grad.flatten() for p in optimiser.parameters]).norm()
+        told = optimiser.mean_gradient_norm()
+        assert told > 0.1
+        assert float(norm) == pytest.approx(limit if clipped else told, rel=1e-3)
+
+
+def test_a_heads_own_learning_rate_is_for_its_parameters_alone() -> None:
+    small = ("model.hidden=16", "train.learning_rate=0.001", "train.warmup_epochs=0")
+    settings = load_settings(preset="dpl-paper", assignments=small)
+    model = build_model(ModelSpec({"audio": 5, "text": 7}, "classification", 3), settings)
+    optimiser = Optimiser(model, settings.train, max_epochs=5, steps_per_epoch=4)
+    optimiser.step(torch.stack([p.square().sum() for p in optimiser.parameters]).sum())
+    rate = {id(p): group["lr"] for group in optimiser.adam.param_groups for p in group["params"]}
+    names = dict(model.named_parameters())
+    assert {name: rate[id(p)] for name, p in names.items()} == pytest.approx(
+        {name: 0.01 if name.startswith("head.") else 0.001 for name in names}
+    )
+
+
+def test_the_running_mean_forgets_its_start_fast_at_first() -> None:
+    """Of a memory of 2 steps: after 10 it is as long as it is meant to be."""
+    settings = TrainSettings(average_epochs=0.5)
+    optimiser = _train(settings, 0)
+    by_hand = [p.detach().clone() for p in optimiser.parameters]
+    for step in range(1, 15):
+        _train(settings, 1, optimiser, optimiser.model)
+        kept = min(step / (step + 10), 0.5)
+        by_hand = [kept * m + (1 - kept) * p.detach() for m, p in zip(by_hand, optimiser.parameters, strict=True)]
+        assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(optimiser.mean, by_hand, strict=True))
 
 
 def test_the_running_mean_is_lent_to_the_model() -> None:

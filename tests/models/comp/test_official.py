@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,10 +24,11 @@ from tests.stores import write_small_store
 WIDTHS = {"audio": 5, "text": 7, "visual": 4}
 
 
-def model(task: str = "classification") -> OfficialComp:
+def model(task: str = "classification", **more: float) -> OfficialComp:
     torch.manual_seed(0)
-    settings = OfficialSettings(hidden=16, prompt_width=4, n_prototypes=5, dropout=0.0, longest_dialogue=12)
-    return OfficialComp(ModelSpec(WIDTHS, task, 3 if task == "classification" else 1), settings)
+    settings = OfficialSettings(hidden=16, prompt_width=4, n_prototypes=5, dropout=0.0, longest_dialogue=12, **more)
+    outputs = 3 if task == "classification" else 1
+    return OfficialComp(ModelSpec(WIDTHS, task, outputs, target_centre=0.5, target_spread=2.0), settings)
 
 
 def batch(dialogues: int = 3, length: int = 6) -> Batch:
@@ -72,6 +74,35 @@ def test_every_private_head_reads_audio() -> None:
     gradient = network.to_private.inner.weight.grad
     assert gradient[0].abs().max() > 0
     assert gradient[1:].abs().max() == 0
+
+
+def test_private_parts_are_fitted_to_one_minus_their_answers_or_to_noise() -> None:
+    network, given = model().train(), batch()
+    output = call(network, given, BRANCHES)
+    terms = network.losses(output, given, BRANCHES)
+    for name, answer in zip(WIDTHS, output.extra["private_answers"], strict=True):
+        expected = torch.nn.functional.cross_entropy((1 - answer).flatten(0, 1), given.target_BU.flatten())
+        assert torch.allclose(terms[f"private_{name}"], expected)
+    network, given = model("regression").train(), replace(given, target_BU=given.target_BU.float())
+    output = call(network, given, BRANCHES)
+    torch.manual_seed(2)
+    terms = network.losses(output, given, BRANCHES)
+    torch.manual_seed(2)
+    for name, answer in zip(WIDTHS, output.extra["private_answers"], strict=True):
+        noise = (1.5 * torch.randn(given.target_BU.shape)).clamp(-3, 3)
+        expected = torch.nn.functional.mse_loss(answer[..., 0], (noise - 0.5) / 2)
+        assert torch.allclose(terms[f"private_{name}"], expected)
+
+
+def test_momentum_is_the_share_of_what_came_back() -> None:
+    """With λ = 1 nothing of the second round's prompts is heard."""
+    for momentum, heard in ((1.0, False), (0.3, True)):
+        network, given = model(prompt_momentum=momentum).eval(), batch()
+        before = call(network, given).joint_BUC
+        with torch.no_grad():
+            for parameter in network.generators[1].parameters():
+                parameter.add_(1.0)
+        assert torch.equal(before, call(network, given).joint_BUC) != heard
 
 
 def test_branches_are_judged_where_their_modality_is_missing_and_count_twice_in_the_second_stage() -> None:

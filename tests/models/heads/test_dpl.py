@@ -58,6 +58,27 @@ def test_every_sharing_learns_its_training_data(task: str, sharing: str, attach:
     assert ("offsets" in terms) == (sharing in ("delta", "additive"))
 
 
+@pytest.mark.parametrize(("term", "weight", "task"), [
+    ("bins", "bin_loss_weight", "regression"), ("contrast", "contrast_weight", "classification"),
+    ("offsets", "delta_penalty", "classification"),
+])  # fmt: skip
+def test_each_term_counts_as_much_as_its_weight_says(term: str, weight: str, task: str) -> None:
+    asked, counted = given(), torch.ones(1, 21, dtype=torch.bool)
+    target = torch.arange(21).reshape(1, 21) % 4
+    found = []
+    for share in (1.0, 0.25):
+        deciding = head(task, sharing="delta", **{weight: share})
+        for offset in deciding.prototypes.prototypes.offset.values():
+            torch.nn.init.constant_(offset, 0.1)
+        assert deciding.prototypes.prototypes.offset_size().item() == pytest.approx(12 * 0.1**2)  # a mean, not a sum
+        output = deciding(asked)
+        found.append(
+            deciding.losses(output, target if task == "classification" else target - 1.5, counted)[term].item()
+        )
+    assert found[0] > 0
+    assert found[1] == pytest.approx(0.25 * found[0])
+
+
 def test_nothing_counted_and_nothing_observed_are_left_out() -> None:  # E.18
     deciding = head(refine=True)
     observed = torch.tensor([[False, False, False], [True, False, True]])
