@@ -118,10 +118,10 @@ def test_a_stage_of_branches_goes_on_while_any_of_them_improves() -> None:
         trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
         names = list(corpus.modalities)
 
-        def scores(stage: str) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        def scores(stage: str) -> tuple[dict[str, float], dict[str, dict[str, float]], dict[str, float]]:
             epoch = trainer.progress.epoch
             steps = ((epoch + 1) // 2, epoch // 2, *[0] * (len(names) - 2))
-            return {key: 0.5}, {name: {key: 0.1 * step} for name, step in zip(names, steps, strict=True)}
+            return {key: 0.5}, {name: {key: 0.1 * step} for name, step in zip(names, steps, strict=True)}, {}
 
         trainer.validation_metrics = scores
         trainer.run(lambda _: None)
