@@ -1,9 +1,9 @@
 """Decode a clip once, in order, for all its segments: audio samples and sampled frames as they come.
 
 Reading is sequential and single-threaded (one process per core is faster than threads within one). A broken packet
-costs that packet; frames that nobody needs are not decoded (`skipping.py`). A segment that lies far into a file is
-reached by seeking to an anchor, a whole multiple of 30 s, so that what a segment yields never depends on which other
-segments are read with it.
+costs that packet; of a whole clip, frames that nobody needs are not decoded (`skipping.py`). A segment that lies far into
+a file is reached by seeking to an anchor, a whole multiple of 30 s, so that what a segment yields never depends on which
+other segments are read with it.
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ class ClipReader:
             except (av.FFmpegError, OverflowError):  # beyond the end, or beyond what a container can count
                 raise _SeekFailed from None
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
-        for kind, frame in self._frames(container, wanted, origin_s, Spared(clocks)):
+        alone = len(self.segments) == 1 and self.segments[0].end_s is None
+        spared = Spared(clocks[0]) if alone else None
+        for kind, frame in self._frames(container, wanted, origin_s, spared):
             state = self._streams[kind]
             time_s = state.counted_s if frame.time is None else frame.time - origin_s
             if state.first_s is None:
@@ -207,7 +209,7 @@ class ClipReader:
         container: av.container.InputContainer,
         wanted: list[av.AudioStream | av.VideoStream],
         origin_s: float,
-        spared: Spared,
+        spared: Spared | None,
     ) -> Iterator[tuple[str, av.AudioFrame | av.VideoFrame]]:
         """Demux and decode packet by packet; a packet that cannot be decoded is counted and left out."""
         kinds = {stream.index: stream.type for stream in wanted}
@@ -232,7 +234,7 @@ class ClipReader:
             state = self._streams[kind]
             state.packets += packet.size > 0
             if isinstance(packet.stream, av.VideoStream):
-                may_skip = self._is_spared(packet, origin_s, spared) and not state.broken
+                may_skip = spared is not None and self._is_spared(packet, origin_s, spared) and not state.broken
                 packet.stream.codec_context.skip_frame = "NONREF" if may_skip else "DEFAULT"
             try:
                 frames = packet.decode()
@@ -247,7 +249,7 @@ class ClipReader:
         if packet.pts is None or packet.time_base is None or packet.is_discard:
             return False
         time_s = float(packet.pts * packet.time_base) - origin_s
-        return spared.spares(time_s, [i for i, segment in enumerate(self.segments) if segment.covers(time_s)])
+        return not self.segments[0].covers(time_s) or spared.spares(time_s)
 
     def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
         rate_hz = frame.sample_rate
