@@ -60,7 +60,8 @@ step_once() {
     0) ;;
     3) [ -e "$output" ] || exit 3 # given up: --max-failures
        partial=1 && say "   finished with failures; going on with what there is" ;;
-    6) [ -e "$output" ] || exit 6; say "   kept as it is" ;;
+    6) [ -e "$output" ] || exit 6; say "   kept as it is"
+       [ ! -s "$(dirname "$output")/errors.jsonl" ] || partial=1 ;; # what failed when it was made
     *) say "   stopped: exit code $code" && exit "$code" ;;
   esac
 }

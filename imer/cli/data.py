@@ -48,16 +48,16 @@ def manifest_command(
             "with_words": sum(utterance.text is not None for utterance in found.utterances),
         }
         report.table("manifest", ["output", *report.counts], [[out, *report.counts.values()]])
-        if found.left_aside:
-            report.note(found.left_aside)
+        for note in found.notes:
+            report.note(note)
+        for warning in found.warnings:
+            report.warn(warning)
         if outside:
             report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
         for problem in found.problems:
             report.warn(f"{problem.utterance_id}: {problem.message}.")
         if found.problems:
-            raise PartialFailure(
-                f"{len(found.problems)} transcripts cannot be used; their clips are listed without them."
-            )
+            raise PartialFailure(f"{len(found.problems)} transcripts cannot be used, or not all of their cues.")
 
 
 @app.command("import")

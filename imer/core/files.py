@@ -166,6 +166,8 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     path = behind_links(Path(path))
     if path.is_dir():
         raise OutputExists(f"{path} is a folder, but a file is to be written; choose another name.")
+    if path.exists() and not path.is_file():
+        raise OutputExists(f"{path} is a device or a pipe, which a file cannot take the place of; choose another name.")
     if not overwrite and path.exists():
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     make_folder(path.parent)
@@ -228,7 +230,11 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OSError
         The system refuses, as when the disk is full; the error names `path`.
     """
-    path = behind_links(Path(path))
+    path = behind_links(
+        Path(path) if Path(path).name else Path(path).resolve()
+    )  # "." has no name to put another in place of
+    if path.exists() and not path.is_dir():
+        raise OutputExists(f"{path} is no folder, but one is to be written; choose another name.")
     if not overwrite and not is_free(path):
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     make_folder(path.parent)

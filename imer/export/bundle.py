@@ -140,5 +140,6 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         test_ids=(),
         selected=record["selected"],
         val=record["val"],
+        longest_dialogue=record.get("longest_dialogue"),
         within_speaker=tuple(name for name, entry in modalities.items() if entry.get("within_speaker")),
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from imer.export.parity import Arrays
 
@@ -38,6 +39,8 @@ class Deployable(nn.Module):
         self.model = model
         self.names = tuple(model.modalities)
         self.tells_speakers = tells_speakers(model)
+        self.most_utterances: int | None = getattr(model, "most_utterances", None)
+        self.batch_dependent = bool(getattr(model, "batch_dependent", False))
         self.classification = classification
         self.target_centre = target_centre
         self.target_spread = target_spread
@@ -71,6 +74,14 @@ class Deployable(nn.Module):
         observed = torch.ones(2, 3, len(features), dtype=torch.bool)
         speakers = [torch.zeros(2, 3, dtype=torch.int64)] if self.tells_speakers else []
         return (*features, observed, torch.ones(2, 3, dtype=torch.bool), *speakers)
+
+    def free_shapes(self) -> tuple[tuple[dict[int, Dim], ...], ...]:
+        """Return which dimensions of the inputs are free: the dialogues, and their utterances up to the model's limit.
+
+        One shape for each of the inputs, which are the variable arguments of `forward`: hence the tuple in a tuple.
+        """
+        utterances = Dim("utterances", min=1, max=self.most_utterances)
+        return (tuple({0: Dim("batch", min=1), 1: utterances} for _ in self.example_inputs()),)
 
     def input_names(self) -> list[str]:
         return [*self.names, "observed", "valid", *(["speaker"] if self.tells_speakers else [])]

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import torch
-from torch.export import Dim
 
 from imer.core.errors import ImerError
 from imer.export.deployable import Deployable
@@ -38,14 +37,13 @@ def write_onnx(model: Deployable, path: Path, metadata: Mapping[str, str]) -> No
         The model is too large for one file.
     """
     inputs = model.example_inputs()
-    shapes = (tuple({0: Dim("batch", min=1), 1: Dim("utterances", min=1)} for _ in inputs),)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             model,
             inputs,
             input_names=model.input_names(),
             output_names=output_names(model),
-            dynamic_shapes=shapes,
+            dynamic_shapes=model.free_shapes(),
             dynamo=True,
             opset_version=OPSET,
             verbose=False,

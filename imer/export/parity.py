@@ -17,6 +17,7 @@ from imer.core.errors import ImerError
 from imer.core.seeding import generator
 
 TOLERANCE = 1e-5  # largest absolute difference of a probability or a weight
+TOLERANCE_OF_BATCHES = 1e-4  # of published designs that compress a whole batch without norms, where rounding adds up
 N_CASES = 200
 SHAPES = ((1, 1), (1, 4), (3, 1), (2, 7), (4, 3), (1, 19), (6, 2))  # (dialogues, utterances)
 HIDDEN_CONTENT = (0.0, np.nan, 1e30, -1e30)
@@ -122,7 +123,7 @@ def _argmax_differences(expected: np.ndarray, found: np.ndarray) -> int:
     return int((clear & (expected.argmax(-1) != found.argmax(-1))).sum())
 
 
-def require_parity(parity: Parity, what: str) -> None:
+def require_parity(parity: Parity, what: str, tolerance: float = TOLERANCE) -> None:
     """Refuse an export that answers differently from the model.
 
     Raises
@@ -130,9 +131,9 @@ def require_parity(parity: Parity, what: str) -> None:
     ImerError
         The largest difference is above the tolerance, or a predicted class differs.
     """
-    if parity.max_abs_difference > TOLERANCE or parity.argmax_differences:
+    if parity.max_abs_difference > tolerance or parity.argmax_differences:
         raise ImerError(
-            f"The {what} differs from the model by {parity.max_abs_difference:.2g} (at most {TOLERANCE:g} is allowed) and "
+            f"The {what} differs from the model by {parity.max_abs_difference:.2g} (at most {tolerance:g} is allowed) and "
             f"predicts another class for {parity.argmax_differences} of {parity.answers} random inputs; nothing was "
             "published."
         )

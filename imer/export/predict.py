@@ -105,8 +105,10 @@ def predict(
                 f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
             )
     else:
+        if chosen.longest_dialogue == 1 and not is_manifest(paths):
+            clips = _one_by_one(clips, said)
         answered, errors = _answer_clips(chosen, paths, clips, out, mask, how, said, progress, notice)
-    _comment(answered, said)
+    _comment(chosen, answered, said)
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
     if out is not None:
@@ -140,14 +142,8 @@ def _answer_clips(
     progress: Progress | None,
     notice: Callable[[str], None] | None,
 ) -> tuple[Answered, list[dict[str, Any]]]:
-    if clips.left_aside:
-        said.notes.append(clips.left_aside)
-    if clips.timed:
-        said.notes.append(
-            f"{clips.timed} clips have a timed transcript (.srt, .vtt) beside them, whose words were taken."
-        )
-    if clips.transcripts:
-        said.notes.append(f"took the words of {clips.transcripts} clips from the .txt files beside them.")
+    said.notes += clips.notes
+    said.warnings += clips.warnings
     unread = {problem.utterance_id for problem in clips.problems}
     silent = sum(u.text is None and u.utterance_id not in unread for u in clips.utterances)
     if "text" in fold.modalities and silent:
@@ -168,8 +164,21 @@ def _answer_clips(
         return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions), errors
 
 
-def _comment(answered: Answered, said: _Said) -> None:
+def _one_by_one(clips: Clips, said: _Said) -> Clips:
+    """Make each part of a clip a dialogue of its own, for a model that has never seen an utterance beside another."""
+    if all(u.dialogue_id == u.utterance_id for u in clips.utterances):
+        return clips
+    said.notes.append("the model learnt from single utterances: the parts of a clip are answered one by one.")
+    return replace(clips, utterances=[replace(u, dialogue_id=u.utterance_id, position=0) for u in clips.utterances])
+
+
+def _comment(fold: TrainedFold, answered: Answered, said: _Said) -> None:
     """Say what the user should know about the answers as a whole."""
+    if fold.longest_dialogue == 1 and len({line["dialogue_id"] for line in answered.records}) < len(answered.records):
+        said.warnings.append(
+            "the model learnt from single utterances, but these stand in dialogues, whose context it has never met: expect "
+            "worse answers, or leave dialogue_id out."
+        )
     if answered.absent:
         said.warnings.append(
             f"there are no {', '.join(answered.absent)} features; they are missing in every utterance."

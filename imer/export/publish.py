@@ -16,7 +16,7 @@ from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bund
 from imer.export.card import model_card
 from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit, why_chosen
 from imer.export.deployable import Deployable
-from imer.export.parity import TOLERANCE, Arrays, Parity, measure, require_parity
+from imer.export.parity import TOLERANCE, TOLERANCE_OF_BATCHES, Arrays, Parity, measure, require_parity
 from imer.export.record import card_facts, run_record
 from imer.training.device import repeatable
 from imer.training.runs import RunFolder, TrainedFold, fold_folder
@@ -49,9 +49,9 @@ def export(
     """Publish a trained run at `out` as a bundle (a folder), an ONNX file or a `torch.export` program.
 
     Before it is published, the export answers 200 random inputs over all patterns of observed modalities and many
-    paddings, and its answers are compared with the model's: at most 1e-5 apart, and never another class. Beside a file
-    lies `<out>.json` with what its inputs and outputs mean. Of a run with folds, `fold` is exported; by default the one
-    that was best on its validation part.
+    paddings, and its answers are compared with the model's: at most 1e-5 apart (1e-4 for the published designs whose
+    answers depend on the batch), and never another class. Beside a file lies `<out>.json` with what its inputs and outputs
+    mean. Of a run with folds, `fold` is exported; by default the one that was best on its validation part.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def _publish_bundle(
         write_bundle(part, fold, settings, about, card)
         again = deployable(load_bundle(part, verify=False))
         parity = measure(model.run, again.run, cases, unit=unit)
-        require_parity(parity, "bundle")
+        require_parity(parity, "bundle", _tolerance(model))
     return parity
 
 
@@ -163,10 +163,14 @@ def _publish_file(
         else:
             torch_export.write_program(torch_export.export_program(model), part)
             parity = torch_export.program_parity(part, model, cases, unit)
-        require_parity(parity, f"{format} file")
+        require_parity(parity, f"{format} file", _tolerance(model))
         # The sidecar first: with the file itself the export is complete.
         write_json(_sidecar(out), _description(format, sha256_file(part), fold, about, model, parity))
     return parity
+
+
+def _tolerance(model: Deployable) -> float:
+    return TOLERANCE_OF_BATCHES if model.batch_dependent else TOLERANCE
 
 
 def _properties(fold: TrainedFold, about: Mapping[str, Any]) -> dict[str, str]:
@@ -204,7 +208,8 @@ def _description(
             answer: {"dtype": "float32", "shape": ["batch", "utterances", fold.spec.n_outputs]},
             "weights": {"dtype": "float32", "shape": ["batch", "utterances", n]},
         },
+        **({"most_utterances": model.most_utterances} if model.most_utterances else {}),
         **prepared,
-        "parity": {**asdict(parity), "tolerance": TOLERANCE},
+        "parity": {**asdict(parity), "tolerance": _tolerance(model)},
         "model": dict(about),
     }

@@ -37,6 +37,7 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "taught": len(fold.train_ids),  # by all members together: each may have left out others for its validation
         "selected": fold.selected,
         "optimistic": is_optimistic(fold.selected),
+        "longest_dialogue": fold.longest_dialogue,
         "val": fold.val,
         "test": _test_means(metrics["test"]),
     }
@@ -100,6 +101,7 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),
             "Selected": f"{chosen}: **all figures of it are optimistic**" if optimistic else chosen,
             "Seed": about["seed"],
+            "Longest dialogue": f"{fold.longest_dialogue} utterances" if fold.longest_dialogue else "",
             **({"Features relative to their speaker": listed(fold.within_speaker)} if fold.within_speaker else {}),
         },
         n_parameters=n_parameters,

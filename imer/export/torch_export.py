@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import torch
-from torch.export import Dim, ExportedProgram
+from torch.export import ExportedProgram
 
 from imer.export.deployable import Deployable
 from imer.export.parity import Arrays, Parity, measure
@@ -16,12 +16,10 @@ from imer.export.parity import Arrays, Parity, measure
 def export_program(model: Deployable) -> ExportedProgram:
     """Trace the model with a free number of dialogues (`batch`) and utterances."""
     inputs = model.example_inputs()
-    # One shape for each of the inputs, which are the variable arguments of `forward`: hence the tuple in a tuple.
-    shapes = (tuple({0: Dim("batch", min=1), 1: Dim("utterances", min=1)} for _ in inputs),)
     with warnings.catch_warnings(), torch.no_grad():
         # torch's own serialiser warns of a class that torch itself has deprecated.
         warnings.simplefilter("ignore", FutureWarning)
-        program = torch.export.export(model, inputs, dynamic_shapes=shapes)
+        program = torch.export.export(model, inputs, dynamic_shapes=model.free_shapes())
     for module in program.graph_module.modules():
         if isinstance(module, torch.fx.GraphModule):
             for node in module.graph.nodes:

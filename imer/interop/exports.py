@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from imer.core.errors import UsageError, did_you_mean
-from imer.core.files import published_file, published_folder, spare_inputs, write_json
+from imer.core.errors import OutputExists, UsageError, did_you_mean
+from imer.core.files import is_free, published_file, published_folder, spare_inputs, write_json
 from imer.interop.gcnet import export_gcnet
 from imer.interop.mmsa import export_mmsa
 from imer.interop.outgoing import Exported, origin
@@ -36,6 +36,12 @@ def export_features(
     if label is not None and kind in ("csv", "arrays"):
         raise UsageError(f"imer data export {kind} writes all labels; --label is for gcnet and mmsa.")
     spare_inputs(out, features)
+    if kind != "mmsa" and not is_free(out) and not (out / ORIGIN_FILE).is_file():
+        raise OutputExists(
+            f"{out} exists and is no export of features, so --overwrite does not replace it; choose another name."
+        )
+    if kind != "mmsa" and out.resolve() in features.resolve().parents:
+        raise UsageError(f"{features} lies in {out}, which would be replaced; choose another name for the output.")
     with FeatureStore.open(features) as store:
         if kind == "mmsa":
             with published_file(out, overwrite=overwrite) as part:

@@ -7,6 +7,7 @@ of each split. What has no file, or nothing but zeros, is not present.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
-from imer.interop.outgoing import Exported, in_order, usable_rows
+from imer.interop.outgoing import Exported, in_order, other_labels, save_array, usable_rows
 from imer.interop.parts import Column, Imported, write_import
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.store.reader import FeatureStore
@@ -60,6 +61,11 @@ def _utterances(content: Any, path: Path) -> list[Utterance]:
     ids, labels, speakers, sentences = content[:4]
     with_val = len(content) == 7  # CMU-MOSI and CMU-MOSEI; IEMOCAP has sessions instead of a validation part
     splits = dict(zip(_SPLITS if with_val else ("train", "test"), content[4:], strict=True))
+    listed_in = Counter(video for videos in splits.values() for video in set(map(str, videos)))
+    if twice := [video for video, count in listed_in.items() if count > 1]:
+        raise InvalidInput(
+            f"{path} puts videos into several splits: {listed(twice, 3)}; mend it, or the test is no test."
+        )
     split_of = {str(video): split for split, videos in splits.items() for video in videos}
     utterances: list[Utterance] = []
     for video, names in ids.items():
@@ -93,7 +99,8 @@ def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
 
     Where a folder holds the faces of both people of a scene, each file's name says by an F or an M whose it is.
     """
-    _file_name(name, folder)
+    if Path(name).name != name:
+        raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
     path = folder / name
     files = sorted(path.glob("*.npy")) if path.is_dir() else [folder / f"{name}.npy"]
     if path.is_dir() and person and any(_shows(file, who) for file in files for who in _PEOPLE):
@@ -105,11 +112,6 @@ def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
         raise InvalidInput(f"The arrays of {path} differ in width: {listed(widths)}.")
     values = np.concatenate(arrays)
     return values if values.any() else None
-
-
-def _file_name(name: str, folder: Path) -> None:
-    if Path(name).name != name:
-        raise InvalidInput(f"The utterance id {name!r} is no file name; ids may not lead out of {folder}.")
 
 
 def _shows(file: Path, person: str) -> bool:
@@ -142,8 +144,10 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
         No utterance has a label and a split, a dialogue is in two splits, or an id cannot be the name of a file.
     """
     rows, notes = usable_rows(store, label)
-    for name in store.utterance_ids[rows]:
-        _file_name(name, folder)
+    if odd := [name for name in store.utterance_ids[rows] if Path(name).name != name]:
+        raise InvalidInput(
+            f"In this layout an utterance's id is the name of a file, which these cannot be: {listed(odd, 3)}."
+        )
     by_dialogue: dict[str, list[int]] = {}
     for row in rows[np.lexsort((store.positions[rows],))]:
         by_dialogue.setdefault(store.dialogue_ids[row], []).append(int(row))
@@ -168,5 +172,6 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
         where.mkdir(parents=True)
         for row, values_TD in enumerate(in_order(store.feature(modality))):
             if row in usable and len(values_TD):
-                np.save(where / f"{store.utterance_ids[row]}.npy", values_TD[0] if level == "utterance" else values_TD)
-    return Exported(len(rows), notes)
+                values = values_TD[0] if level == "utterance" else values_TD
+                save_array(where / f"{store.utterance_ids[row]}.npy", values)
+    return Exported(len(rows), (*notes, *other_labels(store, label)))

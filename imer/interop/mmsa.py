@@ -15,7 +15,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
-from imer.interop.outgoing import Exported, in_order, origin, usable_rows
+from imer.interop.outgoing import Exported, in_order, origin, other_labels, usable_rows
 from imer.interop.parts import Column, Imported, trimmed, write_import
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.media.positions import with_positions
@@ -171,7 +171,7 @@ def export_mmsa(store: FeatureStore, path: Path, label: str) -> Exported:
     if lacking := [key for modality, key in _FEATURES.items() if modality not in store.modalities]:
         notes += (f"most of MMSA's models want all of {listed(_FEATURES.values())}; there is no {listed(lacking)}.",)
     write_pickle(path, content)
-    return Exported(len(rows), notes)
+    return Exported(len(rows), (*notes, *other_labels(store, label)))
 
 
 def _foreign_id(name: str, dialogue: str) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +40,20 @@ def in_order(feature: Feature) -> Iterator[np.ndarray]:
         offsets = feature.offsets[first : min(first + _BLOCK, n) + 1]
         rows = feature.rows(int(offsets[0]), int(offsets[-1]))
         yield from np.split(rows, offsets[1:-1] - offsets[0])
+
+
+def save_array(path: Path, values: np.ndarray) -> None:
+    """Write a `.npy` file. NumPy says of a full disk how many values fitted, and of which file not at all."""
+    try:
+        np.save(path, values)
+    except OSError as error:
+        raise OSError(error.errno or errno.ENOSPC, error.strerror or os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def other_labels(store: FeatureStore, label: str) -> tuple[str, ...]:
+    """Say which labels a format with room for one leaves out."""
+    others = [name for name in store.labels if name != label]
+    return (f"this format has room for one label; not in it: {listed(others)}.",) if others else ()
 
 
 def usable_rows(store: FeatureStore, label: str) -> tuple[np.ndarray, tuple[str, ...]]:

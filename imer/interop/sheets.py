@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from imer.core.types import FeatureSpec, Verdict
-from imer.interop.outgoing import Exported, in_order
+from imer.interop.outgoing import Exported, in_order, save_array
+from imer.media.tables import csv_cell, csv_row
 from imer.store.columns import number_text
 from imer.store.reader import FeatureStore
 
@@ -23,7 +21,7 @@ def export_csv(store: FeatureStore, folder: Path) -> Exported:
     Absent values are empty cells, absent frames no lines. `utterances.csv` also says what became of each modality.
     """
     verdicts = {
-        f"{modality}_verdict": [Verdict(int(value)).name for value in values]
+        _own_name(f"{modality}_verdict", store): [Verdict(int(value)).name for value in values]
         for modality, values in store.quality.items()
     }
     _write_utterances(store, folder / "utterances.csv", verdicts)
@@ -43,13 +41,18 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
     for modality in store.modalities:
         path = folder / f"{modality}.npy"
         if _spec(store, modality).level == "utterance":
-            np.save(path, store.vectors(modality)[0])
+            save_array(path, store.vectors(modality)[0])
             continue
         values_TD, offsets, _ = store.ragged(modality)
-        np.save(path, values_TD)
-        np.save(folder / f"{modality}_offsets.npy", offsets)
+        save_array(path, values_TD)
+        save_array(folder / f"{modality}_offsets.npy", offsets)
         notes.append(f"{modality} is frame-level: row i of {modality}_offsets.npy says where utterance i begins.")
     return Exported(store.n, tuple(notes))
+
+
+def _own_name(name: str, store: FeatureStore) -> str:
+    """Return a name that no column of the manifest has."""
+    return _own_name(f"imer_{name}", store) if name in store.columns else name
 
 
 def _spec(store: FeatureStore, modality: str) -> FeatureSpec:
@@ -72,9 +75,8 @@ def _write_utterances(store: FeatureStore, path: Path, verdicts: Mapping[str, Se
         **store.columns,
     }
     with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(columns)
-        table.writerows(zip(*columns.values(), strict=True))
+        file.write(csv_row(columns))
+        file.writelines(csv_row(cells) for cells in zip(*columns.values(), strict=True))
 
 
 def _write_values(store: FeatureStore, modality: str, path: Path) -> None:
@@ -86,24 +88,18 @@ def _write_values(store: FeatureStore, modality: str, path: Path) -> None:
     line = ",".join(["%.9g"] * spec.dim)
     empty = "," * (spec.dim - 1)
     with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
         heads = [
             "utterance_id",
             *(["frame"] if of_frames else []),
             *(["time_s"] if of_frames and hop_s else []),
             *names,
         ]
-        table.writerow(heads)
+        file.write(csv_row(heads))
         for name, values_TD in zip(store.utterance_ids, in_order(feature), strict=True):
-            quoted = _quoted(name)
+            quoted = csv_cell(name)
             if not of_frames:
                 file.write(f"{quoted},{line % tuple(values_TD[0]) if len(values_TD) else empty}\n")
                 continue
             for i, row in enumerate(values_TD):
                 when = f",{i * hop_s:.9g}" if hop_s else ""
                 file.write(f"{quoted},{i}{when},{line % tuple(row)}\n")
-
-
-def _quoted(cell: str) -> str:
-    """Return a cell as the `csv` module writes it, without its way through that for each of a thousand numbers."""
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\n\r') else cell

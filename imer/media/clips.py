@@ -49,21 +49,36 @@ class Clips:
     """Utterances whose media are still to be read.
 
     `transcripts` counts the clips whose words came from a text file beside them, `timed` those with a timed transcript;
-    `problems` are rows of a manifest that cannot be used, and such files that cannot be read; `aside` counts the files of
-    other kinds that lie in the folders, by suffix.
+    `problems` are rows of a manifest that cannot be used, and such files that cannot be read; `beyond` counts the cues that
+    begin after their clip's end, `aside` the files of other kinds that lie in the folders, by suffix.
     """
 
     utterances: list[Utterance] = field(default_factory=list)
     transcripts: int = 0
     timed: int = 0
     problems: list[RowProblem] = field(default_factory=list)
+    beyond: int = 0
     aside: Counter[str] = field(default_factory=Counter)
 
     @property
-    def left_aside(self) -> str:
-        """What lies in the folders and is no clip, in words; empty where there is nothing."""
-        kinds = listed((f"{n} {suffix or 'without a suffix'}" for suffix, n in self.aside.most_common()), 5)
-        return f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}." if kinds else ""
+    def notes(self) -> list[str]:
+        """What a user should know of how the clips were found, in sentences."""
+        said = []
+        if self.aside:
+            kinds = listed((f"{n} {suffix or 'without a suffix'}" for suffix, n in self.aside.most_common()), 5)
+            said.append(f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}.")
+        if self.timed:
+            said.append(f"{self.timed} clips have a timed transcript (.srt, .vtt) beside them, whose cues were taken.")
+        if self.transcripts:
+            said.append(f"took the words of {self.transcripts} clips from the .txt files beside them.")
+        return said
+
+    @property
+    def warnings(self) -> list[str]:
+        """What looks like a mistake, in sentences."""
+        if not self.beyond:
+            return []
+        return [f"{self.beyond} cues begin after the end of their clip: is each transcript that of the clip beside it?"]
 
 
 def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = None, speaker: str = "") -> Clips:
@@ -106,26 +121,34 @@ _Piece = tuple[float | None, float | None, str | None, str]  # start and end in 
 
 def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_Piece]:
     """Yield the parts of one clip; count in `found` what its words came from."""
-    for beside in (path.with_suffix(suffix) for suffix in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX)):
+    for suffix in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX):
+        beside = path.with_suffix(suffix)
+        if not beside.is_file():
+            beside = path.with_suffix(suffix.upper())
         if beside == path or not beside.is_file():
             continue
         try:
-            if beside.suffix == TRANSCRIPT_SUFFIX:
+            if suffix == TRANSCRIPT_SUFFIX:
                 if cutting.window_s is not None:
                     continue  # nobody can say which of its words belong to which window
                 words = read_text(beside).strip()
                 found.transcripts += 1
                 yield None, None, words, ""
                 return
-            cues = read_cues(beside)
+            read = read_cues(beside)
         except InvalidInput as error:
             found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
             continue
         found.timed += 1
+        if read.unread:
+            message = f"{read.unread} cues of the transcript {beside} cannot be read"
+            found.problems.append(RowProblem(len(found.utterances) + 1, name, message))
         if cutting.whole:
-            yield None, None, " ".join(cue.text for cue in cues), ""
-        else:
-            yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in cues)
+            yield None, None, " ".join(cue.text for cue in read.cues), ""
+            return
+        end_s = _duration_s(path)
+        found.beyond += sum(end_s is not None and cue.start_s >= end_s for cue in read.cues)
+        yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in read.cues)
         return
     if cutting.window_s is None:
         yield None, None, None, ""
@@ -133,13 +156,20 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         yield from _windows(path, cutting.window_s)
 
 
-def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
-    """Yield windows of a clip; the last one goes to its end, wherever that is. What cannot be opened stays whole."""
+def _duration_s(path: Path) -> float | None:
+    """Return how long a clip is; None where it cannot be opened, of which its extraction says why."""
     from imer.media import probe
 
     try:
-        duration_s = probe.plausible_duration_s(path)
-    except probe.MediaError:  # its extraction says why
+        return probe.plausible_duration_s(path)
+    except probe.MediaError:
+        return None
+
+
+def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
+    """Yield windows of a clip; the last one goes to its end, wherever that is. What cannot be opened stays whole."""
+    duration_s = _duration_s(path)
+    if duration_s is None:
         yield None, None, None, ""
         return
     count = max(round(duration_s / window_s), 1)

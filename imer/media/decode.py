@@ -131,17 +131,19 @@ class ClipReader:
             )
         if self._at_end and self._cut and (segment.end_s is None or segment.end_s > self._reached_s):
             return MediaError("E-TRUNCATED", f"{self.path} is cut short: its last page is not whole.")
+        within = True  # of a whole file there is nothing beyond its end
         if self._at_end and self.duration_s is not None:
             end_s = self.duration_s - max(self._origin_s, 0.0)  # some containers count their duration from zero
             wanted_s = min(segment.end_s or end_s, end_s)
             share = _TRUNCATED_SHARE_INEXACT if self._inexact else _TRUNCATED_SHARE
-            if wanted_s - self._reached_s > max(_TRUNCATED_S, share * self.duration_s):
+            within = segment.start_s < end_s
+            if within and wanted_s - self._reached_s > max(_TRUNCATED_S, share * self.duration_s):
                 return MediaError(
                     "E-TRUNCATED",
                     f"{self.path} is cut short: it declares {self.duration_s:.2f} s, "
                     f"but its data end at {self._reached_s:.2f} s.",
                 )
-        if self._at_end and stream.first_s is None and (stream.packets or stream.promised):
+        if within and self._at_end and stream.first_s is None and (stream.packets or stream.promised):
             return MediaError("E-DAMAGED", f"{self.path}: nothing of the {kind} can be decoded.")
         return None
 

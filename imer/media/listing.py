@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from imer.core.files import published_file
 from imer.core.types import Utterance
+from imer.media.tables import csv_row
 
 COLUMNS = (
     "utterance_id", "media", "start", "end", "text", "dialogue_id", "position", "speaker", "split", "emotion",
@@ -24,7 +24,8 @@ def write_listing(utterances: Sequence[Utterance], out: Path, *, overwrite: bool
         `out` exists and `overwrite` is false.
     """
     folder = out.resolve().parent
-    rows, outside = [], set()
+    rows: list[list[object]] = []
+    outside = set()
     for u in utterances:
         media = "" if u.audio is None else os.path.relpath(Path(u.audio).resolve(), folder)
         if media.startswith(os.pardir + os.sep):
@@ -32,7 +33,5 @@ def write_listing(utterances: Sequence[Utterance], out: Path, *, overwrite: bool
         times = ["" if at is None else f"{at:.10g}" for at in (u.start_s, u.end_s)]
         rows.append([u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker, "", ""])
     with published_file(out, overwrite=overwrite) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, lineterminator="\n")
-        table.writerow(COLUMNS)
-        table.writerows(rows)
+        file.writelines(csv_row(row) for row in (COLUMNS, *rows))
     return len(outside)

@@ -273,8 +273,8 @@ def _seconds(text: str, column: str, name: str) -> float | None:
 def _channel(text: str, name: str) -> int | None:
     if not text:
         return None
-    number = _CHANNEL_WORDS.get(text.lower(), text)
-    if not number.isdecimal() or not 1 <= int(number) <= MAX_CHANNELS:
+    number = _parsed(float, _CHANNEL_WORDS.get(text.lower(), text))
+    if number is None or not number.is_integer() or not 1 <= number <= MAX_CHANNELS:
         raise _BadRow(f"{name}: audio_channel {text!r} is not left, right or a number from 1")
     return int(number)
 

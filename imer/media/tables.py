@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, listed
@@ -37,7 +37,9 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
     except (csv.Error, StopIteration) as error:
         raise InvalidInput(f"{path}, line {head + 1}, is not a table header ({error}).") from error
     every = [name.strip() for name in header]
-    columns = [name for name in every if name]  # spreadsheets also write columns that somebody emptied
+    columns = [
+        name for name in every if name
+    ]  # without a name: columns that somebody emptied, row numbers of R and pandas
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")
@@ -60,12 +62,22 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
                 at += 1
             else:
                 cells = dict(zip(every, values, strict=True))
-                nameless = [value for name, value in zip(every, values, strict=True) if not name and value.strip()]
                 cells.pop("", None)
-                yield line, f"the value {nameless[0]!r} in a column without a name" if nameless else cells
+                yield line, cells
                 at = after
 
     return columns, rows()
+
+
+def csv_row(cells: Iterable[object]) -> str:
+    """Return a line of CSV. The `csv` module leaves a carriage return bare where lines end in a line feed alone."""
+    return ",".join(map(csv_cell, cells)) + "\n"
+
+
+def csv_cell(cell: object) -> str:
+    """Return a cell of CSV, in quotes where it needs them."""
+    text = str(cell)
+    return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\n\r') else text
 
 
 def _record(lines: Sequence[str], at: int, delimiter: str) -> tuple[list[str], int]:

@@ -31,6 +31,7 @@ class Ensemble(nn.Module):
         self.reads_packed = getattr(first, "reads_packed", False)
         self.uses_speakers = getattr(first, "uses_speakers", False)
         self.batch_dependent = getattr(first, "batch_dependent", False)
+        self.most_utterances = getattr(first, "most_utterances", None)
 
     def forward(self, features: dict[str, Tensor], observed_BUM: Tensor, valid_BU: Tensor, **more: Any) -> ModelOutput:
         said: list[ModelOutput] = [member(features, observed_BUM, valid_BU, **more) for member in self.members]

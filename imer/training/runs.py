@@ -59,6 +59,7 @@ class TrainedFold:
     selected       {"epoch", "metric", "value", "on"}: how its weights were chosen
     val            its validation metrics at that epoch
     within_speaker   modalities whose features it reads relative to their speaker
+    longest_dialogue   the most utterances of one that it learnt from; None where nobody wrote it down
     """
 
     name: str
@@ -79,6 +80,7 @@ class TrainedFold:
     device: torch.device
     batch_dialogues: int
     within_speaker: tuple[str, ...] = ()
+    longest_dialogue: int | None = None
 
     @property
     def modalities(self) -> dict[str, int]:
@@ -177,7 +179,8 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         test_ids=tuple(values["test_ids"]),
         selected=values["selected"],
         val=values["val"],
-        # Absent before it existed.
+        # Absent before they existed.
+        longest_dialogue=values.get("longest_dialogue"),
         within_speaker=meant(values["settings"]["data"].get("within_speaker", ()), values["spec"]["modalities"]),
     )
 

@@ -60,6 +60,7 @@ def publish_fold(
         "spec": asdict(spec),
         "settings": {section: asdict(part) for section, part in settings.sections().items()},
         "label": corpus.label,
+        "longest_dialogue": int(np.unique(corpus.dialogue_ids[train].astype(str), return_counts=True)[1].max()),
         "class_names": list(corpus.class_names),
         "feature_names": corpus.feature_names,
         "fingerprints": corpus.fingerprints,

@@ -233,3 +233,20 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
     files.verify_folder(tmp_path / "empty")
     with pytest.raises(OutputExists), files.published_folder(tmp_path / "empty"):
         pass
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_neither_file_nor_folder_takes_the_place_of_a_device_or_each_other(tmp_path: Path) -> None:
+    """Whoever writes to /dev/null as root would replace it, for the whole machine."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "file").write_text("mine")
+    for name, published in (
+        ("pipe", files.published_file),
+        ("pipe", files.published_folder),
+        ("file", files.published_folder),
+    ):
+        with pytest.raises(OutputExists, match="choose another name"), published(tmp_path / name, overwrite=True):
+            pass
+    assert not (tmp_path / "pipe").is_file()
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]

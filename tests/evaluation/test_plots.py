@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imer.evaluation.drawing import line_look
-from imer.evaluation.plots import _baseline_line, all_plots, curves_png
+from imer.evaluation.plots import _baseline_line, all_plots, confusion_png, curves_png
 from tests.evaluation.examples import example
 
 COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.png"}
@@ -79,3 +79,8 @@ def test_a_baseline_far_from_the_compared_methods_does_not_squeeze_them(value):
     axes.plot([0.0, 0.5], [0.6, 0.4])
     _baseline_line(axes, evaluation, "ua")
     assert axes.get_ylim()[0] <= value <= axes.get_ylim()[1]
+
+
+def test_names_that_the_font_lacks_are_no_warning():
+    evaluation = replace(example(), class_names=["怒り", "喜び", "中立", "悲しみ"])
+    assert confusion_png(evaluation)

@@ -15,7 +15,8 @@ from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe
-from imer.export.predict import predict
+from imer.export.inputs import read_clips
+from imer.export.predict import _comment, _one_by_one, _Said, predict
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
@@ -205,3 +206,23 @@ def test_the_lines_are_json_with_names_of_any_script(classifier: Shipped, tmp_pa
     predict(classifier.run, [path], out=tmp_path / "p.jsonl")
     line = json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8"))
     assert (line["utterance_id"], line["dialogue_id"]) == ("žluťoučký/1", "对话")
+
+
+def test_a_model_of_single_utterances_is_not_given_dialogues_unawares(classifier: Shipped, tmp_path: Path) -> None:
+    assert classifier.fold.longest_dialogue == 5
+    alone = replace(classifier.fold, longest_dialogue=1)
+    for fold, warned in ((classifier.fold, False), (alone, True)):
+        said = _Said()
+        _comment(fold, answer_store(fold, classifier.store), said)
+        assert any("has never met" in warning for warning in said.warnings) is warned
+    (tmp_path / "a.wav").write_bytes(b"media")
+    (tmp_path / "b.wav").write_bytes(b"media")
+    (tmp_path / "a.srt").write_text("1\n00:00:00,0 --> 00:00:01,0\none\n\n2\n00:00:01,0 --> 00:00:02,0\ntwo\n")
+    clips, said = read_clips([tmp_path / "a.wav", tmp_path / "b.wav"]), _Said()
+    assert [(u.dialogue_id, u.position) for u in clips.utterances] == [("a", 0), ("a", 1), ("b", 0)]
+    parted = _one_by_one(clips, said).utterances
+    assert [(u.dialogue_id, u.position) for u in parted] == [("a_1", 0), ("a_2", 0), ("b", 0)]
+    assert [u.start_s for u in parted] == [0.0, 1.0, None]
+    assert len(said.notes) == 1
+    assert _one_by_one(read_clips([tmp_path / "b.wav"]), said).utterances[0].dialogue_id == "b"
+    assert len(said.notes) == 1

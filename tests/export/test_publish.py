@@ -14,9 +14,11 @@ from imer.core.files import read_json
 from imer.export import publish
 from imer.export.chosen import choose_fold
 from imer.export.publish import Exported, export
+from imer.training.run import train
 from imer.training.runs import RunFolder
 from tests.export.conftest import Shipped
 from tests.shipped import train_small
+from tests.stores import write_small_store
 
 
 def test_the_fold_that_was_best_on_validation_is_the_default(regressor: Shipped) -> None:
@@ -133,3 +135,15 @@ def test_members_that_left_out_other_utterances_are_counted_together(tmp_path: P
         f"{len(fold.train_ids)} (by all members together; each leaves out about {counts['val']} of them) train" in card
     )
     assert "validation, mean of the members, each on a part of its own" in card
+
+
+@pytest.mark.parametrize(("preset", "format"), [("comp-paper", "onnx"), ("comp-official", "torch-export")])
+@pytest.mark.filterwarnings("ignore:.*LeafSpec.*:FutureWarning")
+def test_published_designs_say_how_many_utterances_they_take(tmp_path: Path, preset: str, format: str) -> None:
+    store, few = write_small_store(tmp_path / "f.h5"), ["model.hidden=16", "train.threads=1"]
+    flags = {"data": {"label": "emotion"}, "train": {"device": "cpu", "max_epochs_branches": 1, "max_epochs_joint": 1}}
+    train(store, tmp_path / "run", preset=preset, flags=flags, assignments=[*few, "model.longest_dialogue=40"])
+    made = export(tmp_path / "run", tmp_path / "model", format)
+    about = read_json(made.outputs[1])
+    assert about["most_utterances"] == 40
+    assert about["parity"]["max_abs_difference"] <= about["parity"]["tolerance"] == 1e-4

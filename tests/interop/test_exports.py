@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import pickle
 import pickletools
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from imer.core.errors import InvalidInput, UsageError
+from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.interop.exports import EXPORTS, export_features
 from imer.interop.gcnet import import_gcnet
 from imer.interop.mmsa import import_mmsa
+from imer.interop.outgoing import save_array
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
 from tests.conftest import Finished
@@ -125,6 +129,7 @@ def test_mmsa_comes_back_as_it_went(store: Path, tmp_path: Path) -> None:
     assert made.n_utterances == 3  # one has no label, one no split
     assert "2 of 5 utterances" in made.notes[0]
     assert "no text" in made.notes[1]
+    assert made.notes[2] == "this format has room for one label; not in it: emotion."
     import_mmsa(tmp_path / "out.pkl", tmp_path / "again.h5")
     rows = [0, 2, 3]
     with FeatureStore.open(store) as one, FeatureStore.open(tmp_path / "again.h5") as other:
@@ -185,7 +190,7 @@ def test_what_cannot_be_written_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is an input of this command"):
         export_features("csv", store, store, overwrite=True)
     path_like = make_store(tmp_path / "p.h5", utterances(("../u0", "u1", "u2", "u3", "u4")))
-    with pytest.raises(InvalidInput, match=r"'\.\./u0' is no file name"):
+    with pytest.raises(InvalidInput, match=r"which these cannot be: \.\./u0"):
         export_features("gcnet", path_like, tmp_path / "o")
     torn = make_store(tmp_path / "t.h5", utterances(tuple("abcde"), ("train", "val", "test", "train", "test")))
     with pytest.raises(InvalidInput, match="in several: d3"):
@@ -195,6 +200,45 @@ def test_what_cannot_be_written_is_refused(store: Path, tmp_path: Path) -> None:
         export_features("mmsa", nowhere, tmp_path / "o")
     assert not (tmp_path / "o").exists()
     assert not list(tmp_path.glob(".o.*"))
+
+
+def test_no_folder_is_replaced_but_an_earlier_export(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "list").write_text("a file")
+    for out in ("thesis", "list", "."):
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(OutputExists, match="no export of features"):
+            export_features("csv", store, Path(out), overwrite=True)
+    assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
+    export_features("csv", store, tmp_path / "csv")
+    inside = store.rename(tmp_path / "csv" / "f.h5")
+    with pytest.raises(UsageError, match="lies in"):
+        export_features("csv", inside, tmp_path / "csv", overwrite=True)
+    assert inside.is_file()
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    export_features("csv", inside, Path("."))
+    assert (tmp_path / "empty" / "utterances.csv").is_file()
+
+
+def test_a_column_of_the_manifest_keeps_its_name(tmp_path: Path) -> None:
+    rows = [replace(row, labels={**row.labels, "audio_verdict": "mine\rand yours"}) for row in utterances()]
+    export_features("csv", make_store(tmp_path / "f.h5", rows), tmp_path / "csv")
+    said = table(tmp_path / "csv" / "utterances.csv")
+    assert {row["audio_verdict"] for row in said} == {"mine\rand yours"}
+    assert [row["imer_audio_verdict"] for row in said] == ["ok", "silent", "ok", "ok", "ok"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "audio.npy"
+    path.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as caught:
+        save_array(path, np.zeros(100_000))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
 
 
 @pytest.mark.parametrize("kind", EXPORTS)

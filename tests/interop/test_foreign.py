@@ -337,3 +337,12 @@ def test_mmsa_ids_say_the_place_of_a_clip_whatever_row_it_is_in(tmp_path: Path) 
     import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.positions.tolist() == [2, 0, 1]
+
+
+def test_a_video_of_two_splits_is_refused(gcnet: Path, tmp_path: Path) -> None:
+    (labels,) = gcnet.glob("*.pkl")
+    content = list(pickle.loads(labels.read_bytes()))
+    content[-2] = [*content[-2], *content[-3]]
+    labels.write_bytes(pickle.dumps(tuple(content)))
+    with pytest.raises(InvalidInput, match="puts videos into several splits"):
+        import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")

@@ -49,10 +49,24 @@ def test_what_is_no_clip_is_left_aside_and_told(folder: Path) -> None:
     clips = cut_clips([folder / "phone.3gp", folder], Cutting())
     assert "phone" in [Path(u.utterance_id).stem for u in clips.utterances]
     assert len(clips.utterances) == 4
-    assert clips.left_aside == (
+    assert clips.notes[0] == (
         "3 files are no clips by their suffix, and are left aside: 1 without a suffix, 1 .docx, 1 .md."
     )
-    assert cut_clips([folder / "a.wav"], Cutting()).left_aside == ""
+    assert cut_clips([folder / "b.mp4"], Cutting()).notes == []
+
+
+def test_transcripts_in_capitals_and_cues_that_no_clip_has(tmp_path: Path) -> None:
+    write_clip(tmp_path / "A.WAV", picture=None, sound=voice(1.5), audio_codec="pcm_s16le")
+    (tmp_path / "A.SRT").write_text(CUES + "\n00:00:09,000 --> 00:00:10,000\nlate\n\n00:00:xx --> 00:11\nbroken\n")
+    clips = cut_clips([tmp_path], Cutting())
+    assert [u.text for u in clips.utterances] == ["hello", "there, you", "late"]
+    assert clips.aside == {}
+    assert clips.warnings == [
+        "1 cues begin after the end of their clip: is each transcript that of the clip beside it?"
+    ]
+    assert [problem.message for problem in clips.problems] == [
+        f"1 cues of the transcript {tmp_path / 'A.SRT'} cannot be read"
+    ]
 
 
 def test_unique_stems_are_the_names(folder: Path) -> None:

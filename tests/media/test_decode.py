@@ -320,3 +320,14 @@ def test_a_duration_is_what_the_header_says_and_the_size_allows(folder: Path, tm
     with open_media(lie) as container:
         assert declared_duration_s(container) == pytest.approx(1e6)
     assert plausible_duration_s(lie) == len(content) / BYTES_PER_SECOND_FLOOR
+
+
+@pytest.mark.parametrize("name", ["x.wav", "x.mp3", "x.mp4", "x.flac"])
+def test_beyond_the_end_of_a_whole_file_there_is_nothing_and_nothing_is_wrong(tmp_path: Path, name: str) -> None:
+    codec = {"x.wav": "pcm_s16le", "x.mp3": "mp3", "x.flac": "flac"}.get(name, "aac")
+    clip = write_clip(tmp_path / name, picture=None, sound=voice(2.0), audio_codec=codec)
+    for start_s in (3.0, 61.0, 3600.0):
+        segment = Segment(start_s, start_s + 2)
+        (wave,), _, reader = read(clip, segment)
+        assert len(wave) == 0
+        assert reader.problem("audio", segment) is None

@@ -186,7 +186,7 @@ def test_the_semicolons_of_spreadsheets(tmp_path: Path) -> None:
 
 
 def test_the_channel_of_a_party(tmp_path: Path) -> None:
-    rows = "a,left\nb,Right\nc,3\nd,\ne,0\nf,middle\ng,1.5\n"
+    rows = "a,left\nb,Right\nc,3.0\nd,\ne,0\nf,middle\ng,1.5\n"
     read = read_manifest(manifest(tmp_path, "utterance_id,audio_channel\n" + rows))
     assert [(u.utterance_id, u.channel) for u in read.utterances] == [("a", 1), ("b", 2), ("c", 3), ("d", None)]
     assert [p.utterance_id for p in read.problems] == ["e", "f", "g"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from imer.core.errors import InvalidInput
 from imer.media.manifest import read_manifest
-from imer.media.tables import MAX_CELL_LINES, table_rows
+from imer.media.tables import MAX_CELL_LINES, csv_row, table_rows
 
 HEADER = "utterance_id,text\n"
 
@@ -89,17 +91,29 @@ def test_names_that_are_given_twice_or_too_long(tmp_path: Path) -> None:
 def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
     """A line that names the delimiter, columns that somebody emptied, a comma as the decimal sign."""
     path = tmp_path / "m.csv"
-    path.write_text(
-        "sep=;\r\nutterance_id;text;start;sentiment;;\r\nu1;a, b;0,5;1;;\r\nu2;c;;-1,5; ;\r\nu3;d;;2;;x\r\nu4;e;1.5;;;\r\n"
-    )
+    rows = ["u1;a, b;0,5;1;;", "u2;c;;-1,5; ;", "u3;d;;2;;x", "u4;e;1.5;;;"]
+    path.write_text("\r\n".join(["sep=;", "utterance_id;text;start;sentiment;;", *rows, ""]))
     read = read_manifest(path)
-    assert [(u.utterance_id, u.text, u.start_s) for u in read.utterances] == [("u4", "e", 1.5)]
+    assert [(u.utterance_id, u.text, u.start_s) for u in read.utterances] == [("u3", "d", None), ("u4", "e", 1.5)]
     assert read.columns == ("utterance_id", "text", "start", "sentiment")
     assert [str(problem) for problem in read.problems] == [
         "line 3: u1: start '0,5' is not a time in seconds; write it with a decimal point",
         "line 4: u2: sentiment '-1,5' is not a number; write it with a decimal point",
-        "line 5: the value 'x' in a column without a name",
     ]
+
+
+def test_the_row_numbers_of_r_and_pandas_are_no_column(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text(",utterance_id,text\n0,a,b\n1,c,d\n")
+    read = read_manifest(tmp_path / "m.csv")
+    assert [(u.utterance_id, u.text, u.labels) for u in read.utterances] == [("a", "b", {}), ("c", "d", {})]
+    assert read.problems == ()
+
+
+@given(st.lists(st.lists(st.text(max_size=8), min_size=2, max_size=2), max_size=5))
+def test_what_is_written_is_what_is_read(cells: list[list[str]]) -> None:
+    """Carriage returns, too, which the `csv` module leaves bare where lines end in a line feed."""
+    written = "".join(map(csv_row, cells))
+    assert [row for row in csv.reader(io.StringIO(written, newline=""), strict=True) if row] == cells
 
 
 @pytest.mark.parametrize("text", ["", "sep=,", "sep=,\n"])

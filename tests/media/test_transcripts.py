@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imer.core.errors import InvalidInput
-from imer.media.transcripts import MAX_BYTES, Cue, read_cues
+from imer.media.transcripts import MAX_BYTES, Cue, Transcript, read_cues
 
 SRT = """1
 00:00:03,250 --> 00:00:04,000
@@ -49,15 +50,41 @@ nobody's
 
 def test_subrip_in_order_of_time(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text(SRT)
-    assert read_cues(tmp_path / "a.srt") == [
+    assert read_cues(tmp_path / "a.srt").cues == (
         Cue(1.0, 2.5, "first"), Cue(3.25, 4.0, "second line goes on"), Cue(3600.0, 3601.001, "an hour later"),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_webvtt_says_who_speaks(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "a.VTT").write_text(VTT, encoding=encoding)
-    assert read_cues(tmp_path / "a.VTT") == [Cue(1.0, 2.5, "Rock & roll", "Mary Jones"), Cue(3.0, 4.0, "nobody's")]
+    found = (Cue(1.0, 2.5, "Rock & roll", "Mary Jones"), Cue(3.0, 4.0, "nobody's"))
+    assert read_cues(tmp_path / "a.VTT") == Transcript(found)
+
+
+def test_what_players_take_is_taken(tmp_path: Path) -> None:
+    """A blank first line, no numbers, the other format's comma, times without hours or milliseconds, places on the screen."""
+    cues = "00:00:00,000 --> 00:00:01.000\nfirst\n\n00:02,5 --> 00:03\n{\\an8}second\n\n-00:00:01,0 --> 00:09\nbad\n"
+    for name, head in (("a.srt", "\n"), ("a.vtt", "WEBVTT\n\n")):
+        (tmp_path / name).write_text(head + cues)
+        read = read_cues(tmp_path / name)
+        assert read.cues == (Cue(0.0, 1.0, "first"), Cue(2.5, 3.0, "second"))
+        assert read.unread == 1
+
+
+def test_of_captions_that_roll_up_each_line_counts_once(tmp_path: Path) -> None:
+    """As they are made from live speech: a line comes, stays for an instant, and rolls up while the next one comes."""
+    lines, cues = ["well", "yes", "yes", "no more"], ["00:00.000 --> 00:02.000\n \nwell<00:01.000><c> then</c>"]
+    lines[0] = "well then"
+    for i, (before, now) in enumerate(itertools.pairwise(lines), start=1):
+        cues.append(f"00:0{2 * i}.000 --> 00:0{2 * i}.010\n{before}\n ")
+        cues.append(f"00:0{2 * i}.010 --> 00:0{2 * i + 2}.000\n{before}\n{now}")
+    (tmp_path / "a.vtt").write_text("WEBVTT\nKind: captions\n\n" + "\n\n".join(cues))
+    found = read_cues(tmp_path / "a.vtt")
+    assert [cue.text for cue in found.cues] == lines
+    assert found.unread == 0
+    (tmp_path / "b.srt").write_text("1\n00:00:00,0 --> 00:00:01,0\nyes\n\n2\n00:00:01,0 --> 00:00:02,0\nyes\n")
+    assert [cue.text for cue in read_cues(tmp_path / "b.srt").cues] == ["yes", "yes"]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +93,7 @@ def test_webvtt_says_who_speaks(tmp_path: Path, encoding: str) -> None:
         ("a.srt", b"", "not what its suffix says"),
         ("a.srt", b"just some words\nof somebody", "not what its suffix says"),
         ("a.vtt", SRT.encode(), "not what its suffix says"),
-        ("a.vtt", b"WEBVTT\n\n", "has no cue with words"),
+        ("a.vtt", b"WEBVTT\n\n", "or has no cue"),
         ("a.srt", b"1\n00:00:02,000 --> 00:00:01,000\nbackwards\n", "has no cue with words"),
         ("a.srt", SRT.replace("first", "gr\xfc\xdfe").encode("latin-1"), "is not UTF-8 text"),
         ("a.srt", b"1" * (MAX_BYTES + 1), "more than 16 MiB"),
@@ -83,4 +110,4 @@ def test_any_bytes_give_cues_or_a_sentence(content: bytes, name: str, headed: bo
     head = b"WEBVTT\n\n00:01.000 --> 00:02.000\n" if headed else b"1\n00:00:01,000 --> 00:00:02,000\n"
     with TemporaryDirectory() as folder, suppress(InvalidInput):
         (Path(folder) / name).write_bytes(head + content)
-        assert all(cue.text and cue.end_s > cue.start_s >= 0 for cue in read_cues(Path(folder) / name))
+        assert all(cue.text and cue.end_s > cue.start_s >= 0 for cue in read_cues(Path(folder) / name).cues)

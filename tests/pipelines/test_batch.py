@@ -47,6 +47,9 @@ def test_goes_on_without_a_broken_clip_and_then_keeps_everything(
     assert "mixed" in (out / "report.md").read_text()
     assert (out / "report.html").is_file()
     assert (out / "log.jsonl").stat().st_size > 0
+    again = script("batch.sh", damaged_manifest, out, **SMALL)
+    assert again.returncode == 3, "what failed in the first call is not forgotten"
+    assert "kept as it is" in again.stderr
 
 
 @pytest.mark.parametrize(("arguments", "code"), [((), 2), (("missing.csv", "out"), 4)])

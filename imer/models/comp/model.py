@@ -46,6 +46,7 @@ class Comp(nn.Module):
         self.uses_speakers = settings.speaker_embedding
         self.prompts = settings.prompts and settings.blocks > 0
         self.batch_dependent = self.prompts and settings.prototypes == "batch"
+        self.most_utterances = settings.longest_dialogue if self.batch_dependent else None
         # Prototypes of a dialogue or a batch look at the padded table itself.
         self.reads_packed = not self.prompts or settings.prototypes == "bank"
         self.stages = (BRANCHES, JOINT) if settings.stage1 else (JOINT,)

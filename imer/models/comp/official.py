@@ -94,6 +94,7 @@ class OfficialComp(nn.Module):
         super().__init__()
         n, width, drop = len(spec.modalities), settings.hidden, settings.dropout
         self.spec, self.settings, self.modalities = spec, settings, dict(spec.modalities)
+        self.most_utterances = settings.longest_dialogue
         shared, received = settings.shared(), (n - 1) * settings.prompt_width
         self.enter = nn.ModuleDict({name: nn.Linear(d, width) for name, d in self.modalities.items()})
         self.to_shared, self.to_private = (StackedMLP(n, width, width, width, drop) for _ in range(2))
