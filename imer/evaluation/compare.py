@@ -16,7 +16,7 @@ from imer.core.files import FOLDER_MANIFEST, verify_folder
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 from imer.evaluation.sweep import DEFAULT_FOLDER
-from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT
+from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT
 
 ConditionKey = tuple[str, float | None, str | None, str]  # protocol, nominal rate, pattern, detail
 
@@ -107,6 +107,13 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     for model in dict.fromkeys(one["run.model"] for one in settings):
         members = [i for i, one in enumerate(settings) if one["run.model"] == model]
         telling = _varying([settings[i] for i in members], _TELLING)
+        if "run.preset" not in telling and settings[members[0]].get("run.preset") not in (
+            None,
+            "",
+            DEFAULT_PRESET,
+            model,
+        ):
+            telling = ["run.preset", *telling]  # or a published design would pass for the default
         alike: dict[str, list[int]] = {}
         for i in members:
             alike.setdefault(_name(settings[i], telling), []).append(i)

@@ -189,6 +189,10 @@ def test_methods_are_named_by_what_differs(runs):
         "comp (head=dpl, hidden=64)",
         "late",
     ]
+    presets = [with_settings(run__preset="comp-paper"), with_settings(run__model="late")]
+    assert [one.name for one in group_methods(presets)] == ["comp (preset=comp-paper)", "late"]
+    official = with_settings(run__preset="comp-official", run__model="comp-official")
+    assert [one.name for one in group_methods([official])] == ["comp-official"]
 
 
 def test_of_many_alike_the_first_keeps_the_short_name(runs):
