@@ -230,9 +230,10 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OSError
         The system refuses, as when the disk is full; the error names `path`.
     """
-    path = behind_links(
-        Path(path) if Path(path).name else Path(path).resolve()
-    )  # "." has no name to put another in place of
+    path = Path(path)
+    if not path.name:  # "." and "/" have no name that another could be put in place of
+        path = path.resolve()
+    path = behind_links(path)
     if path.exists() and not path.is_dir():
         raise OutputExists(f"{path} is no folder, but one is to be written; choose another name.")
     if not overwrite and not is_free(path):

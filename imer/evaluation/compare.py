@@ -107,12 +107,8 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     for model in dict.fromkeys(one["run.model"] for one in settings):
         members = [i for i, one in enumerate(settings) if one["run.model"] == model]
         telling = _varying([settings[i] for i in members], _TELLING)
-        if "run.preset" not in telling and settings[members[0]].get("run.preset") not in (
-            None,
-            "",
-            DEFAULT_PRESET,
-            model,
-        ):
+        preset = settings[members[0]].get("run.preset")
+        if "run.preset" not in telling and preset not in (None, "", DEFAULT_PRESET, model):
             telling = ["run.preset", *telling]  # or a published design would pass for the default
         alike: dict[str, list[int]] = {}
         for i in members:

@@ -44,9 +44,8 @@ def drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> 
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Glyph .* missing from font"
-        )  # a script that its font lacks becomes boxes
+        # Letters of a script that the font lacks become boxes.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         FigureCanvasAgg(figure)
         draw(figure)

@@ -74,7 +74,7 @@ def read_cues(path: Path) -> Transcript:
 
     text = read_text(path)
     is_named = text.lstrip().startswith("WEBVTT")
-    if is_named != (path.suffix.lower() == ".vtt") or _ARROW not in text:
+    if (path.suffix.lower() == ".vtt" and not is_named) or _ARROW not in text:
         raise InvalidInput(f"the transcript {path} is not what its suffix says, or has no cue")
     body = "\n".join(_with_points(line) for line in text.splitlines())
     try:

@@ -72,6 +72,11 @@ def test_what_players_take_is_taken(tmp_path: Path) -> None:
         assert read.unread == 1
 
 
+def test_webvtt_under_the_other_name(tmp_path: Path) -> None:
+    (tmp_path / "a.srt").write_text(VTT)
+    assert [cue.speaker for cue in read_cues(tmp_path / "a.srt").cues] == ["Mary Jones", ""]
+
+
 def test_of_captions_that_roll_up_each_line_counts_once(tmp_path: Path) -> None:
     """As they are made from live speech: a line comes, stays for an instant, and rolls up while the next one comes."""
     lines, cues = ["well", "yes", "yes", "no more"], ["00:00.000 --> 00:02.000\n \nwell<00:01.000><c> then</c>"]
