@@ -201,9 +201,11 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     first = methods[0].evaluation
     merged = [(marked(method), over_runs(method)) for method in methods]
     several = any(len(method.runs) > 1 for method in methods)
-    single = f"mean over masks, with the {INTERVAL}"
-    cells = ["mean ± sd over runs (each the mean over its masks)"] if several else []
-    cells += [f"of a single run the {single}" if several else single] if any(len(m.runs) == 1 for m in methods) else []
+    cells = []
+    if several:
+        cells.append("mean ± sd over runs (each the mean over its masks)")
+    if any(len(method.runs) == 1 for method in methods):
+        cells.append(f"{'of a single run the ' if several else ''}mean over masks, with the {INTERVAL}")
     blocks: list[Block] = [Paragraph(f"Cells: {'; '.join(cells)}.")]
     if any(one.run.get("optimistic") for _, one in merged):
         blocks.append(Paragraph(MARKED))

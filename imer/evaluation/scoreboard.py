@@ -14,14 +14,13 @@ from imer.evaluation.contestants import MARK, Contestant, best_baseline, contest
 from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import ConditionSummary, rate_curve
-from imer.evaluation.sections import condition_title, difference_cell
+from imer.evaluation.sections import OVER, condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 from imer.training.settings import JUDGES
 
 SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
-OVER = "95 % interval over dialogues, and over seeds where there are several"
 MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
 
 
@@ -145,7 +144,7 @@ def _other_masks(contestants: Sequence[Contestant], base: Contestant) -> Iterato
 
 def _but_once(contestants: Sequence[Contestant]) -> str:
     """Say which missing rates are one condition, since that much is missing by nature."""
-    repeated = contestants[0].natural if contestants else ()
+    repeated = contestants[0].natural
     return f", of which {listed(repeated, 8)} are one: so much is missing by nature" if repeated else ""
 
 
@@ -173,7 +172,7 @@ def _judged(one: Contestant) -> tuple[object, ...]:
     """Return what two validation scores must share to be comparable, the model first."""
     settings = known_settings(one.method.runs[0])
     keys = ("train.missing_rate", "data.validation_by", "data.validation_share", *(f"train.{name}" for name in JUDGES))
-    return (one.model, one.members, *(settings.get(key) for key in keys if key != "train.members"))
+    return (one.model, *(settings.get(key) for key in keys))
 
 
 def _selection(contestants: Sequence[Contestant]) -> str:

@@ -13,6 +13,7 @@ from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, numb
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 
+OVER = "95 % interval over dialogues, and over seeds where there are several"
 UNPAIRED = (
     "The runs were tested on different utterances (their splits depend on the seed), so there is nothing to pair."
 )
@@ -82,8 +83,8 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
     blocks: list[Block] = [
         Heading("Paired differences", 3),
         Paragraph(
-            f"Each method minus {base.name}, on the same utterances, with the 95 % interval over dialogues, and over seeds "
-            "where there are several. An interval that excludes 0 is marked *. For MAE a negative difference is better."
+            f"Each method minus {base.name}, on the same utterances, with the {OVER}. "
+            "An interval that excludes 0 is marked *. For MAE a negative difference is better."
         ),
     ]
     tallies = read_tallies(base)

@@ -80,7 +80,7 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
     if taught > counts["train"]:
         where = "validation, mean of the members, each on a part of its own, at the selected epochs"
         counts["train"] = f"{taught} (by all members together; each leaves out about {counts['val']} of them)"
-        counts["val"] = ""
+        del counts["val"]  # each member has its own
     metrics = {where: {"n": about["labelled"][judged], **fold.val}}
     pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
     for entry in about["test"]:
@@ -95,7 +95,7 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
         fold=fold.name,
         specs=[fold.specs[name] for name in fold.modalities],
         metrics=metrics,
-        counts={part: count for part, count in counts.items() if count != ""},
+        counts=counts,
         data_sha256=about["content_sha256"],
         training={
             "Modalities hidden in training": " ".join(str(v) for v in (about["protocol"], about["missing_rate"]) if v),

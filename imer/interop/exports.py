@@ -36,18 +36,17 @@ def export_features(
     if label is not None and kind in ("csv", "arrays"):
         raise UsageError(f"imer data export {kind} writes all labels; --label is for gcnet and mmsa.")
     spare_inputs(out, features)
-    if kind != "mmsa" and not is_free(out) and not (out / ORIGIN_FILE).is_file():
+    if kind == "mmsa":
+        with FeatureStore.open(features) as store, published_file(out, overwrite=overwrite) as part:
+            return export_mmsa(store, part, label or LABEL)
+    if not is_free(out) and not (out / ORIGIN_FILE).is_file():
         raise OutputExists(
             f"{out} exists and is no export of features, so --overwrite does not replace it; choose another name."
         )
-    if kind != "mmsa" and out.resolve() in features.resolve().parents:
+    if out.resolve() in features.resolve().parents:
         raise UsageError(f"{features} lies in {out}, which would be replaced; choose another name for the output.")
-    with FeatureStore.open(features) as store:
-        if kind == "mmsa":
-            with published_file(out, overwrite=overwrite) as part:
-                return export_mmsa(store, part, label or LABEL)
-        with published_folder(out, overwrite=overwrite) as folder:
-            write_json(folder / ORIGIN_FILE, origin(store))
-            if kind == "gcnet":
-                return export_gcnet(store, folder, out.resolve().name, label or LABEL)
-            return export_csv(store, folder) if kind == "csv" else export_arrays(store, folder)
+    with FeatureStore.open(features) as store, published_folder(out, overwrite=overwrite) as folder:
+        write_json(folder / ORIGIN_FILE, origin(store))
+        if kind == "gcnet":
+            return export_gcnet(store, folder, out.resolve().name, label or LABEL)
+        return export_csv(store, folder) if kind == "csv" else export_arrays(store, folder)

@@ -15,15 +15,14 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, listed
-from imer.core.types import Utterance
-from imer.interop.outgoing import Exported, in_order, other_labels, save_array, usable_rows
+from imer.core.types import SPLITS, Utterance
+from imer.interop.outgoing import Exported, in_order, other_labels, save_array, spec_of, usable_rows
 from imer.interop.parts import Column, Imported, write_import
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.store.reader import FeatureStore
 
 _PATTERN = "*_features_raw_*way.pkl"
 _PEOPLE = ("F", "M")  # of a scene of IEMOCAP
-_SPLITS = ("train", "val", "test")
 
 
 def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwrite: bool = False) -> Imported:
@@ -60,7 +59,7 @@ def _utterances(content: Any, path: Path) -> list[Utterance]:
         raise InvalidInput(f"{path} is not a pickle of labels of GCNet: expected a tuple of 4 dicts and the splits.")
     ids, labels, speakers, sentences = content[:4]
     with_val = len(content) == 7  # CMU-MOSI and CMU-MOSEI; IEMOCAP has sessions instead of a validation part
-    splits = dict(zip(_SPLITS if with_val else ("train", "test"), content[4:], strict=True))
+    splits = dict(zip(SPLITS if with_val else ("train", "test"), content[4:], strict=True))
     listed_in = Counter(video for videos in splits.values() for video in set(map(str, videos)))
     if twice := [video for video, count in listed_in.items() if count > 1]:
         raise InvalidInput(
@@ -163,11 +162,11 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
     split_of = {dialogue: set(store.splits[members]) for dialogue, members in by_dialogue.items()}
     if torn := [dialogue for dialogue, splits in split_of.items() if len(splits) > 1]:
         raise InvalidInput(f"In this layout a dialogue is in one split, but some are in several: {listed(torn, 3)}.")
-    splits = [[dialogue for dialogue, splits in split_of.items() if splits == {split}] for split in _SPLITS]
+    splits = [[dialogue for dialogue, splits in split_of.items() if splits == {split}] for split in SPLITS]
     write_pickle(folder / f"{corpus}_features_raw_2way.pkl", (ids, labels, speakers, texts, *splits))
     usable = set(rows.tolist())
     for modality in store.modalities:
-        level = next(iter(store.specs[modality].values())).level
+        level = spec_of(store, modality).level
         where = folder / "features" / f"{modality}-{'UTT' if level == 'utterance' else 'FRA'}"
         where.mkdir(parents=True)
         for row, values_TD in enumerate(in_order(store.feature(modality))):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.types import SPLITS
+from imer.core.types import SPLITS, FeatureSpec
 from imer.store.describe import describe
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
@@ -31,6 +31,11 @@ class Exported:
 def origin(store: FeatureStore) -> dict[str, Any]:
     """Say where an export comes from, as `imer data inspect` does: the store's digest, extractors, versions, counts."""
     return {**describe(store), "path": store.path.name}
+
+
+def spec_of(store: FeatureStore, modality: str) -> FeatureSpec:
+    """Return what the store says of the values of a modality, which an export takes to have one feature set."""
+    return next(iter(store.specs[modality].values()))
 
 
 def in_order(feature: Feature) -> Iterator[np.ndarray]:

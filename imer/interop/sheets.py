@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imer.core.types import FeatureSpec, Verdict
-from imer.interop.outgoing import Exported, in_order, save_array
+from imer.core.types import Verdict
+from imer.interop.outgoing import Exported, in_order, save_array, spec_of
 from imer.media.tables import csv_cell, csv_row
 from imer.store.columns import number_text
 from imer.store.reader import FeatureStore
@@ -40,7 +40,7 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
     notes = []
     for modality in store.modalities:
         path = folder / f"{modality}.npy"
-        if _spec(store, modality).level == "utterance":
+        if spec_of(store, modality).level == "utterance":
             save_array(path, store.vectors(modality)[0])
             continue
         values_TD, offsets, _ = store.ragged(modality)
@@ -53,10 +53,6 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
 def _own_name(name: str, store: FeatureStore) -> str:
     """Return a name that no column of the manifest has."""
     return _own_name(f"imer_{name}", store) if name in store.columns else name
-
-
-def _spec(store: FeatureStore, modality: str) -> FeatureSpec:
-    return next(iter(store.specs[modality].values()))
 
 
 def _write_utterances(store: FeatureStore, path: Path, verdicts: Mapping[str, Sequence[str]]) -> None:
@@ -81,7 +77,7 @@ def _write_utterances(store: FeatureStore, path: Path, verdicts: Mapping[str, Se
 
 def _write_values(store: FeatureStore, modality: str, path: Path) -> None:
     """Write one modality, with the digits that a float32 needs. Frames say when they are, unless their values do."""
-    feature, spec = store.feature(modality), _spec(store, modality)
+    feature, spec = store.feature(modality), spec_of(store, modality)
     names = spec.dim_names or tuple(f"{modality}_{i}" for i in range(spec.dim))
     of_frames = spec.level != "utterance"
     hop_s = None if TIME in names else spec.hop_s
@@ -91,7 +87,7 @@ def _write_values(store: FeatureStore, modality: str, path: Path) -> None:
         heads = [
             "utterance_id",
             *(["frame"] if of_frames else []),
-            *(["time_s"] if of_frames and hop_s else []),
+            *([TIME] if of_frames and hop_s else []),
             *names,
         ]
         file.write(csv_row(heads))
