@@ -19,6 +19,7 @@ from imer.batches.layout import Packed
 from imer.batches.speakers import speaker_numbers, within_speakers
 
 LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
+LONGEST_READ = 1024  # utterances that are read together: attention costs their number squared, in memory too
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Dialogues:
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
 
+    def in_parts(self, longest: int) -> Dialogues:
+        """Cut every dialogue of more than `longest` utterances into as few parts as that allows, of like length."""
+        n_parts = -(-self.lengths // longest)
+        part = np.arange(n_parts.sum()) - np.repeat(np.cumsum(n_parts) - n_parts, n_parts)  # of its dialogue, from 0
+        start, length, parts = (np.repeat(of, n_parts) for of in (self.starts[:-1], self.lengths, n_parts))
+        return Dialogues(self.rows, np.concatenate([[0], start + length * (part + 1) // parts]).astype(np.int64))
+
     def table(self, which: np.ndarray, pad_to: int = 0) -> np.ndarray:
         """Return `row_BU` of these dialogues: int64 rows of the corpus, −1 at padding."""
         lengths = self.lengths[which]
@@ -59,6 +67,9 @@ class Dialogues:
     ) -> list[np.ndarray]:
         """Cut the dialogues into batches and return their row tables.
 
+        A dialogue of more than `LONGEST_READ` utterances (and more than `pad_to`) is read in parts, which do not see each
+        other: a day's recording costs what its length costs, not its square.
+
         Parameters
         ----------
         utterances
@@ -70,7 +81,8 @@ class Dialogues:
         pad_to
             Pad every batch at least to this length.
         """
-        lengths = self.lengths
+        read = self.in_parts(max(LONGEST_READ, pad_to))
+        lengths = read.lengths
         if rng is None:
             order = np.argsort(lengths, kind="stable")
         else:
@@ -86,7 +98,7 @@ class Dialogues:
                 groups.append([])
                 longest = int(lengths[dialogue])
             groups[-1].append(dialogue)
-        tables = [self.table(np.array(group), pad_to) for group in groups if group]
+        tables = [read.table(np.array(group), pad_to) for group in groups if group]
         return tables if rng is None else [tables[i] for i in rng.permutation(len(tables))]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imer.batches.dialogues import Dialogues, Resident, speaker_index
+from imer.batches.dialogues import LONGEST_READ, Dialogues, Resident, speaker_index
 from tests.batches.small import small_corpus
 
 
@@ -53,6 +55,28 @@ def test_padding_to_a_length() -> None:
     corpus = small_corpus([2, 3])
     (table,) = Dialogues.of(corpus, np.arange(5)).batches(100, pad_to=7)
     assert table.shape == (2, 7)
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 40), max_size=8), longest=st.integers(1, 20))
+def test_parts_are_few_alike_and_in_order(lengths: list[int], longest: int) -> None:
+    starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    parts = Dialogues(np.arange(starts[-1]), starts).in_parts(longest)
+    assert set(starts) <= set(parts.starts), "a part reaches into another dialogue"
+    assert ((parts.lengths > 0) & (parts.lengths <= longest)).all()
+    for start, end in pairwise(starts):
+        own = np.diff([cut for cut in parts.starts if start <= cut <= end])
+        assert len(own) == -(-(end - start) // longest)
+        assert own.max() - own.min() <= 1
+
+
+def test_a_very_long_dialogue_is_read_in_parts() -> None:
+    corpus = small_corpus([3, 2 * LONGEST_READ + 1])
+    tables = Dialogues.of(corpus, np.arange(corpus.n)).batches(1, least=1)
+    assert [table.shape for table in tables] == [(1, 3), (1, 683), (1, 683), (1, 683)]
+    assert sorted(np.concatenate([table.ravel() for table in tables]).tolist()) == list(range(corpus.n))
+    (whole, _) = Dialogues.of(corpus, np.arange(corpus.n)).batches(1, dialogues=1, pad_to=2 * LONGEST_READ + 1)
+    assert whole.shape[1] == 2 * LONGEST_READ + 1, "a faithful preset pads to its own length and reads whole"
 
 
 def test_a_batch_gathers_what_its_table_says() -> None:
