@@ -15,12 +15,12 @@ MANIFEST_SUFFIXES = (*DELIMITERS, *JSON_LINES)
 
 def is_store(paths: Sequence[Path]) -> bool:
     """Say whether the input is one feature store."""
-    return len(paths) == 1 and paths[0].suffix.lower() in STORE_SUFFIXES and not paths[0].is_dir()
+    return len(paths) == 1 and _ends_in(paths[0], STORE_SUFFIXES)
 
 
 def is_manifest(paths: Sequence[Path]) -> bool:
     """Say whether the input is one manifest."""
-    return len(paths) == 1 and paths[0].suffix.lower() in MANIFEST_SUFFIXES and not paths[0].is_dir()
+    return len(paths) == 1 and _ends_in(paths[0], MANIFEST_SUFFIXES)
 
 
 def read_clips(
@@ -28,7 +28,7 @@ def read_clips(
     *,
     text: str | None = None,
     speaker: str = "",
-    cutting: Cutting | None = None,
+    cutting: Cutting = Cutting(),
     allow_outside: bool = False,
 ) -> Clips:
     """Return the utterances of a manifest, or of clips and folders of clips (see `cut_clips`).
@@ -41,8 +41,7 @@ def read_clips(
     InvalidInput
         The manifest cannot be used, or as `cut_clips`.
     """
-    cutting = cutting or Cutting()
-    special = [p for p in paths if p.suffix.lower() in (*STORE_SUFFIXES, *MANIFEST_SUFFIXES) and not p.is_dir()]
+    special = [path for path in paths if _ends_in(path, (*STORE_SUFFIXES, *MANIFEST_SUFFIXES))]
     if special and len(paths) > 1:
         raise UsageError(f"Give {special[0]} alone: a manifest or a feature store is not mixed with other inputs.")
     if not special:
@@ -55,3 +54,7 @@ def read_clips(
         raise UsageError("--window and --whole are for named clips; a manifest has the columns start and end.")
     manifest = read_manifest(special[0], allow_outside=allow_outside)
     return Clips(list(manifest.utterances), problems=list(manifest.problems))
+
+
+def _ends_in(path: Path, suffixes: Sequence[str]) -> bool:
+    return path.suffix.lower() in suffixes and not path.is_dir()

@@ -51,7 +51,7 @@ def predict(
     *,
     text: str | None = None,
     speaker: str | None = None,
-    cutting: Cutting | None = None,
+    cutting: Cutting = Cutting(),
     out: Path | None = None,
     fold: str | None = None,
     mask: Path | None = None,
@@ -88,7 +88,7 @@ def predict(
     clips = None
     if not is_store(paths):
         clips = read_clips(paths, text=text, speaker=speaker or "", cutting=cutting, allow_outside=how.allow_outside)
-    elif text is not None or speaker is not None or cutting not in (None, Cutting()):
+    elif text is not None or speaker is not None or cutting != Cutting():
         raise UsageError(
             "--text, --speaker, --window and --whole tell of clips; a feature store has its utterances already."
         )

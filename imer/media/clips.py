@@ -121,27 +121,15 @@ _Piece = tuple[float | None, float | None, str | None, str]  # start and end in 
 
 def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_Piece]:
     """Yield the parts of one clip; count in `found` what its words came from."""
-    for suffix in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX):
-        beside = path.with_suffix(suffix)
-        if not beside.is_file():
-            beside = path.with_suffix(suffix.upper())
-        if beside == path or not beside.is_file():
-            continue
+    for transcript in _beside(path, TIMED_SUFFIXES):
         try:
-            if suffix == TRANSCRIPT_SUFFIX:
-                if cutting.window_s is not None:
-                    continue  # nobody can say which of its words belong to which window
-                words = read_text(beside).strip()
-                found.transcripts += 1
-                yield None, None, words, ""
-                return
-            read = read_cues(beside)
+            read = read_cues(transcript)
         except InvalidInput as error:
             found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
             continue
         found.timed += 1
         if read.unread:
-            message = f"{read.unread} cues of the transcript {beside} cannot be read"
+            message = f"{read.unread} cues of the transcript {transcript} cannot be read"
             found.problems.append(RowProblem(len(found.utterances) + 1, name, message))
         if cutting.whole:
             yield None, None, " ".join(cue.text for cue in read.cues), ""
@@ -150,10 +138,24 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         found.beyond += sum(end_s is not None and cue.start_s >= end_s for cue in read.cues)
         yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in read.cues)
         return
-    if cutting.window_s is None:
-        yield None, None, None, ""
-    else:
+    if cutting.window_s is not None:  # nobody can say which words of a transcript without times belong to which window
         yield from _windows(path, cutting.window_s)
+        return
+    words = None
+    for transcript in _beside(path, (TRANSCRIPT_SUFFIX,)):
+        try:
+            words = read_text(transcript).strip()
+            found.transcripts += 1
+        except InvalidInput as error:
+            found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
+    yield None, None, words, ""
+
+
+def _beside(path: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files that have a clip's name and one of these suffixes, in their order, small letters before capitals."""
+    named = ([path.with_suffix(suffix), path.with_suffix(suffix.upper())] for suffix in suffixes)
+    there = (next((file for file in both if file.is_file()), path) for both in named)
+    return [file for file in there if file != path]
 
 
 def _duration_s(path: Path) -> float | None:
