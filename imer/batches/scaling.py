@@ -61,7 +61,7 @@ class Scaler:
 def broken_rows(values_ND: np.ndarray) -> np.ndarray:
     """Return bool [N]: whose typical feature lies absurdly far from everybody else's, as after a failed extraction.
 
-    Features whose quartiles are equal (mostly zeros) are not asked.
+    Features whose quartiles are equal (mostly zeros) have no say.
     """
     if not len(values_ND):
         return np.zeros(0, dtype=bool)

@@ -35,7 +35,6 @@ class Report:
     command: str
     as_json: bool = False
     quiet: bool = False
-    verbose: int = 0
     log_file: Path | None = None
     counts: dict[str, Any] = field(default_factory=dict)
     outputs: list[Path] = field(default_factory=list)

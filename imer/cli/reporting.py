@@ -90,7 +90,7 @@ def reporting(
     command: str, *, json: bool = False, quiet: bool = False, verbose: int = 0, log_file: Path | None = None
 ) -> Iterator[Report]:
     """Run a command's body; print its result; turn whatever happens into a message and an exit code."""
-    report = Report(command, as_json=json, quiet=quiet, verbose=verbose, log_file=log_file)
+    report = Report(command, as_json=json, quiet=quiet, log_file=log_file)
     started = time.monotonic()
     status, code = "ok", errors.EXIT_DONE
     try:

@@ -143,7 +143,7 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
 
 
 def behind_links(path: Path) -> Path:
-    """Return what a symbolic link stands for, there or not; any other path as it is. So a link that is written to stays one."""
+    """Return what a symbolic link points to, there or not; any other path unchanged. Writing there keeps the link."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 

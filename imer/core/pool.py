@@ -200,23 +200,18 @@ class Pool:
                 return
             ready = connection.wait([end for w in busy for end in (w.pipe, w.process.sentinel)])
             for worker in busy:
-                if worker.pipe not in ready and worker.process.sentinel not in ready:
+                if worker.job is None or (worker.pipe not in ready and worker.process.sentinel not in ready):
                     continue
                 job = worker.job
                 outcome = self._heard(worker)
-                if outcome is not None:
-                    yield outcome
-                elif job is not None:
-                    how = self._bury(worker)
+                if outcome is None:
                     tries[job.name] = tries.get(job.name, 0) + 1
+                    how = self._bury(worker)
                     if tries[job.name] < _TRIES:
                         waiting.appendleft(job)
-                    else:
-                        message = (
-                            f"the worker process died ({how}), and once more when it was tried again; too little memory? Try "
-                            "fewer --jobs."
-                        )
-                        yield Outcome(job, 0.0, (), {"kind": "Crash", "exit_code": EXIT_BUG, "message": message})
+                        continue
+                    outcome = _crashed(job, how)
+                yield outcome
 
     def _heard(self, worker: _Worker) -> Outcome | None:
         """Return what a worker says; None where it died."""
@@ -237,3 +232,10 @@ class Pool:
             raise MissingDependency(f"Worker processes keep dying ({how}); too little memory? Try --jobs 1.")
         self._workers[self._workers.index(worker)] = _Worker()
         return how
+
+
+def _crashed(job: Job, how: str) -> Outcome:
+    message = (
+        f"the worker process died ({how}), and once more when it was tried again; too little memory? Try fewer --jobs."
+    )
+    return Outcome(job, 0.0, (), {"kind": "Crash", "exit_code": EXIT_BUG, "message": message})

@@ -10,7 +10,7 @@ are a good one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -154,8 +154,6 @@ def _line(
 
 def _with_absences(lines: list[Line], rng: np.random.Generator) -> list[Line]:
     """Take one modality away from a few utterances, never two from the same."""
-    from dataclasses import replace
-
     n_each = max(1, round(ABSENT_SHARE * len(lines)))
     chosen = rng.permutation(len(lines))[: n_each * len(MODALITIES)]
     lines = list(lines)

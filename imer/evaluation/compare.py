@@ -258,7 +258,8 @@ def over_runs(method: Method) -> Evaluation:
 def left_out(method: Method) -> list[str]:
     """Return the conditions that some runs of a method have and others have not, which its means therefore leave out."""
     by_run = [{condition_key(one): one.name for one in run.evaluation.summary} for run in method.runs]
-    return list(dict.fromkeys(n for found in by_run for key, n in found.items() if any(key not in b for b in by_run)))
+    everywhere = set.intersection(*(set(found) for found in by_run))
+    return list(dict.fromkeys(name for found in by_run for key, name in found.items() if key not in everywhere))
 
 
 def _mean_condition(same: Sequence[ConditionSummary]) -> ConditionSummary:

@@ -94,9 +94,11 @@ def marked(method: Method) -> str:
 def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
     """Return the methods among the runs, with their tallies read."""
     found = [Contestant(method, over_runs(method), read_tallies(method)) for method in group_methods(runs)]
-    curves = [frozenset(condition_key(condition) for condition in rate_curve(one.merged.summary)) for one in found]
-    shared = frozenset.intersection(*curves) if curves else frozenset()
-    curve = [c for one in found[:1] for c in rate_curve(one.merged.summary) if condition_key(c) in shared]
+    if not found:
+        return []
+    curves = [rate_curve(one.merged.summary) for one in found]
+    shared = frozenset.intersection(*(frozenset(map(condition_key, curve)) for curve in curves))
+    curve = [condition for condition in curves[0] if condition_key(condition) in shared]
     natural = [c for c in curve if c.realised_rate == curve[0].realised_rate]
     once = shared - {condition_key(c) for c in natural[1:]}
     names = tuple(c.name for c in natural) if len(natural) > 1 else ()

@@ -68,7 +68,7 @@ def publish(
 def prediction_lines(evaluation: Evaluation, pooled: Pooled, drawn: Sequence[Drawn], corpus: Corpus) -> Iterator[str]:
     """Yield one JSON line per condition, mask and utterance: every metric can be recomputed from them."""
     modalities = evaluation.modalities
-    heads = _row_heads(evaluation, pooled, corpus, evaluation.run["folds"])
+    heads = _row_heads(evaluation, pooled, corpus)
     observed = _observed_texts(modalities)
     code_M = 1 << np.arange(len(modalities))
     for one in drawn:
@@ -105,7 +105,7 @@ def _answers(output_PC: np.ndarray, class_names: Sequence[str]) -> Iterator[str]
         yield json.dumps(answer, ensure_ascii=False)[1:-1]
 
 
-def _row_heads(evaluation: Evaluation, pooled: Pooled, corpus: Corpus, fold_names: Sequence[str]) -> list[str]:
+def _row_heads(evaluation: Evaluation, pooled: Pooled, corpus: Corpus) -> list[str]:
     """Return the part of each line that is the same under every mask."""
     target_P = corpus.target_N[pooled.rows_P]
     known_P = labelled(target_P)
@@ -119,7 +119,7 @@ def _row_heads(evaluation: Evaluation, pooled: Pooled, corpus: Corpus, fold_name
         head = {
             "utterance_id": corpus.utterance_ids[row],
             "dialogue_id": corpus.dialogue_ids[row].lstrip("\0"),
-            "fold": fold_names[fold],
+            "fold": evaluation.run["folds"][fold],
             "split": evaluation.split,
             "label": label,
         }

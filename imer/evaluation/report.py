@@ -163,8 +163,8 @@ def report_blocks(
     for sentence in _omissions(method for methods in sections for method in methods):
         warn(sentence)
         blocks.append(Paragraph(sentence))
-    for number_, methods in enumerate(sections, start=1):
-        name = prefix if len(sections) == 1 else f"{prefix}-{number_}"
+    for number, methods in enumerate(sections, start=1):
+        name = prefix if len(sections) == 1 else f"{prefix}-{number}"
         blocks += _head(methods)
         if table:
             blocks += scoreboard([run for method in methods for run in method.runs], reference)

@@ -18,7 +18,7 @@ from imer.evaluation.sections import OVER, condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
-from imer.training.settings import JUDGES
+from imer.training.settings import CHANGES_VALIDATION
 
 SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
 MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
@@ -171,7 +171,12 @@ def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
 def _judged(one: Contestant) -> tuple[object, ...]:
     """Return what two validation scores must share to be comparable, the model first."""
     settings = known_settings(one.method.runs[0])
-    keys = ("train.missing_rate", "data.validation_by", "data.validation_share", *(f"train.{name}" for name in JUDGES))
+    keys = (
+        "train.missing_rate",
+        "data.validation_by",
+        "data.validation_share",
+        *(f"train.{name}" for name in CHANGES_VALIDATION),
+    )
     return (one.model, *(settings.get(key) for key in keys))
 
 

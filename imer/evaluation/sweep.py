@@ -144,10 +144,9 @@ def draw_masks(
                 masks.append(mask_NM)
             indices.append(index_of[key])
             seeds.append(seed if condition.table is None else condition.table.seed)
-        only_one = (
-            len(set(indices)) == 1
-        )  # as at rate 0; otherwise each seed counts, so that the mean is that over seeds
-        drawn.append(Drawn(condition, indices[:1] if only_one else indices, seeds[:1] if only_one else seeds))
+        if len(set(indices)) == 1:  # as at rate 0; otherwise each seed counts, so that the mean is that over seeds
+            indices, seeds = indices[:1], seeds[:1]
+        drawn.append(Drawn(condition, indices, seeds))
     return drawn, np.stack(masks)
 
 

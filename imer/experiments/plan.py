@@ -14,7 +14,7 @@ from typing import Any
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
 from imer.core.settings import nearest_setting, settings_called
-from imer.training.settings import JUDGES, NOT_THE_RESULT, Settings, load_settings
+from imer.training.settings import CHANGES_VALIDATION, NOT_THE_RESULT, Settings, load_settings
 
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
 ONE_RATE = ("matched", "matched-static")  # one model for each rate, judged at its own
@@ -210,7 +210,7 @@ def _axis(text: str) -> list[str]:
     if not equals or not options:
         raise UsageError(f"--grid {text}: write --grid key=value,value, such as --grid model.hidden=64,96.")
     section, dot, name = key.strip().rpartition(".")
-    if name in JUDGES or section in ("run", "data"):
+    if name in CHANGES_VALIDATION or section in ("run", "data"):
         raise UsageError(f"--grid {text}: validation cannot choose among these, since they change what it measures.")
     return [f"{section}{dot}{name}={value}" for value in dict.fromkeys(options)]
 

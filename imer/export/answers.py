@@ -25,7 +25,7 @@ from imer.training.runs import RunFolder, TrainedFold
 class Answered:
     """Answers for a store.
 
-    records     one a answered utterance, in the order of the store: see `record`
+    records     one for each answered utterance, in the order of the store: see `record`
     unanswered  utterances whose clips failed, and of which nothing else is there to answer from
     absent      modalities of the model that the store does not have at all
     ignored     modalities of the store that the model does not know

@@ -7,7 +7,6 @@ same, to the byte of its content, for any number of workers, any order, and any 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,8 @@ def extract(
     """Extract the modalities of every utterance of a manifest into a feature store at `output`.
 
     `audio`, `text` and `visual` name extractors (None: the default; "none": switched off). `options` go to the
-    extractors that know them: `level`, `frames_per_s`, `face_policy`, `face_weights`, `download`, `sentence_model`.
+    extractors that know them: `level`, `frames_per_s`, `face_policy`, `face_stride`, `face_precision`, `face_weights`,
+    `download`, `sentence_model`.
     Utterances whose clip has no such medium, is silent, shows no face or has an empty text stay, marked as not
     present. Failures are in the summary and in errors.jsonl; they raise nothing.
 
@@ -124,11 +124,11 @@ def extract(
     job = _Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
     if not share.utterances:
         say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
-        return job.plan() if plan_only else job.nothing()
-    lock: AbstractContextManager[None] = nullcontext() if plan_only else output_lock(out, say)
-    with lock:
-        if plan_only:
-            return job.plan()
+    if plan_only:
+        return job.plan()
+    if not share.utterances:
+        return job.list_broken_rows()
+    with output_lock(out, say):
         if out.exists() and not replaces:
             raise OutputExists(f"{out} has just been made by another process; choose another name or add --overwrite.")
         return job.run(workers)
@@ -185,8 +185,8 @@ class _Job:
             self._taken = {(row, modality) for row, modality, _ in self._adoptable(self.settings.add)}
         return self._summary(self._tasks(), self._n_reusable())
 
-    def nothing(self) -> ExtractSummary:
-        """List broken rows where there is no utterance."""
+    def list_broken_rows(self) -> ExtractSummary:
+        """List broken rows, where there is no utterance to extract."""
         summary = self.plan()
         summary.errors_file = self._list_failures()
         return summary

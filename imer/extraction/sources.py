@@ -28,7 +28,7 @@ class Sources:
     """The sources of one run's cells; files are looked at once."""
 
     def __init__(self, utterances: Sequence[Utterance], specs: Mapping[str, FeatureSpec]) -> None:
-        self._utterances, self._specs = utterances, specs
+        self._utterances = utterances
         self._prints = {modality: spec.fingerprint for modality, spec in specs.items()}
         self._identities: dict[Path, list[Any]] = {}
         self._contents: dict[Path, list[Any] | None] = {}

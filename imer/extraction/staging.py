@@ -16,7 +16,7 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ class Staging:
         line = {"shard": name, "bytes": len(content), "sha256": digest, "cells": len(cells), "verdicts": _tally(cells)}
         append_line(self.folder / JOURNAL, json.dumps({**line, "crc": _crc(line)}, sort_keys=True))
         for cell in cells:
-            self.cells[cell.utterance_id, cell.modality] = StagedCell(**{**cell.__dict__, "shard": name})
+            self.cells[cell.utterance_id, cell.modality] = replace(cell, shard=name)
         self._pending, self._pending_bytes = [], 0
 
     def values(self, cell: StagedCell) -> np.ndarray:
@@ -212,7 +212,7 @@ def _laid_out(
     n_rows: dict[str, int] = {}
     for cell, values in pending:
         first = n_rows.get(cell.modality, 0)
-        cells.append(StagedCell(**{**cell.__dict__, "first_row": first}))
+        cells.append(replace(cell, first_row=first))
         if values is not None:
             parts.setdefault(cell.modality, []).append(values)
             n_rows[cell.modality] = first + len(values)

@@ -29,7 +29,6 @@ class Extracted:
     code: str = ""  # one of the codes of errors.jsonl, for failures
 
 
-@runtime_checkable
 class Extractor(Protocol):
     """What all three kinds share."""
 

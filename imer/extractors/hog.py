@@ -9,7 +9,6 @@ CELL = 16  # pixels
 # Regions of the 160×160 face: (name, top, left, rows of cells, columns of cells).
 REGIONS = (("eyes", 26, 24, 3, 7), ("mouth", 88, 32, 4, 6))
 N_CELLS = sum(rows * columns for _, _, _, rows, columns in REGIONS)
-HOG_DIM = N_CELLS * ORIENTATIONS
 _FLOOR = 0.02  # of gradient per pixel: below it a cell is flat skin and is not amplified
 
 

@@ -65,7 +65,8 @@ class FaceSearch:
         return [found[i] for i in range(len(frames))]
 
     def _searched_whole(self, n_frames: int) -> list[int]:
-        """Return which frames of a batch are: every N-th of each unit, and its last, which the next unit begins behind."""
+        """Return the frames of a batch that are searched whole: every N-th of each unit, and its last, so that the next unit
+        has one before it."""
         whole: set[int] = set()
         for first in range(0, n_frames, SEARCH_UNIT):
             end = min(first + SEARCH_UNIT, n_frames)

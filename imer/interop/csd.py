@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -131,7 +132,7 @@ class _Videos:
 
 def _with_words(utterance: Utterance, rows: np.ndarray | None) -> Utterance:
     words = [] if rows is None else [word.decode("utf-8", "replace") for word in rows[:, 0].tolist()]
-    return Utterance(**{**vars(utterance), "text": " ".join(word for word in words if word != PAUSE)})
+    return replace(utterance, text=" ".join(word for word in words if word != PAUSE))
 
 
 @contextmanager

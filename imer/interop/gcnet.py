@@ -150,15 +150,12 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
     by_dialogue: dict[str, list[int]] = {}
     for row in rows[np.lexsort((store.positions[rows],))]:
         by_dialogue.setdefault(store.dialogue_ids[row], []).append(int(row))
-    ids, labels, speakers, texts = (
-        {dialogue: [made(row) for row in members] for dialogue, members in by_dialogue.items()}
-        for made in (
-            lambda row: store.utterance_ids[row],
-            lambda row: float(store.labels[label].values[row]),
-            lambda row: store.speakers[row],
-            lambda row: store.texts[row],
-        )
-    )
+
+    def grouped(values: np.ndarray) -> dict[str, list[Any]]:
+        return {dialogue: values[members].tolist() for dialogue, members in by_dialogue.items()}
+
+    ids, speakers, texts = grouped(store.utterance_ids), grouped(store.speakers), grouped(store.texts)
+    labels = grouped(store.labels[label].values.astype(np.float64))
     split_of = {dialogue: set(store.splits[members]) for dialogue, members in by_dialogue.items()}
     if torn := [dialogue for dialogue, splits in split_of.items() if len(splits) > 1]:
         raise InvalidInput(f"In this layout a dialogue is in one split, but some are in several: {listed(torn, 3)}.")

@@ -73,7 +73,7 @@ def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
 
 def _utterance(part: Mapping[str, Any], i: int, name: str, split: str, row: int) -> Utterance:
     dialogue, _, clip = name.partition("$_$")
-    # MulT's ids are of a video, a start and an end.
+    # MulT's ids are video, start and end.
     times = [_seconds(text) for text in clip.split("$_$")] if "$_$" in clip else [None, None]
     labels = {}
     for key, label in _LABELS.items():

@@ -63,13 +63,15 @@ def write_import(
         # What is no number throughout was never measured; it is not present, as in arrays.
         values = [v if v is not None and np.isfinite(v).any() else None for v in column.values]
         widths = {v.shape[1] for v in values if v is not None}
-        if len(widths) != 1:
+        if not widths:
+            raise InvalidInput(
+                f"The {modality} feature {column.name} has numbers for no utterance: do the ids, or the intervals, fit those "
+                "of the labels?"
+            )
+        if len(widths) > 1:
             raise InvalidInput(
                 f"The {modality} feature {column.name} must have one width for all utterances; found: "
                 f"{listed(map(str, sorted(widths)))}."
-                if widths
-                else f"The {modality} feature {column.name} has numbers for no utterance: do the ids, or the intervals, fit "
-                "those of the labels?"
             )
         chunks = [np.asarray(v, dtype=np.float32) for v in values if v is not None]
         n_mended += sum(int(chunk.size - np.isfinite(chunk).sum()) for chunk in chunks)

@@ -34,6 +34,7 @@ _RATE_PROTOCOLS = {
     "nested": sampling.nested,
     "bernoulli": sampling.bernoulli,
     "cpm": sampling.cpm,
+    "instance": sampling.instance,  # its rate is the probability of an incomplete utterance
 }
 _BYTES_PER_NUMBER = 8
 
@@ -117,17 +118,7 @@ def draw_mask(
         reached.
     """
     protocol = protocol or ("pattern" if pattern else "imbalanced" if rates else "exact")
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"There is no mask protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"--seed lies in 0 … 2^63 - 1, but {seed} was given.")
-    rated = rate is not None or bool(rates)
-    if pattern and (rated or protocol != "pattern"):
-        raise UsageError("--pattern says itself what is hidden; give it without --missing-rate and other protocols.")
-    if rated and protocol in ("pattern", "mixed"):
-        raise UsageError(f"The protocol {protocol} takes no --missing-rate; drop one of the two.")
-    if rates and protocol != "imbalanced":
-        raise UsageError(f"The protocol {protocol} takes one rate, such as 0.5; one per modality is for imbalanced.")
+    _check_wishes(protocol, rate, rates, pattern, seed)
     order = np.argsort(np.asarray(utterance_ids, dtype=object), kind="stable")
     sorted_ids = [utterance_ids[i] for i in order]
     present = present_NM[order]
@@ -135,6 +126,8 @@ def draw_mask(
     # A mask of one protocol is nested over rates only if the rate is not part of the key.
     key: list[object] = ["imer-mask", protocol, split, seed]
     if protocol in _RATE_PROTOCOLS:
+        if rate is None and protocol == "instance":
+            raise UsageError("The protocol instance needs --missing-rate: the probability of an incomplete utterance.")
         if rate is None:
             raise UsageError(f"The protocol {protocol} needs one --missing-rate, such as 0.5.")
         key += [] if protocol == "nested" else [f"{rate:.6f}"]
@@ -149,15 +142,11 @@ def draw_mask(
         rates_M = _rates_per_modality(rates, modalities)
         detail = ",".join(f"{m}={r:g}" for m, r in zip(modalities, rates_M, strict=True))
         observed = sampling.imbalanced(present, rates_M, KeyedUniform(sorted_ids, *key, detail))
-    elif protocol == "instance":
-        if rate is None:
-            raise UsageError("The protocol instance needs --missing-rate: the probability of an incomplete utterance.")
-        observed = sampling.instance(present, rate, KeyedUniform(sorted_ids, *key, f"{rate:.6f}"))
     else:
         observed = sampling.mixed(present, KeyedUniform(sorted_ids, *key))
     return MaskTable(
         protocol=protocol,
-        nominal_rate=rate if protocol in _RATE_PROTOCOLS or protocol == "instance" else None,
+        nominal_rate=rate if protocol in _RATE_PROTOCOLS else None,
         seed=seed,
         split=split,
         modalities=tuple(modalities),
@@ -165,6 +154,23 @@ def draw_mask(
         observed_NM=observed,
         detail=detail,
     )
+
+
+def _check_wishes(
+    protocol: str, rate: float | None, rates: dict[str, float] | None, pattern: str | None, seed: int
+) -> None:
+    """Refuse what cannot be meant together."""
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"There is no mask protocol {protocol!r}; {did_you_mean(protocol, PROTOCOLS)}")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"--seed lies in 0 … 2^63 - 1, but {seed} was given.")
+    rated = rate is not None or bool(rates)
+    if pattern and (rated or protocol != "pattern"):
+        raise UsageError("--pattern says itself what is hidden; give it without --missing-rate and other protocols.")
+    if rated and protocol in ("pattern", "mixed"):
+        raise UsageError(f"The protocol {protocol} takes no --missing-rate; drop one of the two.")
+    if rates and protocol != "imbalanced":
+        raise UsageError(f"The protocol {protocol} takes one rate, such as 0.5; one per modality is for imbalanced.")
 
 
 def _rates_per_modality(rates: dict[str, float] | None, modalities: Sequence[str]) -> list[float]:

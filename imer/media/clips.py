@@ -153,9 +153,11 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
 
 def _beside(path: Path, suffixes: Sequence[str]) -> list[Path]:
     """Return the files that have a clip's name and one of these suffixes, in their order, small letters before capitals."""
-    named = ([path.with_suffix(suffix), path.with_suffix(suffix.upper())] for suffix in suffixes)
-    there = (next((file for file in both if file.is_file()), path) for both in named)
-    return [file for file in there if file != path]
+    found = []
+    for suffix in suffixes:
+        spelt = [path.with_suffix(suffix), path.with_suffix(suffix.upper())]
+        found += [file for file in spelt if file.is_file()][:1]
+    return [file for file in found if file != path]
 
 
 def _duration_s(path: Path) -> float | None:

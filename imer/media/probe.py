@@ -149,9 +149,11 @@ def ends_within_page(path: Path) -> bool:
         file.seek(-min(path.stat().st_size, _LARGEST_PAGE), 2)
         tail = file.read()
     page = tail[tail.rfind(b"OggS") :] if b"OggS" in tail else b""
-    if len(page) < _PAGE_HEAD or len(page) < _PAGE_HEAD + page[_PAGE_HEAD - 1]:
+    if len(page) < _PAGE_HEAD:
         return True
-    return len(page) < _PAGE_HEAD + page[_PAGE_HEAD - 1] + sum(page[_PAGE_HEAD : _PAGE_HEAD + page[_PAGE_HEAD - 1]])
+    n_segments = page[_PAGE_HEAD - 1]
+    segment_sizes = page[_PAGE_HEAD : _PAGE_HEAD + n_segments]
+    return len(page) < _PAGE_HEAD + n_segments + sum(segment_sizes)
 
 
 def plausible_duration_s(path: Path) -> float:

@@ -4,9 +4,9 @@ Of the frames between two ticks of a clock only the first is kept. So a packet m
 the same tick has gone by: the first one itself never has such a witness. The codec has the last word, and leaves out only
 what no other frame refers to: what is kept has the bits that it always has.
 
-In a damaged film it has not: what a decoder puts into a gap is taken from the frames that it has. So this is only for a
-segment that goes on to the end of its clip, which every plan reads alone. What other segments show would depend on which
-of them are read with it.
+In a damaged film that does not hold: a decoder fills gaps from the frames that it has, so that leaving one out changes
+another. So this is only for a segment that goes on to the end of its clip, which every plan reads alone. What other
+segments show would depend on which of them are read with it.
 """
 
 from __future__ import annotations

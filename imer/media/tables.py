@@ -37,9 +37,7 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
     except (csv.Error, StopIteration) as error:
         raise InvalidInput(f"{path}, line {head + 1}, is not a table header ({error}).") from error
     every = [name.strip() for name in header]
-    columns = [
-        name for name in every if name
-    ]  # without a name: columns that somebody emptied, row numbers of R and pandas
+    columns = [name for name in every if name]  # nameless: columns that somebody emptied, row numbers of R and pandas
     repeated = sorted({name for name in columns if columns.count(name) > 1})
     if repeated:
         raise InvalidInput(f"{path} names the column {listed(repeated)} more than once.")

@@ -15,7 +15,7 @@ from typing import Any
 from imer.core.errors import InvalidInput
 
 SUFFIXES = (".srt", ".vtt")
-MAX_BYTES = 16 << 20  # a day of speech has less than one
+MAX_BYTES = 16 << 20  # a day of speech needs less than 1 MiB
 _ARROW = "-->"
 _TIME = re.compile(r"\b(\d+:\d\d(?::\d\d)?)(?:[.,](\d{1,3}))?")
 _PLACE = re.compile(r"\{\\[^}]*\}")  # where a player is to show a cue of SubRip

@@ -16,7 +16,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import FeatureSpec, Utterance
-from imer.store.columns import Column, number_text
+from imer.store.columns import Column
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
 from imer.store.writer import CHUNK_BYTES, FeatureBlock, Part, in_chunks, write_store
@@ -198,22 +198,16 @@ def _utterances(stores: Sequence[FeatureStore], order: Sequence[_Place]) -> list
 
 def _utterances_of(store: FeatureStore) -> list[Utterance]:
     """Return a store's utterances as the manifest had them (but for their paths, which a store does not keep)."""
-    cells: dict[str, list[str]] = {}
-    for name, label in store.labels.items():
-        if label.classes is None:
-            cells[name] = [number_text(value) for value in label.values.tolist()]
-        else:
-            cells[name] = [label.classes[value] if value >= 0 else "" for value in label.values.tolist()]
-    cells |= {name: values.tolist() for name, values in store.columns.items() if name not in cells}
-    columns: Mapping[str, Any] = {
+    cells = {name: values.tolist() for name, values in store.columns.items()}
+    index: Mapping[str, Any] = {
         "utterance_id": store.utterance_ids, "dialogue_id": store.dialogue_ids, "position": store.positions,
         "speaker": store.speakers, "session": store.sessions, "split": store.splits, "text": store.texts,
     }  # fmt: skip
-    table = [values.tolist() for values in columns.values()]
+    table = [values.tolist() for values in index.values()]
     seconds = [[None if math.isnan(v) else v for v in values.tolist()] for values in (store.start_s, store.end_s)]
     return [
         Utterance(
-            **dict(zip(columns, row, strict=True)), line=i + 2, start_s=seconds[0][i], end_s=seconds[1][i],
+            **dict(zip(index, row, strict=True)), line=i + 2, start_s=seconds[0][i], end_s=seconds[1][i],
             labels={name: values[i] for name, values in cells.items()},
         )
         for i, row in enumerate(zip(*table, strict=True))

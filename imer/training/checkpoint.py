@@ -94,7 +94,6 @@ def _load(path: Path, trainer: FoldTrainer) -> None:
         groups.setdefault(key, {})[name] = tensor.to(device)
     trainer.progress = Progress.from_json(values, groups)
     trainer.model.load_state_dict({n: t.to(device) for n, t in load_tensors(path / WEIGHTS).items()})
-    trainer.start_stage()
-    if trainer.optimiser is not None:
+    if not trainer.candidates:
         with torch.no_grad():
-            trainer.optimiser.load_state(load_tensors(path / "optimiser.safetensors"))
+            trainer.renew_optimiser().load_state(load_tensors(path / "optimiser.safetensors"))

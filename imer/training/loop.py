@@ -85,34 +85,28 @@ class FoldTrainer:
 
     def run(self, after_epoch: Callable[[FoldTrainer], None]) -> None:
         """Train to the end. The model then holds the selected weights."""
-        if not self.progress.log and self.stage not in self.model.branch_stages and hasattr(self.model, "start_stage"):
+        if not self.progress.log and self.stage not in self.model.branch_stages:
             self._introduce_stage()
         while not self.progress.finished:
-            if self.optimiser is None and not self.candidates:
-                self.start_stage()
-            if (
-                self.progress.epoch < self.max_epochs(self.stage)
-                and self.progress.waited < self.settings.train.patience
-            ):
-                if self.candidates:
-                    self._fit()
-                else:
-                    self._epoch()
-                after_epoch(self)
-            else:
+            if self._stage_is_over():
                 self._end_stage()
+                continue
+            if self.candidates:
+                self._fit()
+            else:
+                self._epoch()
+            after_epoch(self)
         self.model.load_state_dict(self.progress.best.tensors)
 
-    def start_stage(self) -> None:
-        """Give the stage a new optimiser; also called when a stage is resumed, whose state is loaded afterwards."""
-        if self.candidates:
-            return
-        self.optimiser = Optimiser(
-            self.model, self.settings.train, self.max_epochs(self.stage), self._steps_per_epoch()
-        )
+    def _stage_is_over(self) -> bool:
+        progress = self.progress
+        return progress.epoch >= self.max_epochs(self.stage) or progress.waited >= self.settings.train.patience
 
-    def _steps_per_epoch(self) -> int:
-        return len(self._tables(0))
+    def renew_optimiser(self) -> Optimiser:
+        """Give the stage a new optimiser; also called when a stage is resumed, whose state is loaded afterwards."""
+        steps_per_epoch = len(self._tables(0))
+        self.optimiser = Optimiser(self.model, self.settings.train, self.max_epochs(self.stage), steps_per_epoch)
+        return self.optimiser
 
     def _tables(self, epoch: int) -> list[np.ndarray]:
         train = self.settings.train
@@ -149,9 +143,7 @@ class FoldTrainer:
         torch.manual_seed(derived_seed("dropout", *self.seed_parts, stage, progress.epoch))
         observed = self._observed(progress.epoch)
         missing_rate = 1.0 - float(observed[self.data.split.train].float().mean())
-        optimiser = self.optimiser
-        if optimiser is None:
-            raise RuntimeError("a stage has no optimiser")
+        optimiser = self.optimiser or self.renew_optimiser()
         self.model.train()
         sums: dict[str, Tensor] = {}
         watched: dict[str, Tensor] = {}
@@ -229,7 +221,9 @@ class FoldTrainer:
 
     @torch.no_grad()
     def _introduce_stage(self) -> None:
-        """Show the model the branches of all labelled training utterances as they are when the stage begins."""
+        """Show a model that wants it the branches of all labelled training utterances as they are when the stage begins."""
+        if not hasattr(self.model, "start_stage"):
+            return
         self.model.eval()
         ever_NM = self.once_NM if self.once_NM is not None else self.masks.natural(self.data.split.train).observed_NM
         ever = torch.from_numpy(ever_NM).to(self.device)

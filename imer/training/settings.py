@@ -19,9 +19,9 @@ NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "t
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
 
-# Settings of the training that also change what validation measures: among them nothing can be chosen by it (members: the score
+# Settings of the training that also change what validation measures, so that it cannot choose among them (members: the score
 # of several is the mean of their own, each on its own part).
-JUDGES = ("sampler", "pattern", "mask", "select", "validation_masks", "members")
+CHANGES_VALIDATION = ("sampler", "pattern", "mask", "select", "validation_masks", "members")
 
 
 @dataclass(frozen=True)
@@ -209,9 +209,12 @@ def load_settings(
     given = Layer("the command line", {k: v for k, v in (flags or {}).items() if v})
     choice_schema: Schema = {"run": RunChoice}
     # First only what is trained: it decides which settings there are.
-    chosen = [_section(layer, "run") for layer in (*files, given)]
-    chosen.insert(len(files), environment_layer(choice_schema, environment))
-    chosen.append(_assigned_choices(assignments))
+    chosen = [
+        *(_section(layer, "run") for layer in files),
+        environment_layer(choice_schema, environment),
+        _section(given, "run"),
+        _assigned_choices(assignments),
+    ]
     name = preset or resolve(choice_schema, chosen)["run"].preset
     layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), _protocol_of_rate(given), *files]
     choice = resolve(choice_schema, [*(_section(layer, "run") for layer in layers), *chosen])["run"]

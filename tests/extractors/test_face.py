@@ -16,7 +16,7 @@ from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
 from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FaceFollower
-from imer.extractors.hog import HOG_DIM, hog
+from imer.extractors.hog import N_CELLS, ORIENTATIONS, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture
 from tests.clips import face, grey, portrait
@@ -153,7 +153,7 @@ def test_degenerate_landmarks_do_not_end_the_batch() -> None:
 def test_hog_sees_the_direction_of_an_edge_and_not_the_light() -> None:
     rows = np.repeat(np.sin(np.arange(160) / 3)[:, None], 160, axis=1) * 0.2 + 0.5
     across, along = hog(rows.astype(np.float32)), hog(rows.T.astype(np.float32))
-    assert across.shape == (HOG_DIM,)
+    assert across.shape == (N_CELLS * ORIENTATIONS,)
     assert across.reshape(-1, 8).mean(axis=0).argmax() == 4  # the gradient points down: a right angle
     assert along.reshape(-1, 8).mean(axis=0).argmax() == 0
     darker = hog((rows * 0.6).astype(np.float32))

@@ -84,8 +84,6 @@ def test_the_joint_stage_starts_from_each_modalitys_best_epoch() -> None:
         trainer = FoldTrainer(corpus, _split(corpus), settings, Masks(corpus, settings.train), CPU)
         # End the first stage by hand: its best states are then in place, before any step of the second.
         while trainer.progress.stage == 0:
-            if trainer.optimiser is None:
-                trainer.start_stage()
             if trainer.progress.epoch < 6:
                 trainer._epoch()
             else:

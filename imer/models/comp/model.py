@@ -30,6 +30,10 @@ from imer.models.heads.base import Head, HeadInput
 from imer.models.inputs import visible
 from imer.models.losses import TaskLoss, masked_mean
 
+_UNDECAYED = frozenset({
+    "missing", "bank", "pool_query", "pool_gain", "log_sharpness", "unobserved", "prompt_key", "prompt_value",
+})  # fmt: skip
+
 
 class Comp(nn.Module):
     """ComP over M ≥ 2 modalities; T = 1 (single utterances) is an ordinary case."""
@@ -163,12 +167,7 @@ class Comp(nn.Module):
 
     def undecayed(self) -> set[str]:
         """Names of parameters without weight decay, besides biases and norms: tokens, banks, temperatures."""
-        kinds = ("missing", "bank", "log_sharp", "pool_", "unobs", "prompt_key", "prompt_value")
-        ours = {
-            name
-            for name, _ in self.named_parameters()
-            if any(kind in part for part in name.split(".") if part not in self.modalities for kind in kinds)
-        }
+        ours = {name for name, _ in self.named_parameters() if name.rpartition(".")[2] in _UNDECAYED}
         return ours | {f"head.{name}" for name in self.head.undecayed}
 
     def modality_state(self, u: int) -> dict[str, Tensor]:

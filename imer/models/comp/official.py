@@ -1,15 +1,19 @@
 """ComP as its public code is known to behave, faults included: for comparison with published numbers only.
 
-What differs from `comp`, by the literature on that code: every modality's features are split into a shared and a private
-part, and only the shared one goes on; the private head of every modality reads audio's private part; missing rows are
-zeros that pass through biases, send prompts and get coordinator weight; prototypes are compressed from all positions of
-a dialogue, padding and missing rows among them, and every row is compared with those of the whole batch, so that an
-answer depends on its batch-mates, at test too; new layers of the second stage start at random; the best first stage
-is not restored; the branches' losses count twice and on missing rows; there is no gradient regulator, because the public
-one never fires. Left out are faults that stop or spoil a run: the fixed padding (only the prototypes have a fixed
-length), NaN from underflowing logarithms, and the first stage as a candidate of the selection. Otherwise than there, stacked
-layers start by Xavier's rule with zero biases, router, prompts and compression have no dropout behind their last layer, and
-values to learn are standardised.
+What differs from `comp`, by the literature on that code:
+- every modality's features are split into a shared and a private part, and only the shared one goes on;
+- the private head of every modality reads audio's private part;
+- missing rows are zeros that pass through biases, send prompts and get coordinator weight;
+- prototypes are compressed from all positions of a dialogue, padding and missing rows among them, and every row is compared
+  with those of the whole batch, so that an answer depends on its batch-mates, at test too;
+- new layers of the second stage start at random, and the best first stage is not restored;
+- the branches' losses count twice and on missing rows;
+- there is no gradient regulator, because the public one never fires.
+
+Left out are faults that stop or spoil a run: the fixed padding (only the prototypes have a fixed length), NaN from
+underflowing logarithms, and the first stage as a candidate of the selection. Otherwise than there, stacked layers start by
+Xavier's rule with zero biases; router, prompts and compression have no dropout behind their last layer; values to learn are
+standardised.
 
 Shape suffixes: M modalities, B dialogues, U padded utterances, H hidden width, C outputs.
 """

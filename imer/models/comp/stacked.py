@@ -24,15 +24,14 @@ class StackedLinear(nn.Module):
         for slice_ in self.weight.detach():
             nn.init.xavier_uniform_(slice_)
 
-    def start_at_identity(self) -> StackedLinear:
+    def start_at_identity(self) -> None:
         """Make every layer the identity (n_in = n_out)."""
         with torch.no_grad():
             self.weight.copy_(torch.eye(self.weight.shape[1]).expand_as(self.weight))
-        return self
 
-    def start_at_zero(self) -> StackedLinear:
+    def start_at_zero(self) -> None:
+        """Make every layer give 0, or its bias where it has one."""
         nn.init.zeros_(self.weight)
-        return self
 
     def forward(self, x: Tensor) -> Tensor:
         y = linear(x.flatten(1, -2), self.weight, self.bias)
