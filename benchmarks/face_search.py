@@ -21,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 
 from imer.extractors.alignment import aligned_face
-from imer.extractors.faces import BATCH_ON_CPU, Face, FaceDetector
+from imer.extractors.face_detection import BATCH_ON_CPU, Face, FaceDetector
 from imer.extractors.hog import hog
 from imer.extractors.search import FaceSearch
 from imer.media.decode import ClipReader, Segment, Sight

@@ -14,8 +14,8 @@ from imer._version import __version__
 _PUBLIC = {
     "extract": "imer.extraction.runner",
     "make_mask": "imer.masks.make",
-    "train": "imer.training.run",
-    "evaluate": "imer.evaluation.sweep",
+    "train": "imer.training.train",
+    "evaluate": "imer.evaluation.evaluate",
     "export": "imer.export.publish",
 }
 

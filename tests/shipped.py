@@ -8,8 +8,8 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.store.reader import FeatureStore
-from imer.training.run import train
-from imer.training.runs import TrainedFold
+from imer.training.train import train
+from imer.training.trained_fold import TrainedFold
 from tests.stores import write_small_store
 
 SMALL = (

@@ -26,7 +26,7 @@ UNKNOWN = -1
 ROLE_SHARE, ROLE_DIALOGUES = 0.6, 10  # of the dialogues, where there are so many: hardly anybody speaks in more
 
 
-def chosen_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]:
+def speaker_relative_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]:
     """Return the modalities whose features are taken relative to the speaker.
 
     Raises
@@ -47,10 +47,10 @@ def chosen_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]
             "data.within_speaker needs to know who speaks, and no utterance has a speaker; name them in the manifest's column "
             "speaker."
         )
-    return meant(named, corpus.modalities)
+    return named_modalities(named, corpus.modalities)
 
 
-def meant(named: Collection[str], modalities: Iterable[str]) -> tuple[str, ...]:
+def named_modalities(named: Collection[str], modalities: Iterable[str]) -> tuple[str, ...]:
     """Return which of the modalities are named, one by one or as `all`, in their own order."""
     return tuple(name for name in modalities if name in named or ALL in named)
 

@@ -92,7 +92,7 @@ def import_command(
     """
     with reporting("data import", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.locks import output_lock
-        from imer.interop.catalogue import Request, import_features
+        from imer.interop.imports import Request, import_features
 
         request = Request(kind, source, manifest, tuple(features or ()), labels)
         with output_lock(out, report.note):

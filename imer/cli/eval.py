@@ -66,7 +66,7 @@ def evaluate_command(
         if run is None:
             raise UsageError("Name the run folder to evaluate: imer eval RUN_DIR.")
 
-        from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
+        from imer.evaluation.evaluate import EVALUATION_FOLDER, evaluate
 
         found = evaluate(
             run,
@@ -83,7 +83,7 @@ def evaluate_command(
             progress=report.progress,
             notice=report.note,
         )
-        _show(found, out or run / DEFAULT_FOLDER, report)
+        _show(found, out or run / EVALUATION_FOLDER, report)
 
 
 def _show(found: Evaluation, folder: Path, report: Report) -> None:

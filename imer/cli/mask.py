@@ -45,7 +45,8 @@ def mask(
 
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
-        from imer.masks.make import make_mask, parse_rates
+        from imer.masks.make import make_mask
+        from imer.masks.wishes import parse_rates
         from imer.store.reader import FeatureStore
 
         rate, rates = parse_rates(missing_rate)

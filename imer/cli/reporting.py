@@ -22,7 +22,7 @@ from imer.core import errors
 RESUMABLE = ("extract", "train", "sweep")  # commands that keep what was done when they are interrupted
 
 
-class Stopped(BaseException):
+class Signalled(BaseException):
     """A signal came: unwind, and exit with 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM)."""
 
     def __init__(self, signum: int) -> None:
@@ -34,7 +34,7 @@ _came: list[int] = []  # signals of this process, in order
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     _came.append(signum)
-    raise Stopped(signum)
+    raise Signalled(signum)
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def _heeding_signals() -> Iterator[None]:
         yield
     except Exception as error:
         if _came:
-            raise Stopped(_came[0]) from error
+            raise Signalled(_came[0]) from error
         raise
     finally:
         for signum, handler in before.items():
@@ -103,8 +103,8 @@ def reporting(
     except errors.ImerError as error:
         status, code = "error", error.exit_code
         _fail(report, str(error), type(error).__name__)
-    except (Stopped, KeyboardInterrupt) as error:
-        signum = error.signum if isinstance(error, Stopped) else signal.SIGINT
+    except (Signalled, KeyboardInterrupt) as error:
+        signum = error.signum if isinstance(error, Signalled) else signal.SIGINT
         status, code = "error", errors.EXIT_OF_SIGNAL + signum
         kind = "Interrupted" if signum == signal.SIGINT else "Terminated"
         again = "continues" if command in RESUMABLE else "starts again"

@@ -12,7 +12,7 @@ from imer.cli.reporting import reporting
 
 if TYPE_CHECKING:
     from imer.cli.output import Report
-    from imer.training.run import TrainResult
+    from imer.training.train import TrainResult
 
 
 def train_command(
@@ -92,8 +92,8 @@ def train_command(
         from imer.core.pool import job_count
         from imer.core.settings import stray_variables
         from imer.training.listener import Listener
-        from imer.training.run import train
         from imer.training.settings import SECTIONS
+        from imer.training.train import train
 
         for sentence in stray_variables(SECTIONS):
             report.warn(sentence)

@@ -55,7 +55,7 @@ EXTRACTORS = _table(
         "any sentence-transformers model folder, by --sentence-model", "that of the model",
     ),
     Entry(
-        "face/geometry-hog", "imer.extractors.face:GeometryHog", "visual",
+        "face/geometry-hog", "imer.extractors.geometry_hog:GeometryHog", "visual",
         "MTCNN face, landmark geometry and HOG of the aligned face; not an identity embedding (default)", "MIT",
     ),
     Entry(

@@ -13,10 +13,10 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import FOLDER_MANIFEST, verify_folder
+from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
-from imer.evaluation.sweep import DEFAULT_FOLDER
-from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT
+from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT, ONE_RATE
 
 ConditionKey = tuple[str, float | None, str | None, str]  # protocol, nominal rate, pattern, detail
 
@@ -53,7 +53,7 @@ def read_run(path: Path) -> EvaluatedRun:
     if not path.is_dir():
         raise InvalidInput(f"{path} is not a folder; name run folders of `imer train` that were evaluated.")
     own = path / PREDICTIONS_FILE
-    folder = path if own.is_file() and not (path / "checkpoint").exists() else path / DEFAULT_FOLDER
+    folder = path if own.is_file() and not (path / "checkpoint").exists() else path / EVALUATION_FOLDER
     if not (folder / METRICS_FILE).is_file():
         raise InvalidInput(
             f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."
@@ -133,7 +133,6 @@ def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
 
 # Settings that name a method before any other does, where they differ between methods.
 _TELLING = ("run.preset", "run.head", "model.modality", "train.protocol", "train.missing_rate", "data.modalities")
-_ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate
 # Settings that do not make another method of a run.
 _NOT_THE_METHOD = NOT_THE_RESULT | {"train.seed"}
 
@@ -165,7 +164,7 @@ def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
 
 def _trained_rate(run: EvaluatedRun) -> float | None:
     settings = run.evaluation.run["settings"]
-    if settings["train.protocol"] not in _ONE_RATE:
+    if settings["train.protocol"] not in ONE_RATE:
         return None
     try:
         return float(settings["train.missing_rate"])

@@ -19,7 +19,7 @@ from imer.evaluation.compare import (
 )
 from imer.evaluation.differences import MethodTallies, read_tallies
 from imer.evaluation.results import Evaluation, rate_curve
-from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.compute import sign_of
 
 _BASELINES = "imer.models.baselines."
 MARK = " †"  # behind the names of methods whose figures are optimistic
@@ -107,7 +107,7 @@ def contestants_of(runs: Sequence[EvaluatedRun]) -> list[Contestant]:
 
 def best_baseline(contestants: Sequence[Contestant], metric: str) -> Contestant | None:
     """Return the baseline with the best mean over the missing rates; None where there is no baseline with one."""
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = sign_of(metric)
     scores = [
         (sign * score, one) for one in contestants if one.is_baseline and (score := one.over_rates(metric)) is not None
     ]

@@ -11,7 +11,7 @@ import numpy as np
 
 from imer.evaluation.conditions import pattern_name
 from imer.evaluation.results import HEADLINE, ConditionSummary
-from imer.metrics.compute import LOWER_IS_BETTER, Metrics, labelled
+from imer.metrics.compute import Metrics, labelled, sign_of
 from imer.metrics.tally import tally
 from imer.training.history import Log, curves, mean_shares
 
@@ -57,7 +57,7 @@ def pattern_balance(
     without = [pattern_name([c for c in everything if c != left], modalities) for left in everything]
     found: dict[str, Any] = {}
     for metric in HEADLINE[task]:
-        sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+        sign = sign_of(metric)
         value = {pattern: metrics[metric].mean for pattern, metrics in scores.items()}
         alone = {m: value.get(name) for m, name in zip(modalities, names, strict=True) if name in value}
         defined = [v for v in alone.values() if v is not None]

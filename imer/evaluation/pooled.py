@@ -17,7 +17,7 @@ from imer.core.errors import InvalidInput, listed
 
 if TYPE_CHECKING:
     from imer.batches.corpus import Corpus
-    from imer.training.runs import TrainedFold
+    from imer.training.trained_fold import TrainedFold
 
 _TILE_BYTES = 64 << 20  # features of the copies held at once
 

@@ -16,7 +16,7 @@ from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.sections import OVER, condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
-from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.compute import LOWER_IS_BETTER, sign_of
 from imer.metrics.definitions import TITLES
 from imer.training.settings import CHANGES_VALIDATION
 
@@ -99,7 +99,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
 
 def _standing(contestants: Sequence[Contestant], rates: Sequence[ConditionSummary], metric: str) -> Iterator[Block]:
     """Say at how many missing rates each other method is at or above every baseline, in the mean over seeds."""
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = sign_of(metric)
 
     def scores(one: Contestant) -> dict[ConditionKey, float]:
         values = {condition_key(c): c.metrics[metric].mean for c in one.merged.summary}
@@ -155,7 +155,7 @@ def _chosen(contestants: Sequence[Contestant]) -> Iterator[Block]:
     common answer, which no validation part has judged; and only those that were judged under the same masks.
     """
     metric = _selection(contestants)
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = sign_of(metric)
     for kind in dict.fromkeys(map(_judged, contestants)):
         variants = [
             (sign * one.validation, one) for one in contestants if _judged(one) == kind and one.validation is not None

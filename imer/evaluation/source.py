@@ -22,7 +22,8 @@ from imer.training.origin import Origin
 from imer.training.selection import is_optimistic
 
 if TYPE_CHECKING:
-    from imer.training.runs import RunFolder, TrainedFold
+    from imer.training.run_folder import RunFolder
+    from imer.training.trained_fold import TrainedFold
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
     if not run_dir.is_dir():  # before PyTorch takes its seconds
         raise InvalidInput(f"{run_dir} is not a run folder of `imer train`: there is no such folder.")
 
-    from imer.training.runs import RunFolder
+    from imer.training.run_folder import RunFolder
 
     run = RunFolder.open(run_dir, device=device)
     path = _recorded_store(run) if features is None else Path(features)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput
 from imer.evaluation.conditions import make_conditions
+from imer.evaluation.evaluate import EVALUATION_FOLDER, evaluate
 from imer.evaluation.publish import METRICS_FILE
 from imer.evaluation.results import Evaluation
-from imer.evaluation.sweep import DEFAULT_FOLDER, evaluate
 from imer.experiments.plan import Cell
 from imer.training.listener import Listener
 from imer.training.origin import ORIGIN_FILE, Origin
-from imer.training.run import changed_settings, train
+from imer.training.train import changed_settings, train
 
 NEW, BEGUN, TRAINED, FINISHED, OTHER = "new", "begun", "trained", "finished", "other"
 
@@ -47,7 +47,7 @@ def state_of(cell: Cell, folder: Path, content_sha256: str) -> State:
         return State(BEGUN)
     if not (folder / "metrics.json").is_file():
         return State(BEGUN)
-    return State(FINISHED if _is_judged(cell, folder / DEFAULT_FOLDER / METRICS_FILE) else TRAINED)
+    return State(FINISHED if _is_judged(cell, folder / EVALUATION_FOLDER / METRICS_FILE) else TRAINED)
 
 
 def _is_judged(cell: Cell, metrics: Path) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from imer.experiments.plan import Cell
-from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.compute import sign_of
 
 
 @dataclass(frozen=True)
@@ -58,5 +58,5 @@ def _measured(
 def _best(variants: Sequence[Variant]) -> Variant:
     most = max(len(one.cells) for one in variants)  # one whose cells failed in part is not judged by the others
     whole = [one for one in variants if len(one.cells) == most]
-    sign = -1.0 if whole[0].metric in LOWER_IS_BETTER else 1.0
+    sign = sign_of(whole[0].metric)
     return max(whole, key=lambda one: -np.inf if one.value is None else sign * one.value)

@@ -14,10 +14,9 @@ from typing import Any
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
 from imer.core.settings import nearest_setting, settings_called
-from imer.training.settings import CHANGES_VALIDATION, NOT_THE_RESULT, Settings, load_settings
+from imer.training.settings import CHANGES_VALIDATION, NOT_THE_RESULT, ONE_RATE, Settings, load_settings
 
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
-ONE_RATE = ("matched", "matched-static")  # one model for each rate, judged at its own
 
 
 @dataclass(frozen=True)

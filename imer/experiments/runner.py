@@ -8,7 +8,6 @@ errors.jsonl  the cells that failed, if any
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -23,22 +22,24 @@ from imer.batches.splits import Split
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists
 from imer.core.files import read_json, write_json, write_text
+from imer.core.json_lines import as_json_lines
 from imer.core.locks import output_lock
 from imer.core.pool import Pool, job_count
 from imer.evaluation.compare import read_run
 from imer.evaluation.conditions import make_conditions
+from imer.evaluation.evaluate import check_mask_seeds
 from imer.evaluation.report import write_report
-from imer.evaluation.sweep import check_mask_seeds
 from imer.evaluation.tables import as_tsv
 from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
-from imer.experiments.plan import ONE_RATE, Asked, Cell, plan
+from imer.experiments.plan import Asked, Cell, plan
 from imer.experiments.tables import all_rows, summary_of, variant_rows
 from imer.masks.sampling import check_rate, reachable_grid
 from imer.training.build import check_modalities, model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.listener import Listener
-from imer.training.runs import read_metrics
+from imer.training.run_folder import read_metrics
+from imer.training.settings import ONE_RATE
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
@@ -229,7 +230,7 @@ def _work(result: SweepResult, features: Path, out: Path, n_jobs: int, listener:
 def _write_errors(out: Path, failed: Sequence[dict[str, Any]]) -> None:
     path = out / ERRORS_FILE
     if failed:
-        write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in failed))
+        write_text(path, as_json_lines(failed))
     else:
         with suppress(FileNotFoundError):
             path.unlink()

@@ -18,7 +18,8 @@ from imer.masks.table import MaskTable
 from imer.store.reader import FeatureStore
 from imer.training.inference import Prediction
 from imer.training.origin import ORIGIN_FILE
-from imer.training.runs import RunFolder, TrainedFold
+from imer.training.run_folder import RunFolder
+from imer.training.trained_fold import TrainedFold
 
 
 @dataclass(frozen=True)

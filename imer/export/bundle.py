@@ -26,7 +26,7 @@ from imer.core.files import read_json, verify_folder, write_json, write_text
 from imer.core.types import FeatureSpec
 from imer.models.ensemble import members_of
 from imer.training.checkpoint import WEIGHTS, save_tensors
-from imer.training.runs import SHAPING, TrainedFold, rebuilt
+from imer.training.trained_fold import SHAPING, TrainedFold, rebuilt
 
 BUNDLE_FORMAT = "imer-bundle/1"
 CONFIG, PREPROCESS, RECORD, CARD = "config.json", "preprocess.json", "bundle.json", "README.md"

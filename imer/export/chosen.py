@@ -11,8 +11,8 @@ from imer.core.errors import UsageError, did_you_mean
 from imer.export.deployable import Deployable
 from imer.export.parity import Arrays, random_cases
 from imer.metrics.compute import selection_score
-from imer.training.runs import TrainedFold
 from imer.training.selection import is_optimistic
+from imer.training.trained_fold import TrainedFold
 
 
 def choose_fold(folds: Sequence[TrainedFold], name: str | None) -> TrainedFold:

@@ -37,10 +37,10 @@ class Parity:
     argmax_differences: int
 
 
-def patterns(n_modalities: int) -> list[tuple[bool, ...]]:
+def observed_patterns(n_modalities: int) -> list[tuple[bool, ...]]:
     """Return every pattern of observed modalities, the empty one included.
 
-    >>> patterns(2)
+    >>> observed_patterns(2)
     [(False, False), (False, True), (True, False), (True, True)]
     """
     return list(product((False, True), repeat=n_modalities))
@@ -58,7 +58,7 @@ def random_cases(
     standard deviation [D], so that the values are of the size of real features. Case i shows pattern i of the whole
     batch; every second round shows mixed patterns instead.
     """
-    all_patterns = patterns(len(centres))
+    all_patterns = observed_patterns(len(centres))
     for number in range(max(N_CASES, 2 * len(all_patterns))):
         rng = generator(0, "parity", number)
         n_dialogues, n_utterances = SHAPES[number % len(SHAPES)]

@@ -17,7 +17,7 @@ from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
 from imer.extraction.runner import Progress
 from imer.media.clips import Clips, Cutting
-from imer.training.runs import TrainedFold
+from imer.training.trained_fold import TrainedFold
 
 NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written
 

@@ -18,9 +18,10 @@ from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit
 from imer.export.deployable import Deployable
 from imer.export.parity import TOLERANCE, TOLERANCE_OF_BATCHES, Arrays, Parity, measure, require_parity
 from imer.export.record import card_facts, run_record
-from imer.training.device import repeatable
-from imer.training.runs import RunFolder, TrainedFold, fold_folder
+from imer.training.repeatable import repeatable
+from imer.training.run_folder import RunFolder, fold_folder
 from imer.training.selection import is_optimistic
+from imer.training.trained_fold import TrainedFold
 
 FORMATS = ("bundle", "onnx", "torch-export")
 

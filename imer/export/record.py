@@ -11,8 +11,9 @@ from imer.core.errors import listed
 from imer.core.files import sha256_file
 from imer.export.card import CardFacts
 from imer.training.origin import Origin
-from imer.training.runs import RunFolder, TrainedFold
+from imer.training.run_folder import RunFolder
 from imer.training.selection import is_optimistic
+from imer.training.trained_fold import TrainedFold
 
 _PARTS = {"val": "validation", "test": "test"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -12,7 +11,7 @@ from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import write_text
-from imer.core.json_lines import read_json_lines
+from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.core.locks import waiting_lock
 from imer.extraction.staging import StagedCell
 from imer.media.manifest import RowProblem
@@ -95,7 +94,7 @@ def write_errors(output: Path, lines: Sequence[dict[str, Any]], *, shard: bool =
                     os.replace(path, _free_name(path))
         kept = [*others, *lines]
         if kept:
-            write_text(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
+            write_text(path, as_json_lines(kept))
         elif path.exists() and ours:
             path.unlink()
     return path if lines else None

@@ -11,6 +11,7 @@ import numpy as np
 from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.extraction.staging import StagedCell, Staging
+from imer.store import profile
 from imer.store.columns import Column
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, Part, in_chunks, write_store
@@ -61,5 +62,5 @@ def pack(
 
 def _block(spec: FeatureSpec, cells: Sequence[StagedCell], staging: Staging) -> FeatureBlock:
     present = np.array([cell.verdict is Verdict.ok for cell in cells], dtype=bool)
-    offsets = np.concatenate([[0], np.cumsum([cell.n_rows for cell in cells])]).astype(np.int64)
+    offsets = profile.offsets_of([cell.n_rows for cell in cells])
     return FeatureBlock(spec, offsets, present, in_chunks(staging.values(cell) for cell in cells if cell.n_rows))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from imer.extractors.faces import Face
+from imer.extractors.face_detection import Face
 
 FACE_SIZE = 160  # pixels, square
 # Where both eyes and the nose go (x, y). The mouth is left free: what it does is what should be seen.

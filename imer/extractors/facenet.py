@@ -17,8 +17,8 @@ from imer.core.files import published_file, sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, boxed_face
 from imer.extractors.compiling import cache_folder
+from imer.extractors.face_detection import Face, FaceDetector
 from imer.extractors.facenet_import import facenet_pytorch, library_versions
-from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.moments import Moments
 from imer.extractors.networks import NetworkFunction, as_function

@@ -11,7 +11,7 @@ import numpy as np
 from imer.core.errors import UsageError, did_you_mean
 from imer.core.types import Verdict
 from imer.extractors.base import Extracted, checked_level, finite
-from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.face_detection import Face, FaceDetector
 from imer.extractors.moments import Moments
 from imer.extractors.search import DEFAULT_STRIDE, FaceSearch, checked_stride
 from imer.media.sampling import Picture

@@ -13,7 +13,7 @@ from functools import partial
 import numpy as np
 
 from imer.core.errors import UsageError
-from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.face_detection import Face, FaceDetector
 
 DEFAULT_STRIDE, MAX_STRIDE = 8, 16  # sampled frames from one that is searched whole to the next
 LONGEST_GAP_S = 2.0  # between them

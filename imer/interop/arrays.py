@@ -10,7 +10,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import sha256_file
 from imer.core.types import ARRAYS, FeatureSpec, Verdict
-from imer.interop.parts import Imported
+from imer.interop.incoming import Imported
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
 

@@ -19,7 +19,7 @@ import numpy as np
 from imer.core.errors import InvalidInput
 from imer.core.types import Utterance
 from imer.interop.child import read_in_child
-from imer.interop.parts import Column, Imported, write_import
+from imer.interop.incoming import Imported, Incoming, write_import
 from imer.media.positions import with_positions
 
 MAX_BYTES = 64 << 30
@@ -43,7 +43,7 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
         A file is missing, is no such sequence, or is unsafe to read.
     """
     utterances = _utterances(Path(labels), out)
-    columns: dict[str, Column] = {}
+    columns: dict[str, Incoming] = {}
     n_mended = 0
     for modality, path in features.items():
         with _sequence(Path(path), out) as entries:
@@ -56,7 +56,7 @@ def import_csd(labels: Path, features: Mapping[str, Path], out: Path, *, overwri
                 rows = videos.during(utterance)
                 n_mended += 0 if rows is None else int(rows.size - np.isfinite(rows).sum())
                 means.append(None if rows is None else _mean(rows))
-        columns[modality] = Column(f"csd/{Path(path).stem}", "utterance", means)
+        columns[modality] = Incoming(f"csd/{Path(path).stem}", "utterance", means)
     files = [Path(labels), *map(Path, features.values())]
     return write_import(out, utterances, columns, files, "data import csd", overwrite=overwrite, n_mended=n_mended)
 

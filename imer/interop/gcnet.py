@@ -16,8 +16,8 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import SPLITS, Utterance
+from imer.interop.incoming import Imported, Incoming, write_import
 from imer.interop.outgoing import Exported, in_order, other_labels, save_array, spec_of, usable_rows
-from imer.interop.parts import Column, Imported, write_import
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.store.reader import FeatureStore
 
@@ -42,7 +42,7 @@ def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwr
     if len(found) != 1:
         raise InvalidInput(f"{folder} must hold exactly one file {_PATTERN}; found {listed(found) or 'none'}.")
     utterances = _utterances(load_foreign_pickle(found[0], out), found[0])
-    columns: dict[str, Column] = {}
+    columns: dict[str, Incoming] = {}
     for modality, name in features.items():
         where = folder / "features" / name
         if not where.is_dir():
@@ -50,7 +50,7 @@ def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwr
             raise InvalidInput(f"{where} is not a folder; there are {listed(there) or 'none'}.")
         values = [_load(where, utterance.utterance_id, person=_person(utterance)) for utterance in utterances]
         level = "frame" if any(v is not None and len(v) > 1 for v in values) else "utterance"
-        columns[modality] = Column(f"gcnet/{name}", level, values)
+        columns[modality] = Incoming(f"gcnet/{name}", level, values)
     return write_import(out, utterances, columns, found, "data import gcnet", overwrite=overwrite)
 
 

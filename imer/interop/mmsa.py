@@ -15,8 +15,8 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
+from imer.interop.incoming import Imported, Incoming, trimmed, write_import
 from imer.interop.outgoing import Exported, in_order, origin, other_labels, usable_rows
-from imer.interop.parts import Column, Imported, trimmed, write_import
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.media.positions import with_positions
 from imer.store.reader import FeatureStore
@@ -43,7 +43,7 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     if not splits:
         raise InvalidInput(f"{path} is not a pickle of MMSA: it has none of {listed(_SPLITS)}.")
     utterances: list[Utterance] = []
-    columns = {modality: Column(f"mmsa/{key}", "frame", []) for modality, key in _FEATURES.items()}
+    columns = {modality: Incoming(f"mmsa/{key}", "frame", []) for modality, key in _FEATURES.items()}
     for split in splits:
         part = content[split]
         names = _names(part, path, split)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.masks import sampling
 from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
+from imer.masks.uniform import KeyedUniform
+from imer.masks.wishes import parse_pattern
 
 if TYPE_CHECKING:
     from imer.store.reader import FeatureStore
@@ -36,63 +35,6 @@ _RATE_PROTOCOLS = {
     "cpm": sampling.cpm,
     "instance": sampling.instance,  # its rate is the probability of an incomplete utterance
 }
-_BYTES_PER_NUMBER = 8
-
-
-class KeyedUniform:
-    """Uniform numbers that depend on (seed, utterance id, call) alone, so that an utterance's numbers stay the same
-    when others are added. blake2b in counter mode: 53 bits a number, equal on every machine."""
-
-    def __init__(self, utterance_ids: Sequence[str], *key: object) -> None:
-        self._ids = [name.encode() for name in utterance_ids]
-        self._key = "\x1f".join(str(part) for part in key).encode()
-        self._calls = 0
-
-    def random(self, size: tuple[int, int]) -> NDArray[np.float64]:
-        n, width = size
-        if n > len(self._ids):  # the cpm rule pads short tables to 32 rows
-            self._ids += [f"\x00padding {i}".encode() for i in range(len(self._ids), n)]
-        blocks = -(-width * _BYTES_PER_NUMBER // 64)
-        rows = []
-        for name in self._ids[:n]:
-            counter = (self._calls.to_bytes(4, "big") + block.to_bytes(4, "big") for block in range(blocks))
-            rows.append(b"".join(hashlib.blake2b(c + self._key + b"\x1f" + name).digest() for c in counter))
-        self._calls += 1
-        bits = np.frombuffer(b"".join(rows), dtype=">u8").reshape(n, blocks * 8)[:, :width]
-        return (bits >> np.uint64(11)).astype(np.float64) / float(1 << 53)
-
-
-def all_patterns(n_modalities: int) -> list[tuple[int, ...]]:
-    """Return the columns of every non-empty set of modalities, single ones first.
-
-    >>> all_patterns(2)
-    [(0,), (1,), (0, 1)]
-    """
-    columns = range(n_modalities)
-    return [chosen for size in range(1, n_modalities + 1) for chosen in combinations(columns, size)]
-
-
-def parse_pattern(text: str, modalities: Sequence[str]) -> tuple[int, ...]:
-    """Return the columns that a pattern names: initials (`at`), or full names joined by `+` (`audio+text`).
-
-    Raises
-    ------
-    UsageError
-        A letter or name belongs to no modality, or an initial is shared by two.
-    """
-    names = list(modalities)
-    tokens = [part.strip() for part in text.split("+")] if "+" in text or text in names else list(text.strip())
-    columns = []
-    for token in tokens:
-        matches = [i for i, name in enumerate(names) if name == token]  # a whole name wins over another's initial
-        matches = matches or [i for i, name in enumerate(names) if len(token) == 1 and name.startswith(token)]
-        if len(matches) != 1:
-            what = "more than one modality" if matches else "no modality"
-            raise UsageError(f"{token!r} in the pattern {text!r} names {what}; there are {listed(names)}.")
-        columns.append(matches[0])
-    if not columns:
-        raise UsageError(f"An empty pattern hides everything; name at least one of {listed(names)}.")
-    return tuple(sorted(set(columns)))
 
 
 def draw_mask(
@@ -218,23 +160,3 @@ def make_mask(
         seed=seed,
         split=split or "",
     )
-
-
-def parse_rates(text: str | None) -> tuple[float | None, dict[str, float] | None]:
-    """Read `--missing-rate`: one number → (rate, None); `audio=0.2,text=0.7` → (None, rate per modality).
-
-    >>> parse_rates("audio=0.2,text=0.7")
-    (None, {'audio': 0.2, 'text': 0.7})
-    """
-    if text is None:
-        return None, None
-    try:
-        if "=" not in text:
-            return float(text), None
-        pairs = [part.split("=", 1) for part in text.split(",") if part.strip()]
-        rates = {name.strip(): float(value) for name, value in pairs}
-    except ValueError:
-        raise UsageError(f"--missing-rate {text!r} is neither a number such as 0.5 nor audio=0.2,text=0.7.") from None
-    if len(rates) < len(pairs):
-        raise UsageError(f"--missing-rate {text!r} names a modality twice.")
-    return None, rates

@@ -19,6 +19,11 @@ LOWER_IS_BETTER = frozenset({"mae"})
 Metrics = dict[str, float | None]
 
 
+def sign_of(metric: str) -> float:
+    """Return the factor that makes higher better: −1 for errors, else 1."""
+    return -1.0 if metric in LOWER_IS_BETTER else 1.0
+
+
 def labelled(target_N: np.ndarray) -> np.ndarray:
     """Tell which labels count: bool [N], false for −1 among class indices and for NaN among values."""
     target_N = np.asarray(target_N)
@@ -96,7 +101,7 @@ def selection_score(task: str, metrics: Mapping[str, float | None]) -> float:
     value = metrics[name]
     if value is None:
         return -math.inf
-    return -value if name in LOWER_IS_BETTER else value
+    return sign_of(name) * value
 
 
 def plain_numbers(values: Mapping[str, np.ndarray]) -> Metrics:

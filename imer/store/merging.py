@@ -16,10 +16,11 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import FeatureSpec, Utterance
+from imer.store import profile
 from imer.store.columns import Column
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
-from imer.store.writer import CHUNK_BYTES, FeatureBlock, Part, in_chunks, write_store
+from imer.store.writer import PIECE_BYTES, FeatureBlock, Part, in_chunks, write_store
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def _utterances_of(store: FeatureStore) -> list[Utterance]:
 
 def _block(spec: FeatureSpec, features: Sequence[Feature], order: Sequence[_Place]) -> FeatureBlock:
     counts = _gathered([np.diff(feature.offsets) for feature in features], order)
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    offsets = profile.offsets_of(counts)
     return FeatureBlock(spec, offsets, _gathered([f.present for f in features], order), _chunks(features, order))
 
 
@@ -231,7 +232,7 @@ class _Window:
 
     def __init__(self, feature: Feature) -> None:
         self._feature = feature
-        self._ahead = max(CHUNK_BYTES // (4 * max(feature.dim, 1)), 1)
+        self._ahead = max(PIECE_BYTES // (4 * max(feature.dim, 1)), 1)
         self._first = 0
         self._rows = np.zeros((0, feature.dim), dtype=np.float32)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -57,10 +57,15 @@ def decode_strings(values: np.ndarray) -> list[str]:
     return [value.decode() for value in values.tolist()]
 
 
+def offsets_of(counts: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Return int64 [N + 1]: part i of what is laid end to end is offsets[i]:offsets[i+1]."""
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+
 def encode_texts(values: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
     """Encode texts of any length as (bytes, offsets): text i is bytes[offsets[i]:offsets[i+1]] in UTF-8."""
     encoded = [value.encode() for value in values]
-    offsets = np.concatenate([[0], np.cumsum([len(text) for text in encoded])]).astype(np.int64)
+    offsets = offsets_of([len(text) for text in encoded])
     return np.frombuffer(b"".join(encoded), dtype=np.uint8), offsets
 
 

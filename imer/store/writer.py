@@ -32,7 +32,7 @@ from imer.core.types import FeatureSpec, Utterance
 from imer.store import profile
 from imer.store.columns import Column, column_kinds, dataset_name, write_columns
 
-CHUNK_BYTES = 4 << 20  # of values handed on at a time
+PIECE_BYTES = 4 << 20  # of values handed on at a time
 
 
 def in_chunks(arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
@@ -43,7 +43,7 @@ def in_chunks(arrays: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         if len(values):
             held.append(values)
             n_bytes += values.nbytes
-        if n_bytes >= CHUNK_BYTES:
+        if n_bytes >= PIECE_BYTES:
             yield np.concatenate(held)
             held, n_bytes = [], 0
     if held:
@@ -76,7 +76,7 @@ class Part:
 def vector_block(spec: FeatureSpec, values_ND: np.ndarray, present_N: np.ndarray) -> FeatureBlock:
     """Make an utterance-level block from one row per utterance; rows that are not present are left out."""
     present = np.asarray(present_N, dtype=bool)
-    offsets = np.concatenate([[0], np.cumsum(present)]).astype(np.int64)
+    offsets = profile.offsets_of(present)
     return FeatureBlock(spec, offsets, present, [np.ascontiguousarray(values_ND[present], dtype=np.float32)])
 
 

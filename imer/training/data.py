@@ -8,7 +8,7 @@ from typing import Any
 
 from imer.batches.corpus import Corpus, default_label
 from imer.batches.doubts import doubts, scarce_modalities
-from imer.batches.speakers import chosen_modalities, speaker_doubts
+from imer.batches.speakers import speaker_doubts, speaker_relative_modalities
 from imer.batches.splits import Split, fold_splits, official_split
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.store.reader import FeatureStore
@@ -28,7 +28,7 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None] | None = None) -
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
         corpus = Corpus.from_store(store, data.modalities or None, label, _features(data, store), task=data.task)
-    within = chosen_modalities(corpus, data.within_speaker)
+    within = speaker_relative_modalities(corpus, data.within_speaker)
     if warn is not None:
         for sentence in (*doubts(corpus), *(speaker_doubts(corpus) if within else ())):
             warn(sentence)

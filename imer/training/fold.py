@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,16 +18,16 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import remove_folder, write_text
-from imer.core.json_lines import read_json_lines
+from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide
 from imer.training.fold_data import SharedData
 from imer.training.listener import Listener
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
-from imer.training.runs import fold_folder, is_published, safe_name
+from imer.training.publish import TrainedMember, learnt_rows, publish_fold
+from imer.training.run_folder import fold_folder, is_published, safe_name
 from imer.training.settings import Settings
-from imer.training.trained import TrainedMember, learnt_rows, publish_fold
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +102,7 @@ class Fold:
         path = self.run / "log.jsonl"
         kept = [record for record in read_json_lines(path) if record.get("fold") != self.name] if path.is_file() else []
         records = [*kept, *_records(trained)]
-        write_text(path, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+        write_text(path, as_json_lines(records))
 
 
 def folds_of(

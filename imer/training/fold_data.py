@@ -10,12 +10,12 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues, Resident
 from imer.batches.scaling import Scaler
-from imer.batches.speakers import chosen_modalities
+from imer.batches.speakers import speaker_relative_modalities
 from imer.batches.splits import Split
 from imer.masks.sampling import Mask
 from imer.models.base import ModelSpec
 from imer.training.build import model_spec
-from imer.training.masks import Condition, Masks
+from imer.training.masks import FixedMask, Masks
 from imer.training.selection import TEST_BEST
 from imer.training.settings import Settings
 
@@ -39,7 +39,7 @@ class SharedData:
         spec = model_spec(corpus, learnt_R, settings.train.class_weights)
         once_NM = masks.once(learnt_R, fold)
         scaler = Scaler.fit(corpus, learnt_R, once_NM)
-        within = chosen_modalities(corpus, settings.data.within_speaker)
+        within = speaker_relative_modalities(corpus, settings.data.within_speaker)
         return cls(spec, scaler, place(corpus, scaler, spec, device, within), once_NM)
 
 
@@ -53,7 +53,7 @@ class FoldData:
     resident: Resident
     train: Dialogues
     val_tables: list[np.ndarray]
-    val_conditions: list[Condition]
+    val_conditions: list[FixedMask]
 
     @classmethod
     def of(cls, corpus: Corpus, split: Split, shared: SharedData, masks: Masks, settings: Settings) -> FoldData:

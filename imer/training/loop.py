@@ -33,7 +33,7 @@ from imer.training.build import build_model
 from imer.training.fold_data import VALIDATION_BATCH, FoldData, SharedData
 from imer.training.gradients import gradient_shares
 from imer.training.inference import answer, gather, run
-from imer.training.masks import Condition, Masks
+from imer.training.masks import FixedMask, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
 from imer.training.selection import TEST_BEST, epoch_score
@@ -268,7 +268,7 @@ class FoldTrainer:
         spoken = mean_weights(np.concatenate(weights), np.concatenate(observed), list(self.model.modalities))
         return mean_metrics(joint, self.spec.task), of_branches, spoken
 
-    def _judged_under(self) -> list[Condition]:
+    def _judged_under(self) -> list[FixedMask]:
         train = self.settings.train
         if train.select != TEST_BEST:
             return self.data.val_conditions

@@ -11,9 +11,10 @@ from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError, did_you_mean
 from imer.core.seeding import generator
 from imer.masks import sampling
-from imer.masks.make import all_patterns, draw_mask, parse_pattern, parse_rates
+from imer.masks.make import draw_mask
 from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
+from imer.masks.wishes import all_patterns, parse_pattern, parse_rates
 from imer.training.settings import TrainSettings
 
 PROTOCOLS = {
@@ -32,7 +33,7 @@ MOST_PATTERNS = 15  # validated under; of more modalities than four a fixed sele
 
 
 @dataclass(frozen=True)
-class Condition:
+class FixedMask:
     """A fixed mask over the corpus, and its name: `observed_NM` is false outside the rows it was drawn for."""
 
     protocol: str
@@ -140,11 +141,11 @@ class Masks:
         samplers = {"exact": sampling.exact, "bernoulli": sampling.bernoulli, "cpm": sampling.cpm}
         return samplers[self.settings.sampler](present, self.rate or 0.0, rng)
 
-    def validation(self, rows: np.ndarray) -> list[Condition]:
+    def validation(self, rows: np.ndarray) -> list[FixedMask]:
         """Return the fixed masks that every epoch is validated under: the same protocol as the test's."""
         return self.fixed(rows, "val", self.settings.validation_masks)
 
-    def fixed(self, rows: np.ndarray, split: str, n_seeds: int, first_seed: int = 0) -> list[Condition]:
+    def fixed(self, rows: np.ndarray, split: str, n_seeds: int, first_seed: int = 0) -> list[FixedMask]:
         """Return fixed masks of the run's protocol over some rows."""
         protocol = self.settings.protocol
         if protocol == "complete":
@@ -154,7 +155,7 @@ class Masks:
         if self.pattern is not None:
             return [self.of_pattern(rows, self.pattern)]
         if protocol == "pattern":
-            return [self.of_pattern(rows, columns) for columns in patterns(len(self.names))]
+            return [self.of_pattern(rows, columns) for columns in validation_patterns(len(self.names))]
         kind = {
             "complete2incomplete": "mixed",
             "matched": self.settings.sampler,
@@ -163,21 +164,21 @@ class Masks:
         seeds = range(first_seed, first_seed + n_seeds)
         return [self._drawn(rows, kind.get(protocol, protocol), self.rate, split, seed) for seed in seeds]
 
-    def natural(self, rows: np.ndarray) -> Condition:
+    def natural(self, rows: np.ndarray) -> FixedMask:
         """Return the condition in which nothing is hidden."""
         return self._condition(rows, self.corpus.present_NM[rows], "complete", rate=0.0)
 
-    def of_pattern(self, rows: np.ndarray, columns: tuple[int, ...]) -> Condition:
+    def of_pattern(self, rows: np.ndarray, columns: tuple[int, ...]) -> FixedMask:
         """Return the condition in which only these modalities are observed."""
         name = "+".join(self.names[column] for column in columns)
         return self._condition(rows, sampling.pattern(self.corpus.present_NM[rows], columns), "pattern", pattern=name)
 
-    def grid(self, rows: np.ndarray, split: str) -> list[Condition]:
+    def grid(self, rows: np.ndarray, split: str) -> list[FixedMask]:
         """Return one mask at each reachable missing rate of 0, 0.1 … 0.7."""
         rates = sampling.reachable_grid(self.corpus.present_NM[rows])
         return [self._drawn(rows, "exact", rate, split, 0) for rate in rates]
 
-    def _drawn(self, rows: np.ndarray, protocol: str, rate: float | None, split: str, seed: int) -> Condition:
+    def _drawn(self, rows: np.ndarray, protocol: str, rate: float | None, split: str, seed: int) -> FixedMask:
         ids = self.corpus.utterance_ids[rows].tolist()
         present = self.corpus.present_NM[rows]
         table = draw_mask(
@@ -197,13 +198,13 @@ class Masks:
         rate: float | None = None,
         pattern: str = "",
         seed: int = 0,
-    ) -> Condition:
+    ) -> FixedMask:
         observed_NM = np.zeros_like(self.corpus.present_NM)
         observed_NM[rows] = observed
-        return Condition(protocol, rate, pattern, seed, observed_NM)
+        return FixedMask(protocol, rate, pattern, seed, observed_NM)
 
 
-def patterns(n_modalities: int) -> list[tuple[int, ...]]:
+def validation_patterns(n_modalities: int) -> list[tuple[int, ...]]:
     """Return all patterns of observed modalities; at most `MOST_PATTERNS`, evenly chosen."""
     every = all_patterns(n_modalities)
     if len(every) <= MOST_PATTERNS:

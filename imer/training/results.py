@@ -5,7 +5,6 @@ The test part is predicted here, once, with the selected weights and under the f
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,17 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import write_json, write_manifest, write_text
-from imer.core.json_lines import read_json_lines
+from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares
 from imer.training.inference import Prediction
 from imer.training.loop import measure
-from imer.training.masks import Condition, Masks
-from imer.training.runs import TEXTS, TrainedFold, fold_folder, load_fold
+from imer.training.masks import FixedMask, Masks
+from imer.training.run_folder import COVERED, fold_folder
 from imer.training.selection import TEST_BEST, mean_value
 from imer.training.settings import Settings
+from imer.training.trained_fold import TrainedFold, load_fold
 
 TEST_MASK_SEEDS = 5
 # Trained for any missing rate: tested as the data are, and over the grid of rates.
@@ -60,7 +60,7 @@ def write_results(
         )
         if number == 0:
             lines = [_line(corpus, f, p, i) for f, p in zip(folds, found, strict=True) for i in range(len(p.rows_N))]
-    write_text(out / "predictions.jsonl", "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    write_text(out / "predictions.jsonl", as_json_lines(lines))
     metrics = {
         "schema": "imer.metrics/1",
         "imer_version": __version__,
@@ -79,11 +79,11 @@ def write_results(
         "test": results,
     }
     write_json(out / "metrics.json", metrics)
-    write_manifest(out, [name for name in TEXTS if (out / name).is_file()])
+    write_manifest(out, [name for name in COVERED if (out / name).is_file()])
     return metrics
 
 
-def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) -> list[Condition]:
+def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) -> list[FixedMask]:
     """Return the conditions of the test, the one that predictions are written for first."""
     rows = np.sort(np.concatenate([split.test for split in splits]))
     if settings.train.protocol in TESTED_OVER_GRID and not settings.train.pattern:

@@ -16,6 +16,7 @@ from imer.core.settings import Layer, Schema, assignments_layer, environment_lay
 DEFAULT_PRESET = "comp"
 # Settings that do not change what is computed on the same machine.
 NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "train.checkpoint_every_s"})
+ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate, judged at it
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
 

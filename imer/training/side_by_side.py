@@ -14,10 +14,10 @@ import torch
 
 from imer.core.pool import Pool, error_of
 from imer.training.data import read_corpus
-from imer.training.device import repeatable
 from imer.training.fold import Fold, folds_of
 from imer.training.listener import Listener
 from imer.training.masks import Masks
+from imer.training.repeatable import repeatable
 from imer.training.settings import Settings
 
 

@@ -14,9 +14,9 @@ from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Resident
 from imer.batches.speakers import (
     PRIOR_UTTERANCES,
-    chosen_modalities,
     speaker_doubts,
     speaker_numbers,
+    speaker_relative_modalities,
     within_speakers,
 )
 from imer.core.errors import UsageError
@@ -97,13 +97,13 @@ def test_only_what_the_batches_show_counts() -> None:
 
 def test_which_modalities_are_meant() -> None:
     corpus = small_corpus([4, 4])
-    assert chosen_modalities(corpus, ()) == ()
-    assert chosen_modalities(corpus, ("all",)) == ("audio", "text")
-    assert chosen_modalities(corpus, ("text",)) == ("text",)
+    assert speaker_relative_modalities(corpus, ()) == ()
+    assert speaker_relative_modalities(corpus, ("all",)) == ("audio", "text")
+    assert speaker_relative_modalities(corpus, ("text",)) == ("text",)
     with pytest.raises(UsageError, match="did you mean 'audio'"):
-        chosen_modalities(corpus, ("adio",))
+        speaker_relative_modalities(corpus, ("adio",))
     with pytest.raises(UsageError, match="no utterance has a speaker"):
-        chosen_modalities(_with_speakers(corpus, [""] * 8), ("audio",))
+        speaker_relative_modalities(_with_speakers(corpus, [""] * 8), ("audio",))
 
 
 def test_where_it_promises_little_is_said() -> None:

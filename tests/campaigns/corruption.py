@@ -123,7 +123,7 @@ def _fold(fold: Any) -> str:
 
 
 def _checkpoint(folder: Path) -> str:
-    from imer.training.runs import load_fold
+    from imer.training.trained_fold import load_fold
 
     return _fold(load_fold(folder))
 

@@ -39,7 +39,7 @@ SHOWN = 12  # cases of each broken promise
 N_SOUNDS, N_TEXTS = 4, 5
 BROKEN = "broken"  # the utterance that fails, so that an extraction of the corpus ends with exit code 3
 LIGHT = ("imer.cli.app", "imer.extractors.opensmile", "imer.interop.arrays", "imer.masks.make")
-HEAVY = ("imer.training.run", "imer.export.publish")
+HEAVY = ("imer.training.train", "imer.export.publish")
 TINY_MODEL = (
     "model.hidden=8", "model.heads=2", "model.prompt_width=4", "model.n_prototypes=3", "train.max_epochs_branches=2",
     "train.max_epochs_joint=3", "train.batch_utterances=32", "train.threads=1", "train.device=cpu",

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 from imer.cli.app import app
 from imer.cli.extract import extract_command
-from imer.extractors.face import GeometryHog
 from imer.extractors.facenet import FaceNet
+from imer.extractors.geometry_hog import GeometryHog
 from imer.extractors.opensmile import EGeMAPS
 from imer.store.reader import FeatureStore
 from tests.clips import face, grey, still, voice, write_clip, write_manifest

@@ -17,7 +17,7 @@ from imer.cli.app import app
 from imer.core.json_lines import read_json_lines
 from imer.export.publish import export
 from imer.extraction.runner import ExtractSettings, extract
-from imer.training.run import train
+from imer.training.train import train
 from tests.clips import face, grey, voice, write_clip
 from tests.conftest import Finished
 from tests.shipped import SMALL, train_small

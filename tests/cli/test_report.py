@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from imer.cli.app import app
+from imer.evaluation.evaluate import evaluate
 from imer.evaluation.results import Evaluation
-from imer.evaluation.sweep import evaluate
 from imer.metrics.definitions import DEFINITIONS
-from imer.training.run import train
+from imer.training.train import train
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
 

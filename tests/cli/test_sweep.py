@@ -18,8 +18,8 @@ from typer.testing import CliRunner, Result
 
 from imer.cli.app import app
 from imer.cli.output import Report
+from imer.evaluation.evaluate import evaluate
 from imer.evaluation.results import Evaluation
-from imer.evaluation.sweep import evaluate
 from tests.conftest import ROOT, Finished
 from tests.stores import write_small_store
 

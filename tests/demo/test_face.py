@@ -10,7 +10,7 @@ from imer.demo.expressions import ACTIONS, AT_REST, EXPRESSIONS, LANDMARKS, PAIN
 from imer.demo.face import FACE_BOX, HEIGHT, WIDTH, face_rig
 from imer.demo.scene import FRAME_HEIGHT, FRAME_WIDTH, frames, look_of, room, silhouette
 from imer.demo.script import Line
-from imer.extractors.faces import FaceDetector
+from imer.extractors.face_detection import FaceDetector
 
 
 def _line(cue: str, name: str = "s01_d01_u01", absent: frozenset[str] = frozenset()) -> Line:

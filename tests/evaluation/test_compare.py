@@ -14,9 +14,9 @@ from imer.evaluation.compare import (
 )
 from imer.evaluation.contestants import Contestant, contestants_of
 from imer.evaluation.differences import paired, read_tallies, tally_differences
+from imer.evaluation.evaluate import evaluate
 from imer.evaluation.results import MetricSummary
 from imer.evaluation.scoreboard import _ensembles, _mixed_against_matched
-from imer.evaluation.sweep import evaluate
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
 

@@ -11,7 +11,7 @@ from imer.evaluation.conditions import (
     parse_rate_grid,
     pattern_name,
 )
-from imer.masks.make import all_patterns, parse_pattern
+from imer.masks.wishes import all_patterns, parse_pattern
 
 THREE = ("audio", "text", "visual")
 

@@ -12,11 +12,11 @@ from imer.evaluation.compare import check_distinct, group_methods, left_out, rea
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.contestants import best_baseline, contestants_of
 from imer.evaluation.differences import read_tallies, tally_differences
+from imer.evaluation.evaluate import draw_masks, evaluate
 from imer.evaluation.report import report_blocks, write_report
-from imer.evaluation.sweep import draw_masks, evaluate
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
-from imer.training.run import train
+from imer.training.train import train
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.training.run import train
+from imer.training.train import train
 from tests.stores import write_small_store
 
 SHORT = [

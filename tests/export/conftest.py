@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from imer.export.publish import Exported, export
-from imer.training.runs import RunFolder, TrainedFold
+from imer.training.run_folder import RunFolder
+from imer.training.trained_fold import TrainedFold
 from tests.shipped import train_small
 
 

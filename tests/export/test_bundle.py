@@ -15,7 +15,7 @@ from imer.core.errors import InvalidInput
 from imer.core.files import read_json, sha256_file, verify_folder, write_json
 from imer.export.bundle import load_bundle
 from imer.export.publish import export
-from imer.training.runs import RunFolder
+from imer.training.run_folder import RunFolder
 from tests.export.conftest import Shipped
 from tests.shipped import read_corpus, train_small
 

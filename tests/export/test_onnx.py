@@ -101,7 +101,7 @@ def test_every_pair_of_patterns_and_every_padding(classifier: Shipped, classifie
     """Two utterances under all 8 × 8 patterns, with 0 to 2 slots of padding behind: padding changes nothing."""
     corpus = read_corpus(classifier.fold, classifier.store)
     rows = np.flatnonzero(corpus.present_NM.all(axis=1))[:2]
-    patterns = np.array(list(product(parity.patterns(3), repeat=2)))  # [64, 2, 3]
+    patterns = np.array(list(product(parity.observed_patterns(3), repeat=2)))  # [64, 2, 3]
     features = [np.tile(x[rows][None], (len(patterns), 1, 1)) for x in corpus.features.values()]
     valid = np.ones((len(patterns), 2), bool)
     path = classifier_onnx.outputs[0]
@@ -125,7 +125,7 @@ def test_every_pair_of_patterns_and_every_padding(classifier: Shipped, classifie
 
 def test_a_single_utterance_alone(classifier: Shipped, classifier_onnx: Exported) -> None:
     corpus = read_corpus(classifier.fold, classifier.store)
-    for pattern in parity.patterns(3):
+    for pattern in parity.observed_patterns(3):
         observed_NM = np.zeros((corpus.n, 3), bool)
         observed_NM[0] = np.array(pattern) & corpus.present_NM[0]
         inputs = [x[:1][None] for x in corpus.features.values()]

@@ -37,7 +37,7 @@ def test_cases_cover_patterns_paddings_and_shapes() -> None:
     cases = list(random_cases(CENTRES, SPREADS))
     assert len(cases) == parity.N_CASES
     uniform = {tuple(case[-2].reshape(-1, 2)[0]) for case in cases if (case[-2] == case[-2][:1, :1]).all()}
-    assert uniform >= set(parity.patterns(2))
+    assert uniform >= set(parity.observed_patterns(2))
     assert {case[-1].shape for case in cases} == set(parity.SHAPES)
     lengths = {tuple(case[-1].sum(axis=1)) for case in cases}
     assert any(0 in length for length in lengths)  # a dialogue of padding only

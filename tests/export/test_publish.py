@@ -14,8 +14,8 @@ from imer.core.files import read_json
 from imer.export import publish
 from imer.export.chosen import choose_fold
 from imer.export.publish import Exported, export
-from imer.training.run import train
-from imer.training.runs import RunFolder
+from imer.training.run_folder import RunFolder
+from imer.training.train import train
 from tests.export.conftest import Shipped
 from tests.shipped import train_small
 from tests.stores import write_small_store

@@ -13,7 +13,7 @@ import pytest
 
 from imer.extractors.compiling import cache_folder
 from imer.extractors.conversions import converted
-from imer.extractors.faces import FaceDetector
+from imer.extractors.face_detection import FaceDetector
 from tests.clips import face
 
 
@@ -71,7 +71,7 @@ def test_a_detector_from_the_cache_needs_no_torch_and_finds_the_same(cache: Path
     assert len(list(cache.glob("*.onnx"))) == 3
     code = (
         "import sys, numpy as np\n"
-        "from imer.extractors.faces import FaceDetector\n"
+        "from imer.extractors.face_detection import FaceDetector\n"
         f"(faces,) = FaceDetector('cpu').detect([np.load({str(tmp_path / 'frame.npy')!r})])\n"
         "print('torch' in sys.modules, faces[0].box.tobytes().hex())\n"
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from imer.extractors.faces import Face, FaceDetector
+from imer.extractors.face_detection import Face, FaceDetector
 from imer.extractors.search import FaceSearch, same_faces
 from tests.clips import portrait
 

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.masks.make import KeyedUniform, draw_mask, parse_pattern, parse_rates
+from imer.masks.make import draw_mask
 from imer.masks.table import MaskTable
+from imer.masks.uniform import KeyedUniform
+from imer.masks.wishes import parse_pattern, parse_rates
 
 IDS = [f"utterance-{i:03d}" for i in range(200)]
 NAMES = ("audio", "text", "visual")

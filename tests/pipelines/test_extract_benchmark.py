@@ -22,7 +22,7 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_clips_have_a_face_a_voice_and_words(benchmark: Any, tmp_path: Path) -> None:
-    from imer.extractors.faces import FaceDetector
+    from imer.extractors.face_detection import FaceDetector
     from imer.media.decode import ClipReader, Segment, Sight, Sound
     from imer.media.manifest import read_manifest
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from imer.evaluation.sweep import evaluate
+from imer.evaluation.evaluate import evaluate
 from imer.export import answers
 from imer.export.publish import export
 from imer.extractors.networks import as_function
-from imer.training import run as training
-from imer.training import runs
+from imer.training import train as training
+from imer.training import trained_fold
 from tests.stand_in import DEVICE, stand_in
 from tests.stores import write_small_store
 
@@ -87,7 +87,7 @@ def what_goes_wrong(name: str, store: Path, folder: Path) -> str:
 
 
 def main(folder: Path) -> int:
-    for module in (training, runs):
+    for module in (training, trained_fold):
         module.chosen_device = lambda name: str(DEVICE)
     refused = 0
     with stand_in():

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.training.listener import Listener
-from imer.training.run import TrainResult, train
+from imer.training.train import TrainResult, train
 
 QUICK = (
     "model.hidden=16", "model.heads=2", "model.prompt_width=4", "model.n_prototypes=4", "train.max_epochs_branches=3",

@@ -16,10 +16,10 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.masks.make import draw_mask
 from imer.metrics.compute import SELECTION_METRIC
 from imer.training.build import class_weight, model_spec
-from imer.training.device import repeatable
 from imer.training.gradients import gradient_shares
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
+from imer.training.repeatable import repeatable
 from imer.training.selection import selection
 from imer.training.settings import load_settings
 from tests.batches.small import small_corpus

@@ -11,7 +11,7 @@ import pytest
 from imer.core.errors import InvalidInput, UsageError
 from imer.masks.make import draw_mask
 from imer.masks.sampling import missing_rate
-from imer.training.masks import Masks, patterns
+from imer.training.masks import Masks, validation_patterns
 from imer.training.settings import TrainSettings
 from tests.batches.small import small_corpus
 
@@ -105,7 +105,7 @@ def test_a_given_pattern_is_kept_throughout_and_all_are_validated_otherwise() ->
     names = [condition.pattern for condition in _masks(protocol="pattern").validation(ROWS)]
     assert names[:3] == ["audio", "text", "visual"]
     assert len(names) == 7
-    assert len(patterns(6)) == 15
+    assert len(validation_patterns(6)) == 15
 
 
 def test_a_table_is_taken_as_it_is(tmp_path: Path) -> None:

@@ -14,15 +14,15 @@ from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import folder_entries, write_json
 from imer.core.json_lines import read_json_lines
-from imer.evaluation.sweep import evaluate
+from imer.evaluation.evaluate import evaluate
 from imer.models.ensemble import Ensemble, member_key
 from imer.store.reader import FeatureStore
 from imer.training.checkpoint import load_tensors
 from imer.training.data import divide
 from imer.training.listener import Listener
-from imer.training.runs import RunFolder
+from imer.training.publish import learnt_rows
+from imer.training.run_folder import RunFolder
 from imer.training.settings import load_settings
-from imer.training.trained import learnt_rows
 from tests.training.small import QUICK, quick
 
 TWO = ("train.members=2", "train.max_epochs_branches=1", "train.max_epochs_joint=2")

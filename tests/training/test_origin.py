@@ -11,8 +11,8 @@ import pytest
 from imer.core.errors import InvalidInput
 from imer.training.listener import Listener
 from imer.training.origin import ORIGIN_FILE, Origin
-from imer.training.run import train
-from imer.training.runs import RunFolder
+from imer.training.run_folder import RunFolder
+from imer.training.train import train
 from tests.stores import write_small_store
 
 ORIGIN = Origin("0" * 64, ("a", "b"), "/data/features.h5")

@@ -17,7 +17,7 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import folder_entries, temporary_name, write_json, write_manifest
 from imer.models.comp.model import Comp
 from imer.training.listener import Listener
-from imer.training.runs import TEXTS, RunFolder
+from imer.training.run_folder import COVERED, RunFolder
 from tests.conftest import ROOT
 from tests.stores import write_small_store
 from tests.training.small import quick
@@ -28,7 +28,7 @@ EVERY_EPOCH = "train.checkpoint_every_s=0"
 KILLER = """
 import os, signal, sys
 from pathlib import Path
-from imer.training import run
+from imer.training import train
 from tests.training.small import quick
 
 store, out, when, *more = sys.argv[1:]
@@ -40,7 +40,7 @@ def progress(stage, done, total):
     if count == int(when):
         os.kill(os.getpid(), signal.{signal})
 
-quick(Path(store), Path(out), *more, resume=True, listener=run.Listener(progress=progress))
+quick(Path(store), Path(out), *more, resume=True, listener=train.Listener(progress=progress))
 """
 
 
@@ -70,7 +70,7 @@ def test_a_killed_run_continues_to_the_same_bits(store: Path, run: Path, tmp_pat
     quick(store, out, EVERY_EPOCH, resume=True, listener=Listener(note=notes.append))
     assert any("continuing after epoch" in note for note in notes)
     (out / "config.toml").write_bytes((run / "config.toml").read_bytes())  # but for how often it was saved
-    write_manifest(out, TEXTS)
+    write_manifest(out, COVERED)
     _forget_saving(out)
     _same(run, out)
 

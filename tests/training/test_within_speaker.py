@@ -11,17 +11,18 @@ import pytest
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import UsageError
+from imer.evaluation.evaluate import evaluate
 from imer.evaluation.pooled import FoldRows, pooled_predictions
 from imer.evaluation.report import write_report
-from imer.evaluation.sweep import evaluate
 from imer.export.answers import answer_store
 from imer.export.bundle import load_bundle
 from imer.export.predict import predict
 from imer.export.publish import export
 from imer.store.reader import FeatureStore
 from imer.training.listener import Listener
-from imer.training.run import train
-from imer.training.runs import RunFolder, TrainedFold
+from imer.training.run_folder import RunFolder
+from imer.training.train import train
+from imer.training.trained_fold import TrainedFold
 from tests.stores import write_small_store
 from tests.training.small import quick
 

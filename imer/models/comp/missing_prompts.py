@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 
 
 def n_owners(n_modalities: int, kind: str) -> int:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 from imer.models.heads.dpl_settings import DPLSettings, needs_equal_widths
 from imer.models.heads.prototypes import Prototypes, unit
 from imer.models.heads.unseen import rare_cases, substitutes

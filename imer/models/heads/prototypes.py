@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 
 SMALLEST_COUNT = 1e-12  # utterances: without any, and without a pull, a case's own mean counts nothing
 

@@ -13,7 +13,7 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 from imer.models.heads.decoupled import Comparison
 from imer.models.heads.dpl_settings import DPLSettings, by_case
 from imer.models.heads.margins import margin_logits

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 
 
 def substitutes(count_C: Tensor, codes_R: Tensor, minimum: int, *, has_base: bool) -> Tensor:

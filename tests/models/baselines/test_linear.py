@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from imer.core.errors import UsageError
 from imer.models.baselines.linear import LinearModelSettings, logistic, merged, ridge
 from imer.training.loop import FoldTrainer
-from imer.training.run import train
+from imer.training.train import train
 from tests.stores import write_small_store
 
 

@@ -10,15 +10,15 @@ import torch
 
 from imer.batches.batch import Batch
 from imer.evaluation.contestants import MARK
+from imer.evaluation.evaluate import evaluate
 from imer.evaluation.report import write_report
 from imer.evaluation.results import Evaluation
 from imer.evaluation.scoreboard import MARKED
-from imer.evaluation.sweep import evaluate
 from imer.models.base import BRANCHES, JOINT, ModelSpec
 from imer.models.comp.official import OfficialComp, OfficialSettings, distances
 from imer.training.listener import Listener
-from imer.training.run import train
-from imer.training.runs import RunFolder
+from imer.training.run_folder import RunFolder
+from imer.training.train import train
 from tests.stores import write_small_store
 
 WIDTHS = {"audio": 5, "text": 7, "visual": 4}

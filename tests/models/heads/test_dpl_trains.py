@@ -10,8 +10,8 @@ import pytest
 from imer.batches.corpus import Corpus
 from imer.core.errors import UsageError
 from imer.store.reader import FeatureStore
-from imer.training.run import train
-from imer.training.runs import RunFolder
+from imer.training.run_folder import RunFolder
+from imer.training.train import train
 from tests.stores import write_small_store
 
 QUICK = (

@@ -18,19 +18,19 @@ from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
 from imer.training.build import build_model, check_lengths, check_modalities, model_spec
-from imer.training.config import with_files_of
 from imer.training.data import read_corpus
-from imer.training.device import repeatable
 from imer.training.fold import Fold, folds_of
 from imer.training.listener import Listener
 from imer.training.masks import Masks
+from imer.training.named_files import with_files_of
 from imer.training.origin import ORIGIN_FILE, Origin
+from imer.training.publish import learnt_rows
+from imer.training.repeatable import repeatable
 from imer.training.results import conditions_of_test, write_results
-from imer.training.runs import is_published, read_metrics, safe_name
+from imer.training.run_folder import is_published, read_metrics, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings, load_settings
 from imer.training.side_by_side import train_side_by_side
-from imer.training.trained import learnt_rows
 
 SLOW_BFLOAT16 = (
     "{device} does not multiply bfloat16 faster than float32, so train.precision = bfloat16 makes training slower here; "

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 MASK_SEEDS = 5
 MOST_MASK_SEEDS = 1000  # each different mask is a pass over the data
-DEFAULT_FOLDER = "eval"
+EVALUATION_FOLDER = "eval"
 
 
 def evaluate(
@@ -92,7 +92,7 @@ def evaluate(
     0.61
     """
     check_mask_seeds(mask_seeds)
-    folder = Path(run_dir) / DEFAULT_FOLDER if out is None else Path(out)
+    folder = Path(run_dir) / EVALUATION_FOLDER if out is None else Path(out)
     replaceable = overwrite or out is None
     check_output(folder, overwrite=replaceable)  # before anything is loaded
     source = open_source(Path(run_dir), features, split=split, device=device)

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from imer.models.products import products_are_fast
-from imer.training.device import repeatable
 from imer.training.listener import Listener
-from imer.training.run import SLOW_BFLOAT16
+from imer.training.repeatable import repeatable
+from imer.training.train import SLOW_BFLOAT16
 from tests.training.small import quick
 
 

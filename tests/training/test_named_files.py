@@ -12,7 +12,7 @@ from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.training.listener import Listener
 from imer.training.origin import Origin
-from imer.training.run import train
+from imer.training.train import train
 from tests.stores import write_small_store
 
 FITTED = {"run": {"model": "majority"}}

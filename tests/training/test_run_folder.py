@@ -19,9 +19,10 @@ from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
 from imer.store.verify import not_covered, verify_any
 from imer.training.build import check_lengths
-from imer.training.run import train
-from imer.training.runs import RunFolder, load_fold
+from imer.training.run_folder import RunFolder
 from imer.training.settings import load_settings
+from imer.training.train import train
+from imer.training.trained_fold import load_fold
 from tests.batches.small import small_corpus
 from tests.training.small import quick
 

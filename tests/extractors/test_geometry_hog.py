@@ -12,10 +12,10 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError
 from imer.core.types import Verdict
 from imer.extractors.alignment import TEMPLATE, aligned_face, boxed_face, similarity
 from imer.extractors.base import Extracted
-from imer.extractors.face import GeometryHog
+from imer.extractors.face_detection import Face, FaceDetector
 from imer.extractors.facenet import FaceNet
-from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FaceFollower
+from imer.extractors.geometry_hog import GeometryHog
 from imer.extractors.hog import N_CELLS, ORIENTATIONS, hog
 from imer.extractors.moments import Moments
 from imer.media.sampling import Picture

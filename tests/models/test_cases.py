@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from imer.core.errors import UsageError
-from imer.models.heads.cases import CaseTable
+from imer.models.cases import CaseTable
 
 
 @pytest.mark.parametrize("n_modalities", [2, 3, 4, 5])

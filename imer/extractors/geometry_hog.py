@@ -13,8 +13,8 @@ import numpy as np
 
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, aligned_face
+from imer.extractors.face_detection import Face, FaceDetector
 from imer.extractors.facenet_import import library_versions
-from imer.extractors.faces import Face, FaceDetector
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.hog import CELL, N_CELLS, ORIENTATIONS, cell_names, hog
 from imer.extractors.moments import Moments

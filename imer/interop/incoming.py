@@ -12,6 +12,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, listed
 from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.store import profile
 from imer.store.writer import FeatureBlock, write_store
 
 
@@ -26,7 +27,7 @@ class Imported:
 
 
 @dataclass
-class Column:
+class Incoming:
     """One modality as it comes in: float arrays [T, D] by utterance, None where it is not present."""
 
     name: str
@@ -37,7 +38,7 @@ class Column:
 def write_import(
     out: Path,
     utterances: Sequence[Utterance],
-    columns: Mapping[str, Column],
+    columns: Mapping[str, Incoming],
     files: Sequence[Path],
     command: str,
     *,
@@ -79,7 +80,7 @@ def write_import(
         present = np.array([v is not None for v in values])
         counts = [0 if v is None else len(v) for v in values]
         spec = FeatureSpec(modality, column.name, "1", column.level, widths.pop())
-        blocks.append(FeatureBlock(spec, np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), present, chunks))
+        blocks.append(FeatureBlock(spec, profile.offsets_of(counts), present, chunks))
         quality[modality] = np.where(present, Verdict.ok, np.where(given, Verdict.non_finite, Verdict.no_stream))
     provenance: dict[str, Any] = {
         "command": command,

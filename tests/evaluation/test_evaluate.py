@@ -13,16 +13,16 @@ from imer.core.files import read_json, write_manifest
 from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.evaluation.conditions import make_conditions
+from imer.evaluation.evaluate import draw_masks, evaluate
 from imer.evaluation.pooled import pooled_predictions
 from imer.evaluation.results import Evaluation
 from imer.evaluation.source import open_source
-from imer.evaluation.sweep import draw_masks, evaluate
 from imer.masks.make import make_mask
 from imer.metrics.compute import METRICS, classification_metrics, regression_metrics
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
-from imer.training.run import train
-from imer.training.runs import TEXTS
+from imer.training.run_folder import COVERED
+from imer.training.train import train
 from tests.evaluation.tiny_runs import tiny_setting
 from tests.stores import write_small_store
 
@@ -331,7 +331,7 @@ def moved_run(setting, tmp_path: Path) -> Path:
     shutil.copy(setting["store"], store)
     config = (run / "config.toml").read_text().replace(json.dumps(str(setting["store"])), json.dumps(str(store)))
     (run / "config.toml").write_text(config)
-    write_manifest(run, TEXTS)
+    write_manifest(run, COVERED)
     return run
 
 
