@@ -24,7 +24,8 @@ from imer.extractors.alignment import aligned_face
 from imer.extractors.face_detection import BATCH_ON_CPU, Face, FaceDetector
 from imer.extractors.hog import hog
 from imer.extractors.search import FaceSearch
-from imer.media.decode import ClipReader, Segment, Sight
+from imer.media.decode import ClipReader, Sight
+from imer.media.segments import Segment
 
 
 class Counting(FaceDetector):

@@ -24,8 +24,9 @@ def in_memory(manifest: Path, weights: Path, fps: float) -> dict[str, float]:
     from imer.extractors.facenet import FaceNet
     from imer.extractors.opensmile import EGeMAPS
     from imer.extractors.sentence import MiniLM
-    from imer.media.decode import ClipReader, Segment, Sound
+    from imer.media.decode import ClipReader, Sound
     from imer.media.sampling import Picture, Waveform
+    from imer.media.segments import Segment
 
     audio, text, visual = EGeMAPS(), MiniLM(), FaceNet(frames_per_s=fps, face_weights=str(weights))
     for extractor in (audio, text, visual):

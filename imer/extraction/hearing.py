@@ -2,7 +2,8 @@
 
 An utterance of up to a minute is one pass. Of a longer one, a minute is handed on as soon as two are there, and what is
 left at the end (one to two minutes) in two equal passes, so that no pass is ever short. Of frame-level features a pass is
-a whole number of hops.
+a whole number of hops, and a pause in the recording (sound that begins late, a muted stretch that nobody stored) counts as
+silence, so that each row lies at its time. Features of the whole utterance are of what was recorded alone.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from imer.media import sampling
 from imer.media.sampling import SAMPLE_RATE_HZ, Waveform
 
 MIN_AUDIO_S = 0.06  # the longest analysis window of eGeMAPS
+LEAST_PAUSE_S = 0.1  # shorter ones are what containers round, and what codecs skip at their beginning
+LONGEST_PAUSE_S = 6 * 3600.0  # a longer one is a time stamp that lies
 SILENCE_PEAK = 1e-4  # −80 dB below full scale, after taking out a constant offset
 
 
@@ -26,13 +29,28 @@ class Hearing:
     def __init__(self, extractor: AudioExtractor) -> None:
         self._extractor, self._session = extractor, extractor.begin()
         self._wave = Waveform()
+        self._given_s = 0.0
         self._n = 0
         self._sum = 0.0
         self._least, self._largest = np.inf, -np.inf
         self._finite = True
 
-    def add(self, samples: np.ndarray, rate_hz: int) -> None:
-        """Take float32 samples at their own rate, in order."""
+    def add(self, samples: np.ndarray, rate_hz: int, at_s: float | None = None) -> None:
+        """Take float32 samples at their own rate, in order; `at_s` is where in the utterance they begin, if that is known."""
+        pause_s = 0.0 if at_s is None else at_s - self._given_s
+        if LEAST_PAUSE_S < pause_s < LONGEST_PAUSE_S and self._extractor.spec.level == "frame":
+            self._pause(pause_s, rate_hz)
+        self._take(samples, rate_hz)
+
+    def _pause(self, pause_s: float, rate_hz: int) -> None:
+        left = round(pause_s * rate_hz)
+        while left > 0:
+            part = min(left, rate_hz)
+            self._take(np.zeros(part, dtype=np.float32), rate_hz)
+            left -= part
+
+    def _take(self, samples: np.ndarray, rate_hz: int) -> None:
+        self._given_s += len(samples) / rate_hz
         self._wave.add(samples, rate_hz)
         self._hand_on()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from imer.core.errors import UsageError
 from imer.core.types import Utterance, Verdict
-from imer.media.decode import Segment
+from imer.media.segments import Segment
 
 MAX_SEGMENTS = 64  # per task
 MAX_OVERLAP = 4  # segments of one task that share a moment: bounds a worker's memory

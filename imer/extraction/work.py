@@ -14,8 +14,9 @@ from imer.extraction.hearing import Hearing
 from imer.extraction.plan import MediaTask, Task, TextTask
 from imer.extraction.recipe import Recipe
 from imer.extractors.base import Extracted, TakesManyTexts
-from imer.media.decode import ClipReader, Segment, Sound
+from imer.media.decode import ClipReader, Sound
 from imer.media.probe import MediaError
+from imer.media.segments import Segment
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -
         for event in reader.read():
             if isinstance(event, Sound):
                 if task.audio_rows[event.segment]:
-                    sounds.add(event.segment, event.samples, event.rate_hz)
+                    sounds.add(event.segment, event.samples, event.rate_hz, event.at_s)
             elif task.visual_rows[event.segment]:
                 time_s = event.picture.time_s
                 faces.finish_passed(task.segments, time_s)

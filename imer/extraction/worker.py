@@ -21,7 +21,7 @@ from imer.extraction.plan import MediaTask, Task
 from imer.extraction.recipe import Recipe
 from imer.extraction.work import Toolbox, do_task, needed
 from imer.media import probe
-from imer.media.decode import ANCHOR_S
+from imer.media.segments import ANCHOR_S
 
 LOAD_LIMIT_S = 900.0  # imports and models, the first compilation of numba included
 BASE_LIMIT_S, LIMIT_PER_SECOND = 60.0, 5.0  # a file may take 60 s + 5 × its duration

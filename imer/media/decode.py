@@ -17,41 +17,25 @@ import av.container
 import numpy as np
 
 from imer.media import probe
+from imer.media.damage import Account, Accounts
 from imer.media.probe import MediaError
 from imer.media.sampling import FrameClock, Picture, mono, rgb
+from imer.media.segments import ANCHOR_S, Segment
 from imer.media.skipping import Spared
 
-ANCHOR_S = 30.0  # segments are reached from the last whole multiple of this
 _PREROLL_S = 1.0  # decoded before the anchor, so that codecs with memory have settled
 _LATE_S = 0.5  # a seek that lands later than this after the first segment's start has failed
-_MAX_BROKEN_SHARE = 0.1  # of a stream's packets; above it the stream is not usable
 _TRUNCATED_S, _TRUNCATED_SHARE, _TRUNCATED_SHARE_INEXACT = 0.5, 0.1, 0.5
 
 
 @dataclass(frozen=True)
-class Segment:
-    """A stretch of a clip in seconds; `end_s` None means to its end. `channel` is that of its sound, from 1; None: all."""
-
-    start_s: float = 0.0
-    end_s: float | None = None
-    channel: int | None = None
-
-    def covers(self, time_s: float) -> bool:
-        return self.start_s <= time_s and (self.end_s is None or time_s < self.end_s)
-
-    @property
-    def anchor(self) -> int:
-        """The number of the 30-second window in which it starts."""
-        return int(self.start_s // ANCHOR_S)
-
-
-@dataclass(frozen=True)
 class Sound:
-    """Audio samples of one segment: float32 [n] at `rate_hz`."""
+    """Audio samples of one segment: float32 [n] at `rate_hz`, the first of them `at_s` after the segment's start."""
 
     segment: int
     samples: np.ndarray
     rate_hz: int
+    at_s: float
 
 
 @dataclass(frozen=True)
@@ -66,12 +50,13 @@ class Sight:
 class _Stream:
     """What happened to one of the two streams so far."""
 
+    accounts: Accounts
     known: bool = True  # there is a decoder for it
     promised: bool = False  # the header says that there is something in it, or cannot say what it is
     packets: int = 0
     broken: int = 0
-    first_s: float | None = None
-    channels: int | None = None  # the fewest that any of its frames has
+    first_packet_s: float | None = None
+    first_s: float | None = None  # of its frames
     ended: bool = False
     counted_s: float = 0.0  # used where frames carry no time stamp
 
@@ -121,14 +106,13 @@ class ClipReader:
             return None
         if not stream.known:
             return MediaError("E-DAMAGED", f"{self.path}: the {kind} is encrypted or in a codec that is not known.")
-        if segment.channel is not None and stream.channels is not None and segment.channel > stream.channels:
+        account = stream.accounts.of(segment)
+        if segment.channel is not None and account.channels is not None and segment.channel > account.channels:
             return MediaError(
-                "E-CHANNEL", f"{self.path} has no channel {segment.channel}: its sound has {stream.channels}."
+                "E-CHANNEL", f"{self.path} has no channel {segment.channel}: its sound has {account.channels}."
             )
-        if stream.broken > _MAX_BROKEN_SHARE * stream.packets:
-            return MediaError(
-                "E-DAMAGED", f"{self.path}: {stream.broken} of {stream.packets} {kind} packets cannot be decoded."
-            )
+        if loss := account.loss(kind):
+            return MediaError("E-DAMAGED", f"{self.path}: {loss}.")
         if self._at_end and self._cut and (segment.end_s is None or segment.end_s > self._reached_s):
             return MediaError("E-TRUNCATED", f"{self.path} is cut short: its last page is not whole.")
         within = True  # of a whole file there is nothing beyond its end
@@ -162,7 +146,8 @@ class ClipReader:
                 if stream is None:
                     continue
                 known = probe.is_known(stream)
-                self._streams[stream.type] = _Stream(known, probe.promises_content(stream), ended=not known)
+                accounts = Accounts(self.segments, seamless=container.format.name in probe.SEAMLESS)
+                self._streams[stream.type] = _Stream(accounts, known, probe.promises_content(stream), ended=not known)
                 if known:
                     wanted.append(stream)
                 if known and isinstance(stream, av.VideoStream):
@@ -170,7 +155,7 @@ class ClipReader:
                     if pixels > probe.MAX_FRAME_PIXELS:
                         raise MediaError("E-TOOLARGE", f"{self.path} declares frames of {pixels} pixels.")
             if wanted:
-                yield from self._events(container, wanted, seek)
+                yield from self._events(container, wanted, seek and probe.seeks_exactly(container))
 
     def _events(
         self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], seek: bool
@@ -187,18 +172,19 @@ class ClipReader:
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
         alone = len(self.segments) == 1 and self.segments[0].end_s is None
         spared = Spared(clocks[0]) if alone else None
-        for kind, frame in self._frames(container, wanted, origin_s, spared):
+        late_s = min(segment.start_s for segment in self.segments) + _LATE_S if seek else None
+        for kind, frame in self._frames(container, wanted, origin_s, spared, late_s):
             state = self._streams[kind]
             time_s = state.counted_s if frame.time is None else frame.time - origin_s
             if state.first_s is None:
                 state.first_s = time_s
-                if seek and time_s > min(segment.start_s for segment in self.segments) + _LATE_S:
+                # Its packets were there in time and its frames are not: it was joined where it cannot be decoded.
+                if late_s is not None and time_s > late_s >= (state.first_packet_s or 0.0):
                     raise _SeekFailed
             state.ended = all(s.end_s is not None and time_s >= s.end_s for s in self.segments)
             if isinstance(frame, av.AudioFrame):
                 state.counted_s = time_s + frame.samples / frame.sample_rate
-                state.channels = min(state.channels or frame.layout.nb_channels, frame.layout.nb_channels)
-                yield from self._sounds(frame, time_s)
+                yield from self._sounds(frame, time_s, state.accounts)
             else:
                 state.counted_s = time_s + self._frame_s(wanted)
                 for index, segment in enumerate(self.segments):
@@ -212,10 +198,14 @@ class ClipReader:
         wanted: list[av.AudioStream | av.VideoStream],
         origin_s: float,
         spared: Spared | None,
+        late_s: float | None,
     ) -> Iterator[tuple[str, av.AudioFrame | av.VideoFrame]]:
-        """Demux and decode packet by packet; a packet that cannot be decoded is counted and left out."""
+        """Demux and decode packet by packet; a packet that cannot be decoded is counted and left out.
+
+        After a seek the first packet of any stream must come before `late_s`; a single stream may begin later.
+        """
         kinds = {stream.index: stream.type for stream in wanted}
-        packets = container.demux([*container.streams.audio, *container.streams.video])
+        packets = container.demux()
         while not all(stream.ended for stream in self._streams.values()):
             try:
                 packet = next(packets)
@@ -225,16 +215,28 @@ class ClipReader:
             except av.FFmpegError:  # the rest of the file cannot even be taken apart
                 self._at_end = True
                 for stream in self._streams.values():
-                    stream.packets, stream.broken = stream.packets + 1, stream.broken + 1
+                    for account in stream.accounts.enter_untimed(self._reached_s):
+                        account.broken += 1
                 return
+            start_s = end_s = None
             if packet.pts is not None and packet.time_base:  # of any stream: it says how far the data go
-                end_s = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                self._reached_s = max(self._reached_s, end_s - origin_s)
+                start_s = float(packet.pts * packet.time_base) - origin_s
+                end_s = start_s + float((packet.duration or 0) * packet.time_base)
+                self._reached_s = max(self._reached_s, end_s)
+                if late_s is not None and start_s > late_s:
+                    raise _SeekFailed
+                late_s = None
             kind = kinds.get(packet.stream.index)
             if kind is None or self._streams[kind].ended:
                 continue
             state = self._streams[kind]
             state.packets += packet.size > 0
+            touched: list[Account] = []
+            if packet.size and start_s is not None and end_s is not None:
+                touched = state.accounts.enter(start_s, end_s)
+                state.first_packet_s = start_s if state.first_packet_s is None else state.first_packet_s
+            elif packet.size:
+                touched = state.accounts.enter_untimed(self._reached_s)
             if isinstance(packet.stream, av.VideoStream):
                 may_skip = spared is not None and self._is_spared(packet, origin_s, spared) and not state.broken
                 packet.stream.codec_context.skip_frame = "NONREF" if may_skip else "DEFAULT"
@@ -242,6 +244,8 @@ class ClipReader:
                 frames = packet.decode()
             except (av.FFmpegError, ValueError):
                 state.broken += packet.size > 0
+                for account in touched:
+                    account.broken += 1
                 continue
             for frame in frames:
                 if isinstance(frame, av.AudioFrame | av.VideoFrame):
@@ -253,13 +257,15 @@ class ClipReader:
         time_s = float(packet.pts * packet.time_base) - origin_s
         return not self.segments[0].covers(time_s) or spared.spares(time_s)
 
-    def _sounds(self, frame: av.AudioFrame, time_s: float) -> Iterator[Sound]:
+    def _sounds(self, frame: av.AudioFrame, time_s: float, accounts: Accounts) -> Iterator[Sound]:
         rate_hz = frame.sample_rate
         end_s = time_s + frame.samples / rate_hz
         of_channel: dict[int | None, np.ndarray] = {}
         for index, segment in enumerate(self.segments):
             if end_s <= segment.start_s or (segment.end_s is not None and time_s >= segment.end_s):
                 continue
+            account = accounts[index]
+            account.channels = min(account.channels or frame.layout.nb_channels, frame.layout.nb_channels)
             if segment.channel is not None and segment.channel > frame.layout.nb_channels:
                 continue
             if segment.channel not in of_channel:
@@ -268,7 +274,7 @@ class ClipReader:
             first = max(round((segment.start_s - time_s) * rate_hz), 0)
             last = len(samples) if segment.end_s is None else round((segment.end_s - time_s) * rate_hz)
             if first < min(last, len(samples)):
-                yield Sound(index, samples[first:last], rate_hz)
+                yield Sound(index, samples[first:last], rate_hz, time_s + first / rate_hz - segment.start_s)
 
     @staticmethod
     def _frame_s(wanted: list[av.AudioStream | av.VideoStream]) -> float:

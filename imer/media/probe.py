@@ -17,6 +17,7 @@ CONTAINERS = (
 )
 MAX_FRAME_PIXELS = 50_000_000  # 8K is 33 million; a larger frame is taken for a trap
 BYTES_PER_SECOND_FLOOR = 500  # no real recording is smaller, so a size bounds a declared duration
+SEAMLESS = frozenset({"aac", "flac", "mp3"})  # formats in which nothing is missing between packets unless it was lost
 INEXACT_DURATION = frozenset({"mp3", "aac"})  # formats that often only guess their duration from the bit rate
 
 _PAGE_HEAD = 27  # bytes of an Ogg page before its table of segments, whose length is the last of them
@@ -88,6 +89,15 @@ def video_stream(container: av.container.InputContainer) -> av.VideoStream | Non
         if not stream.disposition & Disposition.attached_pic:
             return stream
     return None
+
+
+def seeks_exactly(container: av.container.InputContainer) -> bool:
+    """Say whether times after a seek are right: FFmpeg takes them from a rounded byte rate in WAV and W64, which only
+    PCM has exactly (12 to 20 s an hour with ADPCM)."""
+    stream = audio_stream(container)
+    if container.format.name not in ("wav", "w64") or stream is None or not is_known(stream):
+        return True
+    return stream.codec_context.name.startswith("pcm_")
 
 
 def is_known(stream: av.AudioStream | av.VideoStream) -> bool:

@@ -18,7 +18,7 @@ from imer.extraction.engines import LocalEngine, Outcome, make_engine, worker_co
 from imer.extraction.plan import MediaTask, TextTask
 from imer.extraction.ray import decoded, encoded
 from imer.extraction.recipe import Recipe
-from imer.media.decode import Segment
+from imer.media.segments import Segment
 from tests.clips import voice, write_clip
 
 AUDIO = Recipe({"audio": "opensmile/egemaps"})

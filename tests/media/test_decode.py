@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from imer.media.decode import ClipReader, Segment, Sight, Sound
+from imer.media.decode import ClipReader, Sight, Sound
 from imer.media.probe import (
     BYTES_PER_SECOND_FLOOR,
     MediaError,
@@ -20,6 +20,7 @@ from imer.media.probe import (
     plausible_duration_s,
 )
 from imer.media.sampling import SAMPLE_RATE_HZ, Picture, Waveform
+from imer.media.segments import Segment
 from tests.clips import face, still, voice, write_clip
 
 Read = tuple[list[np.ndarray], list[list[Picture]], ClipReader]

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imer.media.decode import ClipReader, Segment, Sight
+from imer.media.decode import ClipReader, Sight
 from imer.media.sampling import FrameClock
+from imer.media.segments import Segment
 from imer.media.skipping import Spared
 from tests.clips import face, write_clip
 

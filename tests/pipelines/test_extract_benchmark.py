@@ -23,8 +23,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_the_clips_have_a_face_a_voice_and_words(benchmark: Any, tmp_path: Path) -> None:
     from imer.extractors.face_detection import FaceDetector
-    from imer.media.decode import ClipReader, Segment, Sight, Sound
+    from imer.media.decode import ClipReader, Sight, Sound
     from imer.media.manifest import read_manifest
+    from imer.media.segments import Segment
 
     manifest = benchmark.make_clips(tmp_path, 2, 0.6)
     assert benchmark.media_seconds(manifest) == (2, pytest.approx(1.2, abs=0.3))
