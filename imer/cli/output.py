@@ -20,7 +20,7 @@ from typing import Any
 import typer
 
 from imer._version import __version__
-from imer.core.files import output_entry
+from imer.core.folders import output_entry
 from imer.core.json_lines import append_line
 
 # What would break a line of a table, act on a terminal, or cannot be written: control characters, halves of surrogate pairs.

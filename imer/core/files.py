@@ -8,7 +8,6 @@ its size and sha256, so a folder without a matching manifest does not exist.
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import json
 import os
@@ -16,21 +15,17 @@ import re
 import secrets
 import shutil
 import socket
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.processes import is_alive
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
-FOLDER_MANIFEST = "manifest.json"
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
 _PART = re.compile(rf"\.(?P<name>.+)\.(?P<pid>\d+)\.{_HOST}[0-9a-f]{{8}}\.part")  # what `temporary_name` gives here
-_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 # How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
 _QUOTED_ERRNO = re.compile(r"\b(?:errno = |os error )(\d+)")
 
@@ -54,7 +49,7 @@ def sha256_json(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _fsync_file(path: Path) -> None:
+def fsync_file(path: Path) -> None:
     fault_point("fsync")
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -63,10 +58,10 @@ def _fsync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _fsync_folder(path: Path) -> None:
+def fsync_folder(path: Path) -> None:
     # Some systems (Windows, a few network mounts) cannot sync a folder; the rename itself is still atomic there.
     with suppress(OSError):
-        _fsync_file(path)
+        fsync_file(path)
 
 
 def make_folder(path: Path) -> None:
@@ -77,7 +72,7 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)
     for folder in reversed(missing):
-        _fsync_folder(folder.parent)
+        fsync_folder(folder.parent)
 
 
 def same_file(one: Path, other: Path) -> bool:
@@ -174,10 +169,10 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     part = temporary_name(path)
     try:
         yield part
-        _fsync_file(part)
+        fsync_file(part)
         fault_point("replace")
         os.replace(part, path)
-        _fsync_folder(path.parent)
+        fsync_folder(path.parent)
     except BaseException as error:
         with suppress(OSError):
             part.unlink(missing_ok=True)
@@ -217,155 +212,3 @@ def read_json(path: Path) -> Any:
         raise InvalidInput(f"{path} is missing.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not readable JSON ({error}); restore it or make it again.") from error
-
-
-@contextmanager
-def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Yield a temporary folder to fill; on success it becomes `path`, with a manifest of its files.
-
-    Raises
-    ------
-    OutputExists
-        `path` is there, is no empty folder, and `overwrite` is false.
-    OSError
-        The system refuses, as when the disk is full; the error names `path`.
-    """
-    path = Path(path)
-    if not path.name:  # "." and "/" have no name that another could be put in place of
-        path = path.resolve()
-    path = behind_links(path)
-    if path.exists() and not path.is_dir():
-        raise OutputExists(f"{path} is no folder, but one is to be written; choose another name.")
-    if not overwrite and not is_free(path):
-        raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
-    make_folder(path.parent)
-    remove_leftovers(path.parent, path.name)
-    part = temporary_name(path)
-    try:
-        fault_point("mkdir")
-        part.mkdir()
-        yield part
-        entries = folder_entries(part)
-        for entry in entries:
-            _fsync_file(part / entry["path"])
-        for inner in part.rglob("*"):
-            if inner.is_dir():
-                _fsync_folder(inner)
-        write_json(part / FOLDER_MANIFEST, {"files": entries})
-        _replace_folder(part, path)
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if refused := system_error(error, path, part):
-            raise refused from error
-        raise
-
-
-@contextmanager
-def scratch_folder(output: Path | None) -> Iterator[Path]:
-    """Yield an empty folder that is gone afterwards: beside `output`, or among the system's temporary files without one.
-
-    What a kill leaves of it beside an output is cleared away with the other leftovers of that output.
-    """
-    if output is None:
-        with TemporaryDirectory(prefix="imer-") as name:
-            yield Path(name)
-        return
-    folder = temporary_name(output)
-    make_folder(folder)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def remove_folder(path: Path) -> None:
-    """Delete a published folder: it is gone in one step, and its files afterwards."""
-    part = temporary_name(path)
-    with suppress(OSError):
-        fault_point("remove")
-        os.rename(path, part)
-        _fsync_folder(path.parent)  # or a power cut could bring the name back, of a folder that lacks files
-    for folder in (part, path):  # the second where the first could not be made
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _replace_folder(part: Path, path: Path) -> None:
-    """Rename `part` to `path`; where there is a folder already, the two change places in one step."""
-    fault_point("replace")
-    old: Path | None = None
-    if path.exists():
-        old = part
-        if not _exchanged(part, path):
-            # The system cannot do that: move the old one aside first, under a name that nothing clears away.
-            old = path.with_name(f".{path.name}.{secrets.token_hex(4)}.old")
-            os.rename(path, old)
-            try:
-                os.rename(part, path)
-            except OSError:
-                os.rename(old, path)
-                raise
-    else:
-        os.rename(part, path)
-    _fsync_folder(path.parent)
-    if old is not None:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def _exchanged(one: Path, other: Path) -> bool:
-    """Swap two names in one step; false where the system has no such call (Linux has, on most file systems)."""
-    if sys.platform != "linux":
-        return False
-    try:
-        swap = ctypes.CDLL(None).renameat2
-    except AttributeError:
-        return False
-    return swap(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
-
-
-def folder_entries(folder: Path) -> list[dict[str, Any]]:
-    """List a folder's files (but its manifest) with their path, size in bytes and sha256, sorted by path."""
-    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.name != FOLDER_MANIFEST)
-    return _entries(folder, files)
-
-
-def _entries(folder: Path, files: Sequence[Path]) -> list[dict[str, Any]]:
-    return [
-        {"path": file.relative_to(folder).as_posix(), "bytes": file.stat().st_size, "sha256": sha256_file(file)}
-        for file in files
-    ]
-
-
-def write_manifest(folder: Path, names: Sequence[str]) -> None:
-    """Publish the digests of some files of a folder that grew file by file: from now on, `verify_folder` knows them."""
-    write_json(folder / FOLDER_MANIFEST, {"files": _entries(folder, [folder / name for name in sorted(names)])})
-
-
-def verify_folder(folder: Path, only: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Check every file that the folder's manifest names, or only these of them; return the entries.
-
-    Raises
-    ------
-    InvalidInput
-        The manifest is missing, or a file is missing or was changed.
-    """
-    manifest = Path(folder) / FOLDER_MANIFEST
-    try:
-        entries = [entry for entry in read_json(manifest)["files"] if not only or entry["path"] in only]
-        named = [(Path(folder) / entry["path"], entry["bytes"], entry["sha256"]) for entry in entries]
-    except (KeyError, TypeError) as error:
-        raise InvalidInput(f"{manifest} is damaged: it is no list of files; copy the whole folder again.") from error
-    for file, size, digest in named:
-        if not file.is_file():
-            raise InvalidInput(f"{file} is missing although {FOLDER_MANIFEST} names it; copy the whole folder again.")
-        if file.stat().st_size != size or sha256_file(file) != digest:
-            raise InvalidInput(f"{file} was changed or damaged: its sha256 is not the one in {FOLDER_MANIFEST}.")
-    return entries
-
-
-def output_entry(path: Path) -> dict[str, Any]:
-    """Describe an output for `--json`: path, sha256 and size in bytes (for a folder, of its manifest's entries)."""
-    path = Path(path)
-    if path.is_dir():
-        entries = folder_entries(path)
-        return {"path": str(path), "sha256": sha256_json(entries), "bytes": sum(e["bytes"] for e in entries)}
-    return {"path": str(path), "sha256": sha256_file(path), "bytes": path.stat().st_size}

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from imer.core.errors import OutputExists
-from imer.core.files import FOLDER_MANIFEST, is_free, published_folder, write_text
+from imer.core.files import is_free, write_text
+from imer.core.folders import FOLDER_MANIFEST, published_folder
 from imer.core.locks import output_lock
 from imer.core.processes import usable_cores
 from imer.core.types import MODALITIES

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import FOLDER_MANIFEST, verify_folder
+from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve

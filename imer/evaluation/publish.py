@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, OutputExists
-from imer.core.files import published_folder, read_json, write_json, write_text
+from imer.core.files import read_json, write_json, write_text
+from imer.core.folders import published_folder
 from imer.evaluation.plots import all_plots
 from imer.evaluation.pooled import Pooled
 from imer.evaluation.results import SCHEMA, Evaluation

@@ -13,7 +13,7 @@ import numpy as np
 from imer.batches.corpus import Corpus
 from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import output_entry
+from imer.core.folders import output_entry
 from imer.core.json_lines import read_json_lines
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows

@@ -22,7 +22,8 @@ from imer._version import __version__
 from imer.batches.scaling import Scaler
 from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json, verify_folder, write_json, write_text
+from imer.core.files import read_json, write_json, write_text
+from imer.core.folders import verify_folder
 from imer.core.types import FeatureSpec
 from imer.models.ensemble import members_of
 from imer.training.checkpoint import WEIGHTS, save_tensors

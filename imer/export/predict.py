@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import OutputExists, UsageError
-from imer.core.files import scratch_folder, spare_inputs, write_text
+from imer.core.files import spare_inputs, write_text
+from imer.core.folders import scratch_folder
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.chosen import why_chosen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest

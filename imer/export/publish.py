@@ -11,7 +11,8 @@ import torch
 
 from imer._version import __version__
 from imer.core.errors import OutputExists, UsageError, did_you_mean, listed
-from imer.core.files import is_free, published_file, published_folder, read_json, sha256_file, write_json
+from imer.core.files import is_free, published_file, read_json, sha256_file, write_json
+from imer.core.folders import published_folder
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
 from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit, why_chosen

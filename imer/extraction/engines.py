@@ -184,7 +184,9 @@ class LocalEngine:
             elif time.monotonic() > worker.deadline and not worker.pipe.poll():
                 task = worker.task
                 self._replace(worker)
-                if task is not None:
+                if isinstance(task, TextTask) and len(task.rows) > 1:
+                    self._texts.extendleft(task.halves())  # as where a worker dies
+                elif task is not None:
                     yield Outcome(task, code="E-TIMEOUT", message="it took longer than a file of its length may take.")
 
     def _forgive(self, busy: list[_Worker]) -> None:

@@ -169,7 +169,7 @@ class _Job:
         self.table, self.share, self.recipe, self.out, self.settings = table, share, recipe, out, run
         self.utterances = share.utterances
         self.specs = {modality: specs[modality] for modality in ordered_modalities(specs)}
-        self.sources = Sources(self.utterances, self.specs)
+        self.sources = Sources(self.utterances, self.specs, self.table.path.parent)
         self.notice, self.progress = notice, progress
         self.staging = Staging(out.with_name(out.name + ".staging"))
         self._stage_s: dict[str, float] = {}

@@ -1,34 +1,30 @@
 """What each cell is made from: the extractor, the text or the file, the segment. The same source gives the same values.
 
-Two digests say it. A `key` names files by folder, name, size and time of change, and is asked for before every run: it
-decides what of a staging folder is still good. A `digest` names them by their content and stands in the store, so that
-another run, elsewhere and later, can take values over (`--add`).
+Two digests say it. A `key` names files by their way from the manifest, size and time of change, and is asked for before
+every run: it decides what of a staging folder is still good. A `digest` names them by their content and stands in the
+store, so that another run, elsewhere and later, can take values over (`--add`).
 """
 
 from __future__ import annotations
 
+import os
 import stat
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from imer.core.files import sha256_json
+from imer.core.files import sha256_file, sha256_json
 from imer.core.types import FeatureSpec, Utterance
 from imer.extraction.plan import media_path
 
-_BLOCK_BYTES = 1 << 20
-# Files up to this size are read whole, which is a small part of decoding them; of larger ones so many blocks are, evenly
-# spaced, the first and the last among them.
-_WHOLE_BYTES, _BLOCKS = 64 << 20, 64
 _DIGITS = 32
 
 
 class Sources:
-    """The sources of one run's cells; files are looked at once."""
+    """The sources of one run's cells, of a manifest in the folder `home`; files are looked at once."""
 
-    def __init__(self, utterances: Sequence[Utterance], specs: Mapping[str, FeatureSpec]) -> None:
-        self._utterances = utterances
+    def __init__(self, utterances: Sequence[Utterance], specs: Mapping[str, FeatureSpec], home: Path) -> None:
+        self._utterances, self._home = utterances, home.resolve()
         self._prints = {modality: spec.fingerprint for modality, spec in specs.items()}
         self._identities: dict[Path, list[Any]] = {}
         self._contents: dict[Path, list[Any] | None] = {}
@@ -60,11 +56,12 @@ class Sources:
 
     def _identity(self, path: Path) -> list[Any]:
         if path not in self._identities:
+            way = os.path.relpath(path, self._home)
             try:
                 status = path.stat()
-                self._identities[path] = [path.parent.name, path.name, status.st_size, status.st_mtime_ns]
+                self._identities[path] = [way, status.st_size, status.st_mtime_ns]
             except (OSError, ValueError):
-                self._identities[path] = [path.parent.name, path.name, None, None]
+                self._identities[path] = [way, None, None]
         return self._identities[path]
 
     def _content(self, path: Path) -> list[Any] | None:
@@ -87,12 +84,4 @@ def _looked_at(path: Path) -> list[Any] | None:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
         return None
-    digest = sha256()
-    last = max(status.st_size - _BLOCK_BYTES, 0)
-    large = status.st_size > _WHOLE_BYTES
-    starts = [last * n // (_BLOCKS - 1) for n in range(_BLOCKS)] if large else range(0, status.st_size, _BLOCK_BYTES)
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(_BLOCK_BYTES))
-    return [status.st_size, digest.hexdigest()]
+    return [status.st_size, sha256_file(path)]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imer.core.errors import InvalidInput
-from imer.core.files import scratch_folder
+from imer.core.folders import scratch_folder
 
 _PROBLEM = "problem.txt"
 _GIB = 1 << 30

@@ -78,7 +78,7 @@ def _utterances(path: Path, out: Path) -> list[Utterance]:
             names = _label_names(values.shape[1])
             for i, (row, (start, end)) in enumerate(zip(values, intervals, strict=True)):
                 name = entry if "[" in entry and len(values) == 1 else f"{entry}[{i}]"
-                cells = {label: "" if math.isnan(v) else f"{v:.6g}" for label, v in zip(names, row, strict=True)}
+                cells = {label: "" if math.isnan(v) else f"{v:.9g}" for label, v in zip(names, row, strict=True)}
                 number = len(utterances)
                 utterances.append(
                     Utterance(name, entry.partition("[")[0], 0, line=number + 2, row=number, start_s=float(start),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError, did_you_mean
-from imer.core.files import is_free, published_file, published_folder, spare_inputs, write_json
+from imer.core.files import is_free, published_file, spare_inputs, write_json
+from imer.core.folders import published_folder
 from imer.interop.gcnet import export_gcnet
 from imer.interop.mmsa import export_mmsa
 from imer.interop.outgoing import Exported, origin

@@ -124,7 +124,8 @@ def _array(path: Path) -> np.ndarray:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InvalidInput(f"{path} is not a .npy array of numbers ({error}).") from error
-    values = np.squeeze(values)
+    while values.ndim > 2 and values.shape[0] == 1:
+        values = values[0]
     if values.dtype.kind not in "fiub" or values.ndim > 2 or not values.size:
         raise InvalidInput(f"{path} must be a vector or frames of numbers, but has {values.dtype} {values.shape}.")
     return np.atleast_2d(values)

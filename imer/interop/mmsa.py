@@ -6,6 +6,7 @@ zeros at the end, and `regression_labels`. Rows are found by `id` (`video$_$clip
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -55,8 +56,8 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
         for modality, key in _FEATURES.items():
             columns[modality].values += _sequences(part, key, len(names), path, split)
     ids = [u.utterance_id for u in utterances]
-    if len(set(ids)) < len(ids):
-        raise InvalidInput(f"{path} names an utterance twice: {listed(sorted({i for i in ids if ids.count(i) > 1}))}.")
+    if twice := sorted(name for name, count in Counter(ids).items() if count > 1):
+        raise InvalidInput(f"{path} names an utterance twice: {listed(twice)}.")
     numbers = {u.utterance_id: _clip_number(u.utterance_id) for u in utterances}
     kept = {m: column for m, column in columns.items() if any(v is not None for v in column.values)}
     made = write_import(out, with_positions(utterances, numbers), kept, [path], "data import mmsa", overwrite=overwrite)

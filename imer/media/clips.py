@@ -14,7 +14,9 @@ from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 from imer.media.transcripts import read_cues, read_text
 
 TRANSCRIPT_SUFFIX = ".txt"
+LOCK_SUFFIX = ".lock"  # of an output that is being written there
 LEAST_WINDOW_S = 1.0
+BYTES_PER_SECOND_OF_PAUSES = 50  # Opus that hears nothing takes so little: a file of this size may be so long
 # What is taken for a clip when a folder is given; a file that is named itself may have any suffix.
 CLIP_SUFFIXES = (
     ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".divx", ".flac",
@@ -144,7 +146,7 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
     words = None
     for transcript in _beside(path, (TRANSCRIPT_SUFFIX,)):
         try:
-            words = read_text(transcript).strip()
+            words = " ".join(read_text(transcript).split())  # a table may not have room for all its lines
             found.transcripts += 1
         except InvalidInput as error:
             found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
@@ -165,7 +167,7 @@ def _duration_s(path: Path) -> float | None:
     from imer.media import probe
 
     try:
-        return probe.plausible_duration_s(path)
+        return probe.plausible_duration_s(path, BYTES_PER_SECOND_OF_PAUSES)
     except probe.MediaError:
         return None
 
@@ -201,7 +203,8 @@ def _named(paths: Sequence[Path], clips: Clips) -> list[tuple[str, Path]]:
                 raise InvalidInput(f"The folder {path} holds no clip: no file with a suffix such as .mp4 or .wav.")
             found += inside
             known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX)
-            clips.aside.update(suffix for file in files if (suffix := file.suffix.lower()) not in known)
+            aside = (file for file in files if not file.name.endswith(LOCK_SUFFIX))
+            clips.aside.update(suffix for file in aside if (suffix := file.suffix.lower()) not in known)
         else:
             found.append(path)
     found = list(dict.fromkeys(found))  # a clip that is named twice is answered once

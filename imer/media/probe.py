@@ -166,7 +166,7 @@ def ends_within_page(path: Path) -> bool:
     return len(page) < _PAGE_HEAD + n_segments + sum(segment_sizes)
 
 
-def plausible_duration_s(path: Path) -> float:
+def plausible_duration_s(path: Path, least_bytes_per_s: int = BYTES_PER_SECOND_FLOOR) -> float:
     """Return the duration that a file declares, bounded by what a file of its size can hold (headers lie).
 
     Raises
@@ -174,7 +174,7 @@ def plausible_duration_s(path: Path) -> float:
     MediaError
         The file is missing, or is not a media file that can be read.
     """
-    bound_s = check_file(path) / BYTES_PER_SECOND_FLOOR
+    bound_s = check_file(path) / least_bytes_per_s
     with open_media(path) as container:
         declared_s = declared_duration_s(container)
     return bound_s if declared_s is None else min(declared_s, bound_s)

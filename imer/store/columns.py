@@ -7,6 +7,7 @@ index in every part, and parts can be put together again.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -18,6 +19,7 @@ from imer.core.types import Utterance
 from imer.store import profile
 
 UNLABELLED_CLASS = -1
+_PADDED = re.compile(r"[+-]?0[0-9]")  # codes such as 007; a number has no such zero
 LARGEST_EXACT = 2.0**53  # up to here float64 has every whole number
 MAX_LABEL_BYTES = 256  # a column with longer cells is kept as text, not as classes
 
@@ -79,10 +81,10 @@ def _number(cell: str) -> float:
 def as_numbers(cells: Sequence[str]) -> np.ndarray | None:
     """Return the cells as float64 with NaN for empty ones, or None where any cell is not a number.
 
-    `01_02` is none, though Python reads it as 102, nor is a number with more digits than float64 keeps: two names of
-    videos must not become one.
+    `01_02` is none, though Python reads it as 102, nor is `007`, nor a number with more digits than float64 keeps: two names
+    of videos or subjects must not become one.
     """
-    if any("_" in cell for cell in cells):
+    if any("_" in cell or _PADDED.match(cell) for cell in cells):
         return None
     try:
         values = np.array([_number(cell) for cell in cells], dtype=np.float64)

@@ -55,8 +55,9 @@ def _label_facts(label: Label) -> dict[str, Any]:
 
 def _feature_facts(store: FeatureStore, modality: str, name: str) -> dict[str, Any]:
     spec = store.specs[modality][name]
-    _, offsets, present = store.ragged(modality, name)
-    frames = np.diff(offsets)[present]
+    feature = store.feature(modality, name)
+    present = feature.present
+    frames = np.diff(feature.offsets)[present]
     facts: dict[str, Any] = {
         "modality": modality,
         "extractor": spec.extractor,

@@ -7,7 +7,8 @@ from pathlib import Path
 import h5py
 
 from imer.core.errors import InvalidInput
-from imer.core.files import FOLDER_MANIFEST, read_json, sha256_json, verify_folder
+from imer.core.files import read_json, sha256_json
+from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.store import profile
 
 

@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from imer.core.errors import InvalidInput
-from imer.core.files import published_folder, read_json, remove_folder, verify_folder, write_json
+from imer.core.files import read_json, write_json
+from imer.core.folders import published_folder, remove_folder, verify_folder
 from imer.training.loop import FoldTrainer
 from imer.training.progress import Progress
 

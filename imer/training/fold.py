@@ -17,7 +17,8 @@ import torch
 
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import remove_folder, write_text
+from imer.core.files import write_text
+from imer.core.folders import remove_folder
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide

@@ -17,7 +17,8 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
-from imer.core.files import published_folder, write_json
+from imer.core.files import write_json
+from imer.core.folders import published_folder
 from imer.models.base import ModelSpec
 from imer.models.ensemble import member_key
 from imer.training.checkpoint import WEIGHTS, save_tensors

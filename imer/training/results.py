@@ -13,7 +13,8 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
-from imer.core.files import write_json, write_manifest, write_text
+from imer.core.files import write_json, write_text
+from imer.core.folders import write_manifest
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.weights import mean_weights

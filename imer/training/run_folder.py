@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput
-from imer.core.files import FOLDER_MANIFEST, read_json, verify_folder
+from imer.core.files import read_json
+from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.core.settings import toml_layer
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.trained_fold import TrainedFold, load_fold

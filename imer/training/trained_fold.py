@@ -18,7 +18,8 @@ from imer.batches.scaling import Scaler
 from imer.batches.speakers import named_modalities
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.files import read_json, verify_folder
+from imer.core.files import read_json
+from imer.core.folders import verify_folder
 from imer.core.settings import Layer, resolve
 from imer.core.types import FeatureSpec
 from imer.models.base import ModelSpec

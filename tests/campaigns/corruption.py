@@ -129,7 +129,7 @@ def _checkpoint(folder: Path) -> str:
 
 
 def _bundle(folder: Path) -> str:
-    from imer.core.files import verify_folder
+    from imer.core.folders import verify_folder
     from imer.export.bundle import load_bundle
 
     return _fold(load_bundle(folder)) + str(verify_folder(folder))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imer.core.errors import EXIT_DONE, EXIT_INVALID_INPUT, EXIT_PARTIAL, InvalidInput
-from imer.core.files import verify_folder
+from imer.core.folders import verify_folder
 from imer.core.json_lines import read_json_lines
 from tests.campaigns import calls, workbench
 from tests.campaigns.workbench import CANNOT, Counts

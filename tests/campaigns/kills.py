@@ -29,7 +29,8 @@ from pathlib import Path
 import numpy as np
 
 from imer.core.errors import EXIT_DONE, EXIT_PARTIAL, InvalidInput
-from imer.core.files import read_json, verify_folder
+from imer.core.files import read_json
+from imer.core.folders import verify_folder
 from imer.core.json_lines import read_json_lines
 from tests.campaigns import calls, workbench
 from tests.campaigns.workbench import Counts

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from imer.core.files import published_folder, remove_folder, write_bytes
+from imer.core.files import write_bytes
+from imer.core.folders import published_folder, remove_folder
 from tests.campaigns import calls
 from tests.campaigns.power_cuts import Disk, Tree
 from tests.campaigns.test_calls import watching

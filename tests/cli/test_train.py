@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imer.cli.app import app
-from imer.core.files import published_folder
+from imer.core.folders import published_folder
 from imer.core.registry import MODELS, resolve
 from imer.store.writer import vector_block, write_store
 from tests.stores import write_small_store

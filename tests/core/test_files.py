@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from imer.core import files, json_lines
+from imer.core import files, folders, json_lines
 from imer.core.errors import InvalidInput, OutputExists
 
 
@@ -60,7 +58,7 @@ def test_a_failing_system_call_publishes_nothing(tmp_path: Path, monkeypatch: py
     ],
 )
 def test_a_full_disk_names_the_output_however_a_library_says_it(tmp_path: Path, said: Exception) -> None:
-    for published in (files.published_file, files.published_folder):
+    for published in (files.published_file, folders.published_folder):
         with pytest.raises(OSError, match="No space left") as caught, published(tmp_path / "out"):
             raise said
         assert caught.value.errno == errno.ENOSPC
@@ -82,102 +80,6 @@ def test_a_file_never_takes_the_place_of_a_folder(tmp_path: Path) -> None:
         files.write_text(tmp_path / "out", "x")
 
 
-_KILL_AT = """
-import os, sys
-from pathlib import Path
-from imer.core import files, json_lines
-calls = 0
-def die(point):
-    global calls
-    calls += 1
-    if calls == int(sys.argv[2]):
-        os.kill(os.getpid(), 9)
-files.fault_point = die
-with files.published_folder(Path(sys.argv[1]), overwrite=True) as part:
-    (part / "a.txt").write_text("new" * 1000)
-    (part / "b.txt").write_text("new")
-"""
-
-
-def test_kill_9_at_every_commit_point_of_a_folder(tmp_path: Path) -> None:
-    """After a kill at any step the folder is the old one or the new one, never mixed and never gone (on Linux)."""
-    finished = False
-    for n in range(1, 30):
-        folder = tmp_path / str(n) / "run"
-        with files.published_folder(folder) as part:
-            (part / "a.txt").write_text("old")
-        code = subprocess.run([sys.executable, "-c", _KILL_AT, str(folder), str(n)], check=False).returncode
-        if folder.exists() or sys.platform == "linux":
-            files.verify_folder(folder)
-            assert (folder / "a.txt").read_text() in ("old", "new" * 1000)
-        if code == 0:
-            finished = True
-            break
-        assert code == -9
-    assert finished
-    assert (folder / "a.txt").read_text() == "new" * 1000
-
-
-def test_where_two_names_cannot_be_swapped_the_old_folder_is_moved_aside(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
-    for text in ("old", "new"):
-        with files.published_folder(tmp_path / "x", overwrite=True) as part:
-            (part / "a.txt").write_text(text)
-    assert (tmp_path / "x" / "a.txt").read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-def test_and_comes_back_where_the_new_one_cannot_take_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rename, n = os.rename, 0
-
-    def second_fails(one: Path, other: Path) -> None:
-        nonlocal n
-        n += 1
-        if n == 2:
-            raise OSError(errno.EIO, "Input/output error", str(other))
-        rename(one, other)
-
-    with files.published_folder(tmp_path / "x") as part:
-        (part / "a.txt").write_text("old")
-    monkeypatch.setattr(files, "_exchanged", lambda one, other: False)
-    monkeypatch.setattr(os, "rename", second_fails)
-    again = files.published_folder(tmp_path / "x", overwrite=True)
-    with pytest.raises(OSError, match="Input/output"), again as part:
-        (part / "a.txt").write_text("new")
-    assert (tmp_path / "x" / "a.txt").read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-
-
-def test_a_folder_is_removed_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with files.published_folder(tmp_path / "x") as part:
-        (part / "a.txt").write_text("a")
-    with monkeypatch.context() as patch:
-        patch.setattr(files.shutil, "rmtree", lambda *_, **__: None)  # killed before a file is deleted
-        files.remove_folder(tmp_path / "x")
-    assert not (tmp_path / "x").exists()
-    files.remove_folder(tmp_path / "x")  # one that is not there is no matter
-    with files.published_folder(tmp_path / "y") as part:
-        (part / "a.txt").write_text("a")
-    files.remove_folder(tmp_path / "y")
-    assert not (tmp_path / "y").exists()
-
-
-def test_verify_folder_notices_change_and_loss(tmp_path: Path) -> None:
-    with files.published_folder(tmp_path / "x") as part:
-        (part / "a.txt").write_text("abc")
-        (part / "sub").mkdir()
-        (part / "sub" / "b.txt").write_text("def")
-    assert [e["path"] for e in files.verify_folder(tmp_path / "x")] == ["a.txt", "sub/b.txt"]
-    (tmp_path / "x" / "a.txt").write_text("abd")
-    with pytest.raises(InvalidInput, match="changed or damaged"):
-        files.verify_folder(tmp_path / "x")
-    (tmp_path / "x" / "a.txt").unlink()
-    with pytest.raises(InvalidInput, match="is missing"):
-        files.verify_folder(tmp_path / "x")
-
-
 def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "a.json", {"x": float("nan")})
@@ -191,19 +93,6 @@ def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
         json_lines.read_json_lines(tmp_path / "b.jsonl")
 
 
-@pytest.mark.parametrize("name", ["new/out.jsonl", None])
-def test_a_scratch_folder_is_gone_afterwards(tmp_path: Path, name: str | None) -> None:
-    output = None if name is None else tmp_path / name
-    with contextlib.suppress(ZeroDivisionError), files.scratch_folder(output) as folder:
-        (folder / "inner").mkdir()
-        if output is not None:
-            assert folder.parent == output.parent
-            files.remove_leftovers(folder.parent)  # as another process does: it spares those of the living
-        assert (folder / "inner").is_dir()
-        raise ZeroDivisionError
-    assert not folder.exists()
-
-
 @pytest.mark.parametrize("there", [True, False])
 def test_a_link_that_is_written_to_stays_one(tmp_path: Path, there: bool) -> None:
     (tmp_path / "disk").mkdir()
@@ -215,24 +104,13 @@ def test_a_link_that_is_written_to_stays_one(tmp_path: Path, there: bool) -> Non
     for link, target in ((tmp_path / "file", file), (tmp_path / "folder", folder)):
         link.symlink_to(target)
     files.write_text(tmp_path / "file", "new")
-    with files.published_folder(tmp_path / "folder", overwrite=there) as part:
+    with folders.published_folder(tmp_path / "folder", overwrite=there) as part:
         (part / "new").write_text("new")
     assert (tmp_path / "file").is_symlink()
     assert (tmp_path / "folder").is_symlink()
     assert file.read_text() == "new"
     assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "new"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["disk", "file", "folder"]  # and nothing half-written
-
-
-def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
-    with files.published_folder(tmp_path / "new") as part:
-        (part / "file").write_text("content")
-    (tmp_path / "empty").mkdir()
-    with files.published_folder(tmp_path / "empty") as part:
-        (part / "file").write_text("content")
-    files.verify_folder(tmp_path / "empty")
-    with pytest.raises(OutputExists), files.published_folder(tmp_path / "empty"):
-        pass
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -242,8 +120,8 @@ def test_neither_file_nor_folder_takes_the_place_of_a_device_or_each_other(tmp_p
     (tmp_path / "file").write_text("mine")
     for name, published in (
         ("pipe", files.published_file),
-        ("pipe", files.published_folder),
-        ("file", files.published_folder),
+        ("pipe", folders.published_folder),
+        ("file", folders.published_folder),
     ):
         with pytest.raises(OutputExists, match="choose another name"), published(tmp_path / name, overwrite=True):
             pass

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from imer.core.errors import OutputExists
-from imer.core.files import sha256_file, verify_folder
+from imer.core.files import sha256_file
+from imer.core.folders import verify_folder
 from imer.demo.corpus import DemoCorpus, make_demo
 from imer.media.manifest import read_manifest
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json, write_manifest
+from imer.core.files import read_json
+from imer.core.folders import write_manifest
 from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.evaluation.conditions import make_conditions

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json, sha256_file, verify_folder, write_json
+from imer.core.files import read_json, sha256_file, write_json
+from imer.core.folders import verify_folder
 from imer.export.bundle import load_bundle
 from imer.export.publish import export
 from imer.training.run_folder import RunFolder

@@ -114,6 +114,29 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
         assert sorted(row for outcome in found for row, _ in outcome.task.cells) == [3, 5, 7, 9]
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_text_that_hangs_its_worker_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        registry.EXTRACTORS, "test/letters", registry.Entry("test/letters", "tests.campaigns.cheap:Letters", "text")
+    )
+    give = engines._Worker.give
+
+    def hang(worker: engines._Worker, given: TextTask) -> None:
+        give(worker, given)
+        if "bad" in given.texts:
+            os.kill(worker.process.pid, signal.SIGSTOP)
+            worker.deadline = 0.0
+
+    monkeypatch.setattr(engines._Worker, "give", hang)
+    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
+    with LocalEngine(Recipe({"text": "test/letters"}), 1) as engine:
+        outcomes = list(engine.run([TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))]))
+    assert [(outcome.code, outcome.task.cells) for outcome in outcomes if outcome.code] == [
+        ("E-TIMEOUT", [(7, "text")])
+    ]
+    assert sorted(cell.row for outcome in outcomes for cell in outcome.cells) == [3, 5, 9]
+
+
 def test_a_worker_that_hangs_is_killed(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process answers nothing, as one in an endless loop would."""
     monkeypatch.setattr(engines, "LOAD_LIMIT_S", 0.3)

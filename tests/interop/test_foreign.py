@@ -127,6 +127,14 @@ def test_gcnet(gcnet: Path, tmp_path: Path) -> None:
         import_gcnet(tmp_path, {"audio": "wav-UTT"}, tmp_path / "g.h5")
 
 
+def test_gcnet_frames_of_one_number_are_frames(gcnet: Path, tmp_path: Path) -> None:
+    for path in (gcnet / "features" / "wav-UTT").glob("*.npy"):
+        np.save(path, np.arange(3.0)[:, None])
+    import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.specs["audio"]["gcnet/wav-UTT"].dim == 1
+
+
 def test_gcnet_arrays_of_one_utterance_have_one_width(gcnet: Path, tmp_path: Path) -> None:
     of_utterance = next(path for path in (gcnet / "features" / "face-UTT").iterdir() if path.is_dir())
     np.save(of_utterance / "zz.npy", np.ones((1, 7)))

@@ -151,6 +151,17 @@ def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
         cut_clips([folder / "a.wav", folder / "a_1.wav"], Cutting())
 
 
+def test_a_transcript_of_many_lines_has_room_in_a_listing(tmp_path: Path) -> None:
+    write_clip(tmp_path / "talk.wav", picture=None, sound=voice(1), audio_codec="pcm_s16le")
+    (tmp_path / "talk.txt").write_text("a line\n" * 1200)
+    (tmp_path / "m.csv.lock").write_text("{}")  # of the listing itself
+    clips = cut_clips([tmp_path], Cutting())
+    write_listing(clips.utterances, tmp_path / "m.csv")
+    (utterance,) = read_manifest(tmp_path / "m.csv").utterances
+    assert utterance.text == " ".join(["a line"] * 1200)
+    assert not clips.aside
+
+
 def test_a_listing_is_a_manifest_of_the_same_utterances(folder: Path) -> None:
     (folder / "a.srt").write_text(CUES)
     found = cut_clips([folder], Cutting())

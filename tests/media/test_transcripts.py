@@ -72,6 +72,43 @@ def test_what_players_take_is_taken(tmp_path: Path) -> None:
         assert read.unread == 1
 
 
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("1\n{0}\nHello\n2\n{1}\nBye\n", ["Hello", "Bye"]),  # no blank line between
+        ("1\n{0}\nHello\n \n2\n{1}\nBye\n", ["Hello", "Bye"]),  # one that holds a blank
+        ("1\n\n{0}\n\nHello\n\n2\n\n{1}\n\nBye\n", ["Hello", "Bye"]),  # one after every line
+        ("1\n{0}\nI think so\n\nbut I am not sure\n\n2\n{1}\nBye\n", ["I think so but I am not sure", "Bye"]),
+        ("1\n{0}\nHow old are you?\n\n2\n{1}\n30\n", ["How old are you?", "30"]),
+        ("{0}\n30\n\n{1}\n31\n", ["30", "31"]),  # no numbers
+        ("1\n{0}\nI <3 U, 5 > 4 --> so\n\n2\n{1}\nR&D &notit &amp; &lt;b&gt;\n", ["I <3 U, 5 > 4 --> so", "R&D &notit & <b>"]),
+        ("1\n{0}\nHello\u2028there\n\n2\n00:00:02,000 -> 00:00:03,000\nBye\n", ["Hello there", "Bye"]),
+    ],
+)  # fmt: skip
+def test_no_word_of_subrip_is_lost(tmp_path: Path, written: str, read: list[str]) -> None:
+    times = ("00:00:01,000 --> 00:00:02,000", "00:00:02,000 --> 00:00:03,000")
+    (tmp_path / "a.srt").write_text(written.format(*times))
+    found = read_cues(tmp_path / "a.srt")
+    assert [(cue.start_s, cue.end_s, cue.text) for cue in found.cues] == [(1.0, 2.0, read[0]), (2.0, 3.0, read[1])]
+    assert found.unread == 0
+
+
+def test_who_says_the_same_again_is_not_taken_for_captions_that_roll_up(tmp_path: Path) -> None:
+    said = ["No.", "No.\nI said no.", "Yes.", "Yes.", "Well.\nYes.", "So.\nDone."]
+    cues = [
+        f"00:{i:02}.000 --> 00:{i + 1:02}.000\n{words}\n" for i, words in zip((1, 2, 8, 14, 15, 16), said, strict=True)
+    ]
+    (tmp_path / "a.vtt").write_text("WEBVTT\n\n" + "\n".join(cues))
+    assert [cue.text for cue in read_cues(tmp_path / "a.vtt").cues] == [words.replace("\n", " ") for words in said]
+
+
+def test_a_cue_of_two_voices_is_nobodys(tmp_path: Path) -> None:
+    (tmp_path / "a.vtt").write_text(
+        "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Anna>Hi there\n<v Bob>Hello\n\n00:02.000 --> 00:03.000\n- <v R&amp;B>Bye</v>\n"
+    )
+    assert read_cues(tmp_path / "a.vtt").cues == (Cue(1.0, 2.0, "Hi there Hello"), Cue(2.0, 3.0, "- Bye", "R&B"))
+
+
 def test_webvtt_under_the_other_name(tmp_path: Path) -> None:
     (tmp_path / "a.srt").write_text(VTT)
     assert [cue.speaker for cue in read_cues(tmp_path / "a.srt").cues] == ["Mary Jones", ""]

@@ -84,6 +84,7 @@ def test_frame_level_features_are_averaged_per_utterance(tmp_path: Path) -> None
     [
         ["1234567", "1234568", "-0.25"],  # numbers of more than six digits, as grouping needs them
         ["01_02", "102", "1"],  # Python reads the first as 102
+        ["007", "7", "-0.5"],  # codes of subjects
         ["9007199254740992", "9007199254740993", "1"],  # one number in float64
         ["", "0.1", "1e-07"],
     ],

@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from imer.core.errors import InvalidInput
-from imer.core.files import published_folder
+from imer.core.folders import published_folder
 from imer.store.verify import not_covered, verify_any
 
 

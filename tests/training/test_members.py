@@ -12,7 +12,8 @@ import torch
 
 from imer.batches.corpus import Corpus
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import folder_entries, write_json
+from imer.core.files import write_json
+from imer.core.folders import folder_entries
 from imer.core.json_lines import read_json_lines
 from imer.evaluation.evaluate import evaluate
 from imer.models.ensemble import Ensemble, member_key

@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.core.files import folder_entries, temporary_name, write_json, write_manifest
+from imer.core.files import temporary_name, write_json
+from imer.core.folders import folder_entries, write_manifest
 from imer.models.comp.model import Comp
 from imer.training.listener import Listener
 from imer.training.run_folder import COVERED, RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imer.core.errors import UsageError
-from imer.core.files import folder_entries
+from imer.core.folders import folder_entries
 from imer.training.listener import Listener
 from tests.training.small import quick
 
