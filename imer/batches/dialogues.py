@@ -16,7 +16,7 @@ from torch import Tensor
 from imer.batches.batch import Batch, PackedBatch
 from imer.batches.corpus import Corpus
 from imer.batches.layout import Packed
-from imer.batches.speakers import speaker_numbers, within_speakers
+from imer.batches.speakers import numbers_by_appearance, speaker_numbers, within_speakers
 
 LENGTH_JITTER = 0.15  # how far the sorting key strays from a dialogue's length: like lengths, but not always the same
 LONGEST_READ = 1024  # utterances that are read together: attention costs their number squared, in memory too
@@ -41,6 +41,13 @@ class Dialogues:
     @property
     def lengths(self) -> np.ndarray:
         return np.diff(self.starts)
+
+    def as_read(self, pad_to: int = 0) -> Dialogues:
+        """Return what is read together: those of more than `LONGEST_READ` utterances (and more than `pad_to`) in parts.
+
+        The parts do not see each other: a day's recording costs what its length costs, not its square.
+        """
+        return self.in_parts(max(LONGEST_READ, pad_to))
 
     def in_parts(self, longest: int) -> Dialogues:
         """Cut every dialogue of more than `longest` utterances into as few parts as that allows, of like length."""
@@ -67,8 +74,7 @@ class Dialogues:
     ) -> list[np.ndarray]:
         """Cut the dialogues into batches and return their row tables.
 
-        A dialogue of more than `LONGEST_READ` utterances (and more than `pad_to`) is read in parts, which do not see each
-        other: a day's recording costs what its length costs, not its square.
+        Very long dialogues are read in parts: see `as_read`.
 
         Parameters
         ----------
@@ -81,7 +87,7 @@ class Dialogues:
         pad_to
             Pad every batch at least to this length.
         """
-        read = self.in_parts(max(LONGEST_READ, pad_to))
+        read = self.as_read(pad_to)
         lengths = read.lengths
         if rng is None:
             order = np.argsort(lengths, kind="stable")
@@ -108,15 +114,13 @@ class Resident:
 
     features    modality → float32 [N, D]
     target_N    int64 class index (−1), or float32 standardised value (NaN)
-    speaker_N   int64, the index of the speaker within the dialogue, by first appearance
-    person_N    int64, the number of the speaker in the corpus, −1 where nobody is named; empty where none is asked for
+    person_N    int64, the number of the speaker in the corpus, −1 where nobody is named
     within      modalities whose features a batch is to have relative to their speaker: see `as_seen`
     """
 
     features: dict[str, Tensor]
     target_N: Tensor
-    speaker_N: Tensor
-    person_N: Tensor
+    person_N: np.ndarray
     within: tuple[str, ...] = ()
 
     @classmethod
@@ -132,8 +136,7 @@ class Resident:
         return cls(
             {name: torch.from_numpy(values).to(device) for name, values in features.items()},
             target.to(device),
-            torch.from_numpy(speaker_index(corpus)).to(device),
-            torch.from_numpy(speaker_numbers(corpus) if within else np.zeros(0, np.int64)).to(device),
+            speaker_numbers(corpus),
             within,
         )
 
@@ -147,10 +150,11 @@ class Resident:
         rows = np.concatenate([row_BU[row_BU >= 0] for row_BU in tables])
         shown_N = torch.zeros(len(observed_NM), dtype=torch.bool, device=observed_NM.device)
         shown_N[torch.from_numpy(rows).to(observed_NM.device)] = True
+        person_N = torch.from_numpy(self.person_N).to(observed_NM.device)
         features = dict(self.features)
         for column, (name, values_ND) in enumerate(self.features.items()):
             if name in self.within:
-                features[name] = within_speakers(values_ND, observed_NM[:, column] & shown_N, self.person_N)
+                features[name] = within_speakers(values_ND, observed_NM[:, column] & shown_N, person_N)
         return replace(self, features=features)
 
     def packed_batch(self, row_BU: np.ndarray, observed_NM: Tensor) -> PackedBatch:
@@ -167,14 +171,14 @@ class Resident:
             valid_BU=torch.ones(1, len(row_N), dtype=torch.bool, device=device),
             target_BU=gathered(self.target_N),
             row_BU=row_N.unsqueeze(0),
-            speaker_BU=gathered(self.speaker_N),
+            speaker_BU=self._speakers(row_BU)[torch.from_numpy(valid_BU)].unsqueeze(0).to(device),
             layout=Packed(valid_BU, device),
         )
 
-    def batch(self, row_BU: np.ndarray | Tensor, observed_NM: Tensor) -> Batch:
+    def batch(self, table_BU: np.ndarray, observed_NM: Tensor) -> Batch:
         """Gather a padded batch; padding takes row 0's numbers, which nobody reads."""
         device = self.target_N.device
-        row_BU = torch.as_tensor(row_BU, device=device)
+        row_BU = torch.from_numpy(table_BU).to(device)
         valid_BU = row_BU >= 0
         index_BU = row_BU.clamp(min=0)
         return Batch(
@@ -183,16 +187,12 @@ class Resident:
             valid_BU=valid_BU,
             target_BU=self.target_N[index_BU],
             row_BU=row_BU,
-            speaker_BU=torch.where(valid_BU, self.speaker_N[index_BU], 0),
+            speaker_BU=self._speakers(table_BU).to(device),
         )
 
-
-def speaker_index(corpus: Corpus) -> np.ndarray:
-    """Return int64 [N]: 0 for the first speaker of a dialogue, 1 for the second, and so on."""
-    index_N = np.zeros(corpus.n, dtype=np.int64)
-    dialogues = Dialogues.of(corpus, np.arange(corpus.n))
-    for start, end in zip(dialogues.starts[:-1], dialogues.starts[1:], strict=True):
-        rows = dialogues.rows[start:end]
-        order = {name: i for i, name in enumerate(dict.fromkeys(corpus.speakers[rows].tolist()))}
-        index_N[rows] = [order[name] for name in corpus.speakers[rows].tolist()]
-    return index_N
+    def _speakers(self, row_BU: np.ndarray) -> Tensor:
+        """Return int64 [B, U]: who of those that are read together speaks, by first appearance; 0 at padding."""
+        numbers_BU = numbers_by_appearance(
+            self.person_N[np.maximum(row_BU, 0)]
+        )  # padding stands behind, and adds no one before
+        return torch.from_numpy(np.where(row_BU >= 0, numbers_BU, 0))

@@ -63,6 +63,22 @@ def speaker_numbers(corpus: Corpus) -> np.ndarray:
     return number_N.astype(np.int64)
 
 
+def numbers_by_appearance(person_BU: np.ndarray) -> np.ndarray:
+    """Number the speakers of each row of a table [B, U] by first appearance: 0 for the first, 1 for the next.
+
+    >>> numbers_by_appearance(np.array([[7, 3, 7], [3, 3, 7]]))
+    array([[0, 1, 0],
+           [0, 0, 1]])
+    """
+    dialogue_BU = np.broadcast_to(np.arange(len(person_BU))[:, None], person_BU.shape)
+    keys = np.stack([dialogue_BU.ravel(), person_BU.ravel()])
+    (dialogue_K, _), first_K, which = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    order = np.lexsort((first_K, dialogue_K))
+    rank_K = np.empty(len(order), dtype=np.int64)
+    rank_K[order] = np.arange(len(order)) - np.searchsorted(dialogue_K[order], dialogue_K[order])
+    return rank_K[which.reshape(person_BU.shape)]
+
+
 def within_speakers(values_ND: Tensor, seen_N: Tensor, speaker_N: Tensor) -> Tensor:
     """Return features [N, D] relative to the mean and the spread of what is seen of their speaker.
 

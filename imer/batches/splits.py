@@ -154,10 +154,11 @@ def _cut_validation(
             f"The training part{f' of fold {fold}' if fold else ''} is a single dialogue, so no validation part can be cut "
             "from it; add a val split to the manifest."
         )
+    sizes = np.bincount(group)
     chosen: list[np.ndarray] = []  # by member: where there are few groups, one draw would be the best for all of them
     for one in range(member + 1):
         rng = generator(seed, "validation", fold, *member_part(one))
-        draws = [_draw(group, n_groups, share, rng) for _ in range(DRAWS)]
+        draws = [_draw(group, sizes, share, rng) for _ in range(DRAWS)]
         unlike = [_mismatch(corpus, rows, draw, share) for draw in draws]
         own = [i for i, draw in enumerate(draws) if not any((draw == other).all() for other in chosen)]
         own = [i for i in own if unlike[i] <= min(unlike) + LESS_ALIKE]
@@ -174,18 +175,26 @@ def _smallest_part(group: np.ndarray, share: float) -> float:
     return float(cumulative[np.argmax(cumulative >= share / 2)])
 
 
-def _draw(group: np.ndarray, n_groups: int, share: float, rng: np.random.Generator) -> np.ndarray:
+def _draw(group: np.ndarray, sizes: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """Take groups in random order while that brings the part nearer to `share`; at least one, never all."""
-    sizes, wanted = np.bincount(group, minlength=n_groups), share * len(group)
-    taken: list[int] = []
-    total = 0
-    for candidate in rng.permutation(n_groups):
-        if len(taken) == n_groups - 1:
+    order, wanted = rng.permutation(len(sizes)), share * len(group)
+    size_K = sizes[order]
+    is_taken = np.zeros(len(sizes), dtype=bool)
+    at, total = 0, 0
+    while at < len(order):
+        sums = total + np.cumsum(size_K[at:])  # if all of the rest were taken
+        nearer = np.abs(sums - wanted) < np.abs(np.concatenate([[total], sums[:-1]]) - wanted)
+        nearer[0] |= total == 0
+        n_next = len(nearer) if nearer.all() else int(nearer.argmin())
+        is_taken[order[at : at + n_next]] = True
+        at, total = at + n_next, int(sums[n_next - 1]) if n_next else total
+        small_enough = np.abs(total + size_K[at:] - wanted) < abs(total - wanted)
+        if not small_enough.any():
             break
-        if not taken or abs(total + sizes[candidate] - wanted) < abs(total - wanted):
-            taken.append(int(candidate))
-            total += sizes[candidate]
-    return np.isin(group, taken)
+        at += int(small_enough.argmax())
+    if is_taken.all():
+        is_taken[order[-1]] = False
+    return is_taken[group]
 
 
 def _mismatch(corpus: Corpus, rows: np.ndarray, chosen: np.ndarray, share: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,7 @@ def evaluate(
         drawn, masks_SNM = draw_masks(source.corpus, source.rows, conditions, split=split, mask_seeds=mask_seeds)
         pooled = pooled_predictions(source.corpus, source.folds, masks_SNM, progress)
         evaluation = summarise_all(source, pooled, drawn, split=split, replicates=replicates, progress=progress)
+        evaluation = replace(evaluation, counts={**evaluation.counts, "mask_seeds": mask_seeds})
         publish(evaluation, pooled, drawn, source.corpus, folder, plots=plots)
     return evaluation
 

@@ -173,11 +173,13 @@ def _judged(one: Contestant) -> tuple[object, ...]:
     settings = known_settings(one.method.runs[0])
     keys = (
         "train.missing_rate",
+        "data.folds",
+        "data.modalities",
         "data.validation_by",
         "data.validation_share",
         *(f"train.{name}" for name in CHANGES_VALIDATION),
     )
-    return (one.model, *(settings.get(key) for key in keys))
+    return (one.model, *(str(settings.get(key)) for key in keys))
 
 
 def _selection(contestants: Sequence[Contestant]) -> str:

@@ -47,11 +47,12 @@ def state_of(cell: Cell, folder: Path, content_sha256: str) -> State:
         return State(BEGUN)
     if not (folder / "metrics.json").is_file():
         return State(BEGUN)
-    return State(FINISHED if _is_judged(cell, folder / EVALUATION_FOLDER / METRICS_FILE) else TRAINED)
+    is_judged = _is_judged(cell, folder / EVALUATION_FOLDER / METRICS_FILE, content_sha256)
+    return State(FINISHED if is_judged else TRAINED)
 
 
-def _is_judged(cell: Cell, metrics: Path) -> bool:
-    """Tell whether an evaluation is the one that is asked for: the same conditions, under as many masks."""
+def _is_judged(cell: Cell, metrics: Path, content_sha256: str) -> bool:
+    """Tell whether an evaluation is the one that is asked for: on these features, the same conditions, as many masks."""
     try:
         found = Evaluation.read(metrics)
     except InvalidInput:
@@ -60,11 +61,11 @@ def _is_judged(cell: Cell, metrics: Path) -> bool:
         found.modalities, missing_rate=cell.judging["missing_rate"], pattern=cell.judging["pattern"]
     )
     have = [(one.protocol, one.missing_rate, one.pattern) for one in found.summary]
+    if found.features["content_sha256"] != content_sha256:
+        return False
     if found.split != "test" or have != [(one.protocol, one.rate, one.pattern) for one in wanted]:
         return False
-    # Masks that are alike count once: at rate 0 all of them are, as they are below the rate of natural absence.
-    masks = [one.n_masks for one in found.summary if one.missing_rate and one.n_masks > 1]
-    return not masks or max(masks) == cell.judging["mask_seeds"]
+    return found.counts.get("mask_seeds") == cell.judging["mask_seeds"]
 
 
 @dataclass(frozen=True)

@@ -169,7 +169,7 @@ def _judged(splits: Sequence[Split], asked: Asked) -> list[np.ndarray]:
 
 def _check(cell: Cell, asked: Asked, corpus: Corpus, splits: Sequence[Split], judged: Sequence[np.ndarray]) -> None:
     """Refuse at once what would fail in every cell."""
-    model_spec(corpus, splits[0].train, cell.settings.train.class_weights)
+    model_spec(corpus, splits[0].train, cell.settings.train.class_weights, splits[0].name)
     make_conditions(tuple(corpus.modalities), pattern=asked.pattern)
     for rows in judged:
         for rate in asked.rates:

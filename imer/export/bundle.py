@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from imer._version import __version__
+from imer.batches.dialogues import LONGEST_READ
 from imer.batches.scaling import Scaler
 from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
@@ -36,7 +37,9 @@ MASK_SEMANTICS = {
     "observed": "true where the utterance really has the modality and nobody hid it; a zero vector does not mean missing",
     "valid": "true for a real utterance, false for padding",
     "hidden": "what stands where `observed` or `valid` is false is never read; it may be anything, also NaN",
-    "context": "the utterances of a dialogue go together, in order; a single utterance is a dialogue of length 1",
+    "context": "the utterances of a dialogue go together, in order; a single utterance is a dialogue of length 1; one of "
+    f"more than {LONGEST_READ} is cut into as few parts as that allows, of like length (part i of p ends at n * i // p), and "
+    "each part is read by itself",
 }
 WITHIN_SPEAKER = (
     "a feature with within_speaker is, once standardised, taken relative to its speaker: minus the mean, over the spread of "

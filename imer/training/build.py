@@ -20,28 +20,29 @@ from imer.models.ensemble import Ensemble
 from imer.training.settings import RunChoice, Settings
 
 
-def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str) -> ModelSpec:
-    """Return what a model has to learn from these training rows.
+def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str, fold: str = "") -> ModelSpec:
+    """Return what a model has to learn from these training rows (of a fold).
 
     Raises
     ------
     InvalidInput
         The labels of the training part do not vary, or a modality is present nowhere in it.
     """
+    where = f" of fold {fold}" if fold else ""
     for column, name in enumerate(corpus.modalities):
         if not corpus.present_NM[train_rows, column].any():
             rest = ",".join(other for other in corpus.modalities if other != name)
             raise InvalidInput(
-                f"The modality {name} is not present in any training utterance, so nothing can be learnt from it; leave it out "
-                f"with --modalities {rest or '…'}."
+                f"The modality {name} is not present in any training utterance{where}, so nothing can be learnt from it; leave "
+                f"it out with --modalities {rest or '…'}{', or choose other folds' if fold else ''}."
             )
     target = corpus.target_N[train_rows][corpus.labelled_N[train_rows]]
     found = np.unique(target)
     if len(found) < 2:
         what = corpus.class_names[int(found[0])] if corpus.task == "classification" else f"{found[0]:g}"
         raise InvalidInput(
-            f"All {len(target)} labelled training utterances have the {corpus.label} {what!r}; there is nothing to tell apart. "
-            "Name another column with --label."
+            f"All {len(target)} labelled training utterances{where} have the {corpus.label} {what!r}; there is nothing to tell "
+            f"apart. {'Choose other folds' if fold else 'Name another column with --label'}."
         )
     if corpus.task == "regression":
         return ModelSpec(
@@ -66,7 +67,8 @@ def check_lengths(corpus: Corpus, splits: Iterable[Split], settings: Settings) -
     if most is None or getattr(settings.model, "prototypes", "batch") != "batch":
         return
     parts = [part for split in splits for part in (split.train, split.val, split.test)]
-    longest = max(int(Dialogues.of(corpus, part).lengths.max()) for part in parts)
+    read = (Dialogues.of(corpus, part).as_read(settings.train.pad_to) for part in parts)
+    longest = max(int(dialogues.lengths.max()) for dialogues in read)
     if longest > most:
         raise UsageError(
             f"A dialogue has {longest} utterances, more than model.longest_dialogue = {most}: add --set "

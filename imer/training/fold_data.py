@@ -36,7 +36,7 @@ class SharedData:
         cls, corpus: Corpus, learnt_R: np.ndarray, fold: str, masks: Masks, settings: Settings, device: torch.device
     ) -> SharedData:
         """Standardise by what any of the fold's models learns from, and place the corpus on the device."""
-        spec = model_spec(corpus, learnt_R, settings.train.class_weights)
+        spec = model_spec(corpus, learnt_R, settings.train.class_weights, fold)
         once_NM = masks.once(learnt_R, fold)
         scaler = Scaler.fit(corpus, learnt_R, once_NM)
         within = speaker_relative_modalities(corpus, settings.data.within_speaker)

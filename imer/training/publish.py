@@ -15,6 +15,7 @@ from torch import Tensor
 
 from imer._version import __version__
 from imer.batches.corpus import Corpus
+from imer.batches.dialogues import Dialogues
 from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
 from imer.core.files import write_json
@@ -61,7 +62,7 @@ def publish_fold(
         "spec": asdict(spec),
         "settings": {section: asdict(part) for section, part in settings.sections().items()},
         "label": corpus.label,
-        "longest_dialogue": int(np.unique(corpus.dialogue_ids[train].astype(str), return_counts=True)[1].max()),
+        "longest_dialogue": int(Dialogues.of(corpus, train).as_read(settings.train.pad_to).lengths.max()),
         "class_names": list(corpus.class_names),
         "feature_names": corpus.feature_names,
         "fingerprints": corpus.fingerprints,

@@ -167,7 +167,9 @@ class _Run:
         splits = [fold.splits[0] for fold in folds]
         conditions_of_test(masks, splits, self.settings)
         check_lengths(corpus, splits, self.settings)
-        specs = [model_spec(corpus, learnt_rows(fold.splits), self.settings.train.class_weights) for fold in folds]
+        specs = [
+            model_spec(corpus, learnt_rows(fold.splits), self.settings.train.class_weights, fold.name) for fold in folds
+        ]
         with repeatable(torch.device("cpu")):
             build_model(specs[0], self.settings)
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imer.batches.dialogues import LONGEST_READ, Dialogues, Resident, speaker_index
+from imer.batches.dialogues import LONGEST_READ, Dialogues, Resident
 from tests.batches.small import small_corpus
 
 
@@ -97,6 +97,13 @@ def test_a_batch_gathers_what_its_table_says() -> None:
 
 def test_speakers_are_numbered_by_first_appearance() -> None:
     corpus = small_corpus([4, 2], speakers=[["x", "y", "x", "z"], ["y", "x"]])
-    found = {name: int(index) for name, index in zip(corpus.utterance_ids, speaker_index(corpus), strict=True)}
-    assert [found[f"d0_u{p}"] for p in range(4)] == [0, 1, 0, 2]
-    assert [found[f"d1_u{p}"] for p in range(2)] == [0, 1]
+    resident = Resident.place(corpus, corpus.features, corpus.target_N, torch.device("cpu"))
+    observed = torch.from_numpy(corpus.present_NM)
+    (table,) = Dialogues.of(corpus, np.arange(6)).batches(100)
+    by_length = [[0, 1, 0, 0], [0, 1, 0, 2]]
+    assert resident.batch(table, observed).speaker_BU.tolist() == by_length
+    packed = resident.packed_batch(table, observed).speaker_BU
+    assert packed.tolist() == [[0, 1, 0, 1, 0, 2]]
+    # Of some rows of a dialogue, those that speak in them: what another part says has no say.
+    (part,) = Dialogues.of(corpus, corpus.rows_of(["d0_u1", "d0_u3"])).batches(100)
+    assert resident.batch(part, observed).speaker_BU.tolist() == [[0, 1]]

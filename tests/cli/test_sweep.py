@@ -148,6 +148,22 @@ def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid
     assert (out / "grid.tsv").read_text().count("\n") == 3
 
 
+def test_an_evaluation_that_is_not_the_sweeps_own_is_made_again(store: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "out", write_small_store(tmp_path / "other.h5", seed=5)
+    command = ("sweep", store, "-o", out, "--models", "majority", "--missing-rates", "0,0.5", "--seeds", "2", *SETTINGS)
+    assert here(*command, "--mask-seeds", "1").exit_code == 0
+    (first, second) = (out / "runs" / f"majority_mixed_seed{seed}" for seed in (0, 1))
+    assert here(*command, "--mask-seeds", "2").exit_code == 0  # more masks than before
+    for run in (first, second):
+        assert [one.n_masks for one in Evaluation.read(run / "eval" / "metrics.json").summary] == [1, 2]
+    own = Evaluation.read(first / "eval" / "metrics.json")
+    evaluate(first, other, missing_rate="0,0.5", mask_seeds=2)
+    assert here(*command, "--mask-seeds", "2").exit_code == 0
+    again = Evaluation.read(first / "eval" / "metrics.json")
+    assert again.features["content_sha256"] == own.features["content_sha256"]
+    assert again.summary == own.summary
+
+
 def test_a_rate_below_natural_absence_is_judged_once(store: Path, tmp_path: Path) -> None:
     asked = [
         "sweep", store, "-o", tmp_path / "s", "--models", "majority", "--protocols", "matched", "--missing-rates", "0.001,0.3",

@@ -88,6 +88,8 @@ def test_the_settings_of_a_file_are_the_method_where_none_is_named(tmp_path: Pat
         ({"grid": ("train.seed=1,2",)}, "use --models"),
         ({"grid": ("data.folds=2,3",)}, "cannot choose among these"),
         ({"grid": ("validation_masks=1,2",)}, "cannot choose among these"),
+        ({"grid": ("validation_share=0.1,0.4",)}, "cannot choose among these"),
+        ({"grid": ("modalities=audio,text",)}, "cannot choose among these"),
         ({"grid": ("train.members=1,3",)}, "cannot choose among these"),
         ({"grid": ("model.hidden=96",), "assignments": ("train.select=test_best",)}, "looks at the test part"),
     ],

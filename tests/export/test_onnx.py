@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from imer.batches.dialogues import speaker_index
+from imer.batches.speakers import numbers_by_appearance, speaker_numbers
 from imer.core.files import read_json, sha256_file
 from imer.export import parity
 from imer.export.publish import Exported
@@ -83,7 +83,8 @@ def test_a_store_is_answered_as_the_trained_model_does(case: tuple[Shipped, Expo
     observed_NM = corpus.present_NM & (np.random.default_rng(1).random(corpus.present_NM.shape) >= rate)
     inputs, row_BU = padded(corpus, observed_NM)
     if "speaker" in [i.name for i in session(exported.outputs[0]).get_inputs()]:
-        inputs.append(np.where(row_BU >= 0, speaker_index(corpus)[row_BU], 0))
+        persons = speaker_numbers(corpus)[np.maximum(row_BU, 0)]
+        inputs.append(np.where(row_BU >= 0, numbers_by_appearance(persons), 0))
     answers_BUC, weights_BUM = answer(exported.outputs[0], inputs)
     expected = shipped.fold.predict(corpus, np.arange(corpus.n), observed_NM)
     real = row_BU >= 0

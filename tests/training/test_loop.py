@@ -161,6 +161,8 @@ def test_labels_that_do_not_vary_and_modalities_that_are_nowhere() -> None:
     same = replace(corpus, target_N=np.where(corpus.target_N >= 0, 1, -1))
     with pytest.raises(InvalidInput, match="have the emotion 'b'; there is nothing to tell apart"):
         model_spec(same, rows, "none")
+    with pytest.raises(InvalidInput, match=r"of fold b have .* Choose other folds"):
+        model_spec(same, rows, "none", "b")
     values = replace(corpus, task="regression", target_N=np.full(corpus.n, 2.5), class_names=())
     with pytest.raises(InvalidInput, match=r"have the emotion '2\.5'"):
         model_spec(values, rows, "none")

@@ -84,7 +84,7 @@ class LinearModel(nn.Module):
             class_weights = self.spec.class_weights or (1.0,) * self.spec.n_outputs
             share_N = torch.tensor(class_weights, dtype=torch.float64, device=x_NP.device)[target_N]
             row_N = torch.cat([b.row_BU[b.labelled_BU] for b in batches])
-            one_K, share_K = merged(row_N, x_NP[:, -len(self.modalities) :], share_N / share_N.sum())
+            one_K, share_K = merged(row_N, x_NP, len(self.modalities), share_N / share_N.sum())
             weight_CP, bias_C, figures = logistic(
                 x_NP[one_K], target_N[one_K], share_K, l2, start, self.settings.iterations
             )
@@ -93,15 +93,19 @@ class LinearModel(nn.Module):
         return {"l2": l2, **figures}
 
 
-def merged(row_N: Tensor, observed_NM: Tensor, share_N: Tensor) -> tuple[Tensor, Tensor]:
+def merged(row_N: Tensor, x_NP: Tensor, n_modalities: int, share_N: Tensor) -> tuple[Tensor, Tensor]:
     """Return the index [K] of one example of each utterance and set of observed modalities, and their joint shares [K].
 
     Draws of the masks repeat each other (two modalities: three sets at most): the objective is the same, in less time.
+    Features relative to their speaker depend on the whole draw: where any differ, every example stays.
     """
+    observed_NM = x_NP[:, -n_modalities:]
     bit_M = 2 ** torch.arange(observed_NM.shape[1], device=row_N.device)
     kind_N = row_N * 2 ** len(bit_M) + (observed_NM.long() * bit_M).sum(dim=1)
     kind_K, inverse_N = kind_N.unique(return_inverse=True)
     one_K = torch.empty_like(kind_K).scatter_(0, inverse_N, torch.arange(len(row_N), device=row_N.device))
+    if not torch.equal(x_NP[one_K[inverse_N]], x_NP):
+        return torch.arange(len(row_N), device=row_N.device), share_N
     return one_K, share_N.new_zeros(len(kind_K)).index_add_(0, inverse_N, share_N)
 
 

@@ -58,13 +58,22 @@ def test_repeated_draws_are_merged_without_changing_the_solution() -> None:
     x_NP = torch.cat([x_NP.repeat(6, 1) * observed_NM[:, :1], observed_NM], dim=1)
     target_N = (y_N > y_N.mean()).long().repeat(6)
     share_N = torch.full((480,), 1 / 480, dtype=torch.float64)
-    one_K, share_K = merged(row_N, observed_NM, share_N)
+    one_K, share_K = merged(row_N, x_NP, 2, share_N)
     assert len(one_K) <= 80 * 4 < 480
     assert share_K.sum().item() == pytest.approx(1.0)
     start = (torch.zeros(2, 8, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
     whole, _, _ = logistic(x_NP, target_N, share_N, 0.05, start, 500)
     fewer, _, _ = logistic(x_NP[one_K], target_N[one_K], share_K, 0.05, start, 500)
     assert torch.allclose(whole, fewer, atol=1e-4)
+
+
+def test_draws_whose_features_depend_on_the_whole_draw_all_stay() -> None:
+    """Relative to their speaker, features of one utterance under one mask differ from draw to draw."""
+    row_N, share_N = torch.tensor([0, 1, 0, 1]), torch.full((4,), 0.25)
+    x_NP = torch.tensor([[0.1, 1.0], [0.2, 1.0], [0.3, 1.0], [0.2, 1.0]])
+    one_K, share_K = merged(row_N, x_NP, 1, share_N)
+    assert one_K.tolist() == [0, 1, 2, 3]
+    assert torch.equal(share_K, share_N)
 
 
 def _run(store: Path, out: Path, **options: bool) -> None:
