@@ -109,6 +109,9 @@ def extract_command(
 
 
 def _count(summary: ExtractSummary, report: Report) -> None:
+    if summary.missing_files:
+        n, first = len(summary.missing_files), ", ".join(summary.missing_files[:3])
+        report.warn(f"{n} files that the manifest names do not exist: {first}{', …' if n > 3 else ''}.")
     report.counts = {
         "utterances": summary.n_utterances,
         "broken_rows": summary.n_rows_broken,

@@ -10,10 +10,12 @@ import json
 import os
 import re
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +47,19 @@ class Report:
     _bar: Any = None
     _task: Any = None
     _last_progress: float = 0.0
+    _standing: tuple[str, int, int] = ("", 0, 0)
+    _heart: threading.Thread | None = None
+    _stopped: threading.Event = field(default_factory=threading.Event)
 
     def warn(self, message: str) -> None:
         """Say something that the user should know although the command goes on."""
         self.warnings.append(message)
-        self._log("warning", message)
+        self.log("warning", message)
         self._stderr(f"imer {self.command}: warning: {message}")
 
     def note(self, message: str) -> None:
         """Say what is going on; silenced by `--quiet`."""
-        self._log("info", message)
+        self.log("info", message)
         if not self.quiet:
             self._stderr(f"imer {self.command}: {message}")
 
@@ -77,10 +82,24 @@ class Report:
         if sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
             self._show_bar(stage, done, total)
             return
-        now = time.monotonic()
-        if done >= total or now - self._last_progress >= PROGRESS_EVERY_S:
-            self._last_progress = now
-            self._stderr(f"imer {self.command}: {stage} {done}/{total}")
+        self._standing = (stage, done, total)
+        if done >= total or time.monotonic() - self._last_progress >= PROGRESS_EVERY_S:
+            self._say_standing()
+        if self._heart is None:
+            self._heart = threading.Thread(target=self._beat, daemon=True)
+            self._heart.start()
+
+    def _beat(self) -> None:
+        """Say every 30 s how things stand, however long a single step takes."""
+        while not self._stopped.wait(PROGRESS_EVERY_S / 10):
+            _, done, total = self._standing
+            if done < total and time.monotonic() - self._last_progress >= PROGRESS_EVERY_S:
+                self._say_standing()
+
+    def _say_standing(self) -> None:
+        self._last_progress = time.monotonic()
+        stage, done, total = self._standing
+        self._stderr(f"imer {self.command}: {stage} {done}/{total}")
 
     def _show_bar(self, stage: str, done: int, total: int) -> None:
         from rich.console import Console
@@ -96,6 +115,7 @@ class Report:
         self._bar.update(self._task[stage], completed=done, total=total)
 
     def stop_progress(self) -> None:
+        self._stopped.set()
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
@@ -104,12 +124,17 @@ class Report:
         with suppress(OSError):  # nobody reads it, or its disk is full: the work matters more
             typer.echo(message, err=True)
 
-    def _log(self, level: str, message: str) -> None:
+    def log(self, level: str, message: str, **more: Any) -> None:
+        """Add an event to the log file, if there is one."""
         if self.log_file is None:
             return
-        event = {"time_s": round(time.time(), 3), "command": self.command, "level": level, "message": message}
+        now = datetime.now().astimezone()
+        event = {
+            "time": now.isoformat(timespec="milliseconds"), "time_s": round(now.timestamp(), 3), "command": self.command,
+            "level": level, "message": message, **more,
+        }  # fmt: skip
         try:
-            append_line(self.log_file, json.dumps(event, ensure_ascii=False))
+            append_line(self.log_file, json.dumps(event, ensure_ascii=False, default=str))
         except OSError as error:
             # The work matters more than its log: say so once, and go on without.
             path, self.log_file = self.log_file, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -33,7 +33,10 @@ def predict(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="PREDICTIONS.jsonl", help="Write one JSON line an utterance; - is stdout."
+            "-o",
+            "--output",
+            metavar="PREDICTIONS.jsonl",
+            help="Write a JSON line for each utterance, or a table (.csv, .tsv); - is stdout.",
         ),
     ] = None,
     fold: Annotated[
@@ -120,6 +123,8 @@ def predict(
 
 
 def _show(found: Predicted, out: Path | None, report: Report) -> None:
+    from imer.export.table import answer_table
+
     for note in found.notes:
         report.note(note)
     for warning in found.warnings:
@@ -144,29 +149,4 @@ def _show(found: Predicted, out: Path | None, report: Report) -> None:
         report.table("predictions", ["output", "label", "answered"], [[out, fold.label, len(records)]])
         return
     report.extra["predictions"] = list(records)
-    classes = fold.class_names
-    cut = ["start_s", "end_s"] if any(line["start_s"] is not None for line in records) else []
-    columns = ["utterance_id", *cut, fold.label, *(f"p({name})" for name in classes)]
-    columns += [part for name in fold.modalities for part in (name, f"weight {name}")]
-    report.table(
-        f"{fold.label}",
-        columns,
-        [
-            [
-                line["utterance_id"],
-                *(line[name] for name in cut),
-                line["prediction"],
-                *(line["probabilities"][name] for name in classes),
-                *(cell for name in fold.modalities for cell in (_state(line, name), line["weights"][name])),
-            ]
-            for line in records
-        ],
-    )
-
-
-def _state(line: dict[str, Any], modality: str) -> str:
-    """Say what became of a modality: observed, hidden by the mask, or why it is not there."""
-    if modality in line["observed"]:
-        return "observed"
-    verdict = str(line["verdicts"][modality])
-    return "hidden" if verdict == "ok" else verdict
+    report.table(f"{fold.label}", *answer_table(fold, records))

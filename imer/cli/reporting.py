@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
@@ -91,6 +92,7 @@ def reporting(
 ) -> Iterator[Report]:
     """Run a command's body; print its result; turn whatever happens into a message and an exit code."""
     report = Report(command, as_json=json, quiet=quiet, log_file=log_file)
+    report.log("info", "started", argv=sys.argv)
     started = time.monotonic()
     status, code = "ok", errors.EXIT_DONE
     try:
@@ -102,7 +104,7 @@ def reporting(
         report.warn(str(error))
     except errors.ImerError as error:
         status, code = "error", error.exit_code
-        _fail(report, str(error), type(error).__name__)
+        _fail(report, f"{error}{_advice()}", type(error).__name__)
     except (Signalled, KeyboardInterrupt) as error:
         signum = error.signum if isinstance(error, Signalled) else signal.SIGINT
         status, code = "error", errors.EXIT_OF_SIGNAL + signum
@@ -125,6 +127,9 @@ def reporting(
         if errors.lacks_memory(error):
             status, code = "error", errors.EXIT_INVALID_INPUT
             _fail(report, f"there is not enough memory for this ({error}); ask for less.", "OutOfMemory")
+        elif advice := _advice():
+            status, code = "error", errors.EXIT_MISSING_DEPENDENCY
+            _fail(report, f"a library could not do its work ({type(error).__name__}).{advice}", "MissingDependency")
         else:
             status, code = "error", errors.EXIT_BUG
             _fail(
@@ -135,8 +140,19 @@ def reporting(
         if verbose:
             report._stderr(traceback.format_exc())
     report.stop_progress()
+    elapsed_s = time.monotonic() - started
+    outputs = [str(path) for path in report.outputs if path.exists()]
+    report.log(
+        "info",
+        "ended",
+        status=status,
+        exit_code=code,
+        counts=report.counts,
+        outputs=outputs,
+        elapsed_s=round(elapsed_s, 3),
+    )
     try:
-        report.print(status, time.monotonic() - started)
+        report.print(status, elapsed_s)
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
@@ -146,6 +162,15 @@ def reporting(
             report._stderr(f"imer {command}: error: the result cannot be written to stdout: {error.strerror}.")
     if code:
         raise typer.Exit(code)
+
+
+def _advice() -> str:
+    """Return what to do where there is no folder for temporary files: libraries fail of it in words of their own."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        return " There is no folder for temporary files that can be written to: set TMPDIR to one."
+    return ""
 
 
 def give_up_stdout() -> None:
@@ -164,5 +189,5 @@ def refuse(command: str, message: str, *, as_json: bool) -> None:
 def _fail(report: Report, message: str, kind: str) -> None:
     report.stop_progress()
     report.extra["error"] = {"kind": kind, "message": message}
-    report._log("error", message)
+    report.log("error", message)
     report._stderr(f"imer {report.command.removeprefix('imer')}".rstrip() + f": error: {message}")

@@ -15,7 +15,7 @@ from imer.evaluation.bootstrap import REPLICATES
 from imer.evaluation.conditions import Condition, make_conditions
 from imer.evaluation.diagnostics import branch_metrics, learning_balance, pattern_balance
 from imer.evaluation.pooled import Pooled, Progress, pooled_predictions
-from imer.evaluation.publish import check_output, publish
+from imer.evaluation.publish import METRICS_FILE, check_output, publish
 from imer.evaluation.results import Evaluation, area_under_curve
 from imer.evaluation.source import Source, open_source
 from imer.evaluation.summary import Drawn, Labels, constant_baseline, summarise_condition
@@ -99,6 +99,8 @@ def evaluate(
     source = open_source(Path(run_dir), features, split=split, device=device)
     with output_lock(folder, notice):
         check_output(folder, overwrite=replaceable)
+        if notice is not None and (folder / METRICS_FILE).is_file():
+            notice(f"{folder} holds an evaluation, which is replaced; -o DIR keeps both.")
         table = None if mask is None else MaskTable.read(mask)
         text = None if missing_rate is None else str(missing_rate)
         conditions = make_conditions(

@@ -247,7 +247,8 @@ def _conclude(result: SweepResult, out: Path) -> None:
     result.variants = choose(result.cells, selected)
     folders = [out / "runs" / name for variant in result.variants if variant.chosen for name in variant.cells]
     result.summary = summary_of([read_run(folder) for folder in folders])
-    result.written = write_report(folders, out / "table.md", table=True, overwrite=True)
+    for name in ("table.md", "table.tex"):
+        result.written += write_report(folders, out / name, table=True, overwrite=True)
     write_text(out / "results.tsv", as_tsv(all_rows(result.summary, result.task)))
     result.written.append(out / "results.tsv")
     if any(variant.settings for variant in result.variants):

@@ -38,8 +38,9 @@ LIMITS = """\
 - The coordinator's weights say how much each modality counted in the model, not why a person made an impression."""
 
 USE = """\
-For research and for building on with care: measure it on your own labelled data first (`imer eval`), and tell the
-people concerned. Not for decisions about individuals: hiring, education, policing, credit, insurance, health. In
+For research and for building on with care: measure it on your own labelled data first (`imer eval RUN
+FEATURES.h5` of the run that it came from, or your labels beside the answers of `imer predict`), and tell the people
+concerned. Not for decisions about individuals: hiring, education, policing, credit, insurance, health. In
 the European Union, inferring emotions at the workplace or in education is prohibited but for medical or safety reasons
 (Regulation (EU) 2024/1689, article 5), and other emotion recognition systems are high-risk (annex III)."""
 
@@ -135,7 +136,7 @@ def _facts(facts: CardFacts) -> str:
 
 def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
     if not metrics:
-        return "The run recorded no metrics. Measure it with `imer eval` before using it."
+        return "The run recorded no metrics. Measure it with `imer eval RUN` before using it."
     keys = [key for key in _CARD_METRICS if any(key in values for values in metrics.values())]
     header = f"| measured on | utterances | {' | '.join(_CARD_METRICS[key] for key in keys)} |"
     rows = [

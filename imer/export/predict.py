@@ -11,15 +11,22 @@ from typing import Any
 from imer.core.errors import OutputExists, UsageError
 from imer.core.files import spare_inputs, write_text
 from imer.core.folders import scratch_folder
+from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.chosen import why_chosen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
+from imer.export.table import answer_table
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
 from imer.extraction.runner import Progress
 from imer.media.clips import Clips, Cutting
+from imer.media.manifest import DELIMITERS
+from imer.media.tables import csv_row
 from imer.training.trained_fold import TrainedFold
 
+_OF_OTHERS = frozenset(
+    {".h5", ".hdf5", ".json", ".ods", ".parquet", ".xls", ".xlsx"}
+)  # suffixes that would not be kept
 NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written
 
 
@@ -67,8 +74,8 @@ def predict(
     dialogue of a manifest or store are answered together, in order; each clip that is named singly is a dialogue of its own,
     of one utterance or of the parts that `cutting` makes. `text` is the transcript of a single clip; without it the
     transcript of the clip's name beside it is taken. `speaker` is who speaks in all clips that are named singly, for a model
-    that reads features relative to their speaker. With `out` the answers are written there as JSON lines, and failures to
-    errors.jsonl beside it.
+    that reads features relative to their speaker. With `out` the answers are written there, as a table where its suffix
+    is .csv or .tsv and else as JSON lines, and failures to errors.jsonl beside it.
 
     Raises
     ------
@@ -113,9 +120,20 @@ def predict(
     errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
     errors_file = None
     if out is not None:
-        write_text(out, "".join(f"{line_of(record)}\n" for record in answered.records))
+        write_text(out, _written(chosen, answered.records, out.suffix.lower()))
         errors_file = write_errors(out, errors)
     return Predicted(answered, chosen, tuple(errors), errors_file, tuple(said.notes), tuple(said.warnings))
+
+
+def _written(fold: TrainedFold, records: Sequence[dict[str, Any]], suffix: str) -> str:
+    """Return the predictions as the output's suffix says: a table, or a JSON document for each line."""
+    if suffix not in DELIMITERS:
+        return as_json_lines(records)
+    columns, rows = answer_table(fold, records)
+    cells: list[Sequence[object]] = [columns, *([("" if cell is None else cell) for cell in row] for row in rows)]
+    if suffix == ".csv":
+        return "".join(map(csv_row, cells))
+    return "".join("\t".join(" ".join(str(cell).split()) for cell in row) + "\n" for row in cells)
 
 
 def line_of(record: dict[str, Any]) -> str:
@@ -124,6 +142,10 @@ def line_of(record: dict[str, Any]) -> str:
 
 
 def _check_output(out: Path, overwrite: bool) -> None:
+    if out.suffix.lower() in _OF_OTHERS:
+        raise UsageError(
+            f"Predictions are written as JSON lines or as a table: give {out} the suffix .jsonl, .csv or .tsv."
+        )
     if out.name == FILE_NAME:
         raise UsageError(f"{FILE_NAME} is where failures are listed; give the predictions another name.")
     if out.is_dir():

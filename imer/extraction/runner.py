@@ -22,7 +22,7 @@ from imer.extraction.adoption import adoptable, extractors_of
 from imer.extraction.engines import check_engine, make_engine, worker_count
 from imer.extraction.failures import error_lines, failure_limit, write_errors
 from imer.extraction.packing import pack
-from imer.extraction.plan import Task, in_shard, natural_verdict, parse_shard, plan_tasks
+from imer.extraction.plan import Task, in_shard, media_path, natural_verdict, parse_shard, plan_tasks
 from imer.extraction.recipe import Recipe
 from imer.extraction.sources import Sources
 from imer.extraction.staging import StagedCell, Staging
@@ -183,7 +183,12 @@ class _Job:
             self.staging.look(self.notice)
         if self.settings.add is not None:
             self._taken = {(row, modality) for row, modality, _ in self._adoptable(self.settings.add)}
-        return self._summary(self._tasks(), self._n_reusable())
+        summary = self._summary(self._tasks(), self._n_reusable())
+        named = (media_path(utterance, kind) for utterance in self.utterances for kind in self.specs)
+        summary.missing_files = tuple(
+            str(path) for path in dict.fromkeys(named) if path is not None and not path.exists()
+        )
+        return summary
 
     def list_broken_rows(self) -> ExtractSummary:
         """List broken rows, where there is no utterance to extract."""
@@ -204,6 +209,8 @@ class _Job:
             self.staging.remove_empty()
             raise
         tasks = self._tasks()
+        if tasks:
+            self.progress("extracting", self._n_reusable(), self._n_cells)
         reused = self._n_reusable()
         try:
             try:

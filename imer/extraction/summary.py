@@ -25,6 +25,7 @@ class ExtractSummary:
     failed: int = 0
     stage_s: dict[str, float] = field(default_factory=dict)
     broken_rows: tuple[str, ...] = ()
+    missing_files: tuple[str, ...] = ()  # of a plan: files that the manifest names and nobody finds
 
 
 class Stopped(PartialFailure):

@@ -188,31 +188,43 @@ def _is_hidden(path: Path) -> bool:
 
 
 def _named(paths: Sequence[Path], clips: Clips) -> list[tuple[str, Path]]:
-    """Return (name, file) of every clip: the file's name without suffix, as long as that is unique.
+    """Return (name, file) of every clip: of one in a folder its way there without the suffix, of another the file's name.
 
-    Hidden files and folders are none of the user's making, such as what macOS leaves beside each file on other disks.
+    So a clip keeps its name whatever else comes into the folder, unless that is a namesake of another kind: these keep their
+    suffixes. Hidden files and folders are none of the user's making, such as what macOS leaves beside each file on other disks.
     """
-    found: list[Path] = []
     if not any(path.exists() for path in paths):
         raise InvalidInput(f"The clip {paths[0]} does not exist.")
+    name_of: dict[Path, str] = {}  # a clip that is named twice is answered once
     for path in paths:
         if path.is_dir():
-            files = sorted(p for p in path.rglob("*") if p.is_file() and not _is_hidden(p.relative_to(path)))
-            inside = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
-            if not inside:
-                raise InvalidInput(f"The folder {path} holds no clip: no file with a suffix such as .mp4 or .wav.")
-            found += inside
-            known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX)
-            aside = (file for file in files if not file.name.endswith(LOCK_SUFFIX))
-            clips.aside.update(suffix for file in aside if (suffix := file.suffix.lower()) not in known)
+            for file in _clips_in(path, clips):
+                name_of.setdefault(file, file.relative_to(path).with_suffix("").as_posix())
+        elif path.suffix.lower() in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX):
+            clips.aside[path.suffix.lower()] += 1
         else:
-            found.append(path)
-    found = list(dict.fromkeys(found))  # a clip that is named twice is answered once
-    for name_of in (lambda p: p.stem, lambda p: p.name, lambda p: p.as_posix()):
-        names = [name_of(path) for path in found]
-        if len(set(names)) == len(names):
-            break
-    broken = [name for name in names if "\x00" in name or not encodable(name)]
+            name_of.setdefault(path, path.stem)
+    if not name_of:
+        raise InvalidInput(f"{paths[0]} is a transcript; name the clip that lies beside it.")
+    counts = Counter(name_of.values())
+    name_of = {file: name + file.suffix if counts[name] > 1 else name for file, name in name_of.items()}
+    counts = Counter(name_of.values())
+    name_of = {file: file.as_posix() if counts[name] > 1 else name for file, name in name_of.items()}
+    broken = [name for name in name_of.values() if "\x00" in name or not encodable(name)]
     if broken:
         raise InvalidInput(f"The name of {listed(map(ascii, broken))} is not valid UTF-8; rename the file.")
-    return list(zip(names, found, strict=True))
+    return [(name, file) for file, name in name_of.items()]
+
+
+def _clips_in(folder: Path, clips: Clips) -> list[Path]:
+    """Return the clips in a folder and its folders; count in `clips` what else lies there."""
+    inside = [path for path in sorted(folder.rglob("*")) if not _is_hidden(path.relative_to(folder))]
+    files = [path for path in inside if path.is_file()]
+    found = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
+    if not found:
+        links = sum(path.is_symlink() and not path.is_file() for path in inside)
+        and_links = f" ({links} links to other folders, or to nowhere, are not followed)" if links else ""
+        raise InvalidInput(f"The folder {folder} holds no clip: no file with a suffix such as .mp4 or .wav{and_links}.")
+    known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX, LOCK_SUFFIX)
+    clips.aside.update(suffix for file in files if (suffix := file.suffix.lower()) not in known)
+    return found

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from imer.core.errors import UsageError
 from imer.core.files import published_file
 from imer.core.types import Utterance
 from imer.media.tables import csv_row
@@ -20,9 +21,13 @@ def write_listing(utterances: Sequence[Utterance], out: Path, *, overwrite: bool
 
     Raises
     ------
+    UsageError
+        `out` has the suffix of another kind of file.
     OutputExists
         `out` exists and `overwrite` is false.
     """
+    if out.suffix.lower() not in ("", ".csv"):
+        raise UsageError(f"The manifest is written as CSV: give {out} the suffix .csv.")
     folder = out.resolve().parent
     rows: list[list[object]] = []
     outside = set()

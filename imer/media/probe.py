@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import stat
+import unicodedata
+from functools import lru_cache
 from pathlib import Path
 
 import av
@@ -44,7 +47,7 @@ def check_file(path: Path) -> int:
     try:
         status = path.stat()
     except FileNotFoundError:
-        raise MediaError("E-NOFILE", f"{path} does not exist.") from None
+        raise MediaError("E-NOFILE", f"{path} does not exist{_namesake(path)}.") from None
     except (OSError, ValueError) as error:
         raise MediaError("E-NOFILE", f"{path} cannot be reached ({error}).") from None
     if not stat.S_ISREG(status.st_mode):
@@ -52,6 +55,28 @@ def check_file(path: Path) -> int:
     if status.st_size == 0:
         raise MediaError("E-OPEN", f"{path} is empty (0 bytes).")
     return status.st_size
+
+
+def _namesake(path: Path) -> str:
+    """Return what may have been meant by a file that does not exist: other capitals, another suffix, another Unicode form."""
+    if "\\" in path.name:
+        return "; write its folders with / and not with \\"
+    for alike in (lambda name: name, lambda name: Path(name).stem):
+        if same := [name for name in _names_in(path.parent) if _folded(alike(name)) == _folded(alike(path.name))]:
+            return f"; did you mean {same[0]!r}?" if same[0] != path.name else ""
+    return ""
+
+
+@lru_cache(maxsize=8)
+def _names_in(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(os.listdir(folder)))
+    except OSError:
+        return ()
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def open_media(path: Path) -> av.container.InputContainer:

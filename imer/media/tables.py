@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, listed
 
 MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits …
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 MAX_CELL_LINES = 1_000  # … and that of one with many paragraphs
 _DELIMITERS = (";", "\t", ",")  # spreadsheets write semicolons where a comma is the decimal sign
 
@@ -61,10 +63,20 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
             else:
                 cells = dict(zip(every, values, strict=True))
                 cells.pop("", None)
-                yield line, cells
+                yield line, _with_points(cells, key) if delimiter == ";" else cells
                 at = after
 
     return columns, rows()
+
+
+def _with_points(cells: dict[str, str], key: str) -> dict[str, str]:
+    """Return cells with decimal points for commas, as spreadsheets write them where cells are set apart by semicolons."""
+    return {
+        name: value.replace(",", ".")
+        if name.lower() not in (key, "text") and _DECIMAL_COMMA.fullmatch(value)
+        else value
+        for name, value in cells.items()
+    }
 
 
 def csv_row(cells: Iterable[object]) -> str:

@@ -27,9 +27,14 @@ def read_corpus(data: DataSettings, warn: Callable[[str], None] | None = None) -
     """
     with FeatureStore.open(Path(data.features)) as store:
         label = data.label or default_label(store)
-        corpus = Corpus.from_store(store, data.modalities or None, label, _features(data, store), task=data.task)
+        present_NM = store.present_NM()
+        empty = [name for column, name in enumerate(store.modalities) if not present_NM[:, column].any()]
+        modalities = data.modalities or tuple(name for name in store.modalities if name not in empty)
+        corpus = Corpus.from_store(store, modalities or None, label, _features(data, store), task=data.task)
     within = speaker_relative_modalities(corpus, data.within_speaker)
     if warn is not None:
+        if empty and not data.modalities:
+            warn(f"no utterance has {listed(empty)}: {'they are' if len(empty) > 1 else 'it is'} left out.")
         for sentence in (*doubts(corpus), *(speaker_doubts(corpus) if within else ())):
             warn(sentence)
     return corpus

@@ -245,6 +245,10 @@ def test_of_rivals_that_start_together_one_works(voices: Path, tmp_path: Path) -
 
 def test_a_plan_says_what_the_run_would_say(voices: Path, tmp_path: Path, imer: Imer) -> None:
     out = tmp_path / "f.h5"
+    (tmp_path / "wrong.csv").write_text("utterance_id,media\na,gone.wav\nb,lost.wav\n")
+    wrong = imer("extract", tmp_path / "wrong.csv", "-o", out, *ONLY_AUDIO, "--dry-run")
+    assert wrong.code == 0
+    assert "2 files that the manifest names do not exist: " in wrong.err
     out.write_bytes(b"mine")
     assert imer("extract", voices, "-o", out, *ONLY_AUDIO, "--dry-run").code == 6
     assert imer("extract", voices, "-o", out, *ONLY_AUDIO, "--dry-run", "--overwrite").code == 0

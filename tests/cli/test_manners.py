@@ -7,6 +7,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -145,9 +146,12 @@ def test_inspect_json_has_the_digest_counts_and_verdicts(imer: Callable, tmp_pat
 
 def test_log_file_is_json_lines(imer: Callable, tmp_path: Path) -> None:
     imer("data", "inspect", tmp_path / "gone.h5", "--log-file", tmp_path / "log.jsonl")
-    (event,) = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert event["level"] == "error"
-    assert "gone.h5" in event["message"]
+    begun, failed, ended = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert begun["argv"][1:4] == ["data", "inspect", str(tmp_path / "gone.h5")]
+    assert failed["level"] == "error"
+    assert "gone.h5" in failed["message"]
+    assert (ended["status"], ended["exit_code"]) == ("error", 4)
+    assert datetime.fromisoformat(ended["time"]).utcoffset() is not None
 
 
 def test_ls_knows_its_kinds(imer: Callable) -> None:

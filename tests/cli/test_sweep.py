@@ -150,7 +150,22 @@ def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid
 
 def test_an_evaluation_that_is_not_the_sweeps_own_is_made_again(store: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out", write_small_store(tmp_path / "other.h5", seed=5)
-    command = ("sweep", store, "-o", out, "--models", "majority", "--missing-rates", "0,0.5", "--seeds", "2", *SETTINGS)
+    command = (
+        "sweep",
+        store,
+        "-o",
+        out,
+        "--models",
+        "majority",
+        "--missing-rates",
+        "0,0.5",
+        "--seeds",
+        "2",
+        "--label",
+        "emotion",
+        "--jobs",
+        "1",
+    )
     assert here(*command, "--mask-seeds", "1").exit_code == 0
     (first, second) = (out / "runs" / f"majority_mixed_seed{seed}" for seed in (0, 1))
     assert here(*command, "--mask-seeds", "2").exit_code == 0  # more masks than before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from dataclasses import replace
@@ -206,6 +207,21 @@ def test_the_lines_are_json_with_names_of_any_script(classifier: Shipped, tmp_pa
     predict(classifier.run, [path], out=tmp_path / "p.jsonl")
     line = json.loads((tmp_path / "p.jsonl").read_text(encoding="utf-8"))
     assert (line["utterance_id"], line["dialogue_id"]) == ("žluťoučký/1", "对话")
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.tsv"])
+def test_a_table_for_spreadsheets(classifier: Shipped, tmp_path: Path, name: str) -> None:
+    found = predict(classifier.run, [classifier.store], out=tmp_path / name)
+    with open(tmp_path / name, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, delimiter="," if name.endswith("csv") else "\t"))
+    assert [row["utterance_id"] for row in rows] == [line["utterance_id"] for line in found.answered.records]
+    for row, line in zip(rows, found.answered.records, strict=True):
+        assert row["emotion"] == line["prediction"]
+        for name_of_class, share in line["probabilities"].items():
+            assert float(row[f"p({name_of_class})"]) == share
+        assert [m for m in classifier.fold.modalities if row[m] == "observed"] == line["observed"]
+    with pytest.raises(UsageError, match=r"the suffix \.jsonl, \.csv or \.tsv"):
+        predict(classifier.run, [classifier.store], out=tmp_path / "p.xlsx")
 
 
 def test_a_model_of_single_utterances_is_not_given_dialogues_unawares(classifier: Shipped, tmp_path: Path) -> None:

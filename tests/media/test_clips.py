@@ -37,8 +37,12 @@ def test_one_clip_that_is_not_there_costs_itself(folder: Path) -> None:
 def test_a_folder_gives_its_clips_in_order_with_unique_names(folder: Path) -> None:
     clips = cut_clips([folder], Cutting())
     names = [u.utterance_id for u in clips.utterances]
-    assert len(names) == len(set(names)) == 3
-    assert names[0].endswith("a.wav")
+    assert names == ["a", "b", "deep/b"]
+    (folder / "b.wav").write_bytes(b"media")  # what comes later renames nobody but its namesake
+    again = [u.utterance_id for u in cut_clips([folder], Cutting()).utterances]
+    assert again == ["a", "b.mp4", "b.wav", "deep/b"]
+    named = cut_clips([folder / "b.mp4", folder / "deep" / "b.mp4", folder / "a.wav"], Cutting()).utterances
+    assert [u.utterance_id for u in named] == [str(folder / "b.mp4"), str(folder / "deep" / "b.mp4"), "a"]
     assert all(u.dialogue_id == u.utterance_id and u.audio == u.visual for u in clips.utterances)
 
 
@@ -67,6 +71,21 @@ def test_transcripts_in_capitals_and_cues_that_no_clip_has(tmp_path: Path) -> No
     assert [problem.message for problem in clips.problems] == [
         f"1 cues of the transcript {tmp_path / 'A.SRT'} cannot be read"
     ]
+
+
+def test_a_shells_star_takes_no_transcript_for_a_clip(folder: Path) -> None:
+    clips = cut_clips(sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".txt")), Cutting())
+    assert [(u.utterance_id, u.text) for u in clips.utterances] == [("a", "words of a")]
+    assert clips.notes[0] == "1 files are no clips by their suffix, and are left aside: 1 .txt."
+    with pytest.raises(InvalidInput, match=r"a\.txt is a transcript; name the clip"):
+        cut_clips([folder / "a.txt"], Cutting())
+
+
+def test_links_that_are_not_followed_are_told(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "all").symlink_to(folder / "deep")
+    with pytest.raises(InvalidInput, match=r"holds no clip: .* \(1 links to other folders"):
+        cut_clips([tmp_path / "links"], Cutting())
 
 
 def test_unique_stems_are_the_names(folder: Path) -> None:

@@ -294,6 +294,26 @@ def test_a_segment_beyond_all_time_is_empty(folder: Path, start_s: float) -> Non
     assert reader.problem("audio", Segment(start_s)) is None
 
 
+@pytest.mark.parametrize(
+    ("asked", "there", "advice"),
+    [
+        ("vp02.MP4", "VP02.mp4", "did you mean 'VP02.mp4'?"),
+        ("talk", "talk.wav", "did you mean 'talk.wav'?"),
+        ("talk.mp4", "talk.wav", "did you mean 'talk.wav'?"),
+        ("clips\\talk.wav", "talk.wav", "with / and not with"),
+        ("talk.wav", "other.wav", "does not exist."),
+    ],
+)
+def test_what_may_have_been_meant_by_a_file_that_does_not_exist(
+    tmp_path: Path, asked: str, there: str, advice: str
+) -> None:
+    (tmp_path / there).write_bytes(b"x")
+    with pytest.raises(MediaError) as caught:
+        open_media(tmp_path / asked)
+    assert caught.value.code == "E-NOFILE"
+    assert advice in caught.value.message
+
+
 def test_what_is_no_regular_file_is_refused(tmp_path: Path) -> None:
     import os
 

@@ -16,15 +16,16 @@ from imer.training.settings import DataSettings
 WIDE, NARROW = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4, dtype=np.float32)[:, None]
 
 
-def labelled(path: Path, label: str, cells: tuple[str, ...]) -> Path:
-    """Write a store of four utterances with this column."""
+def labelled(path: Path, label: str, cells: tuple[str, ...], absent: str = "") -> Path:
+    """Write a store of four utterances with this column; of one modality nobody may have anything."""
     utterances = [Utterance(f"u{i}", "", i, line=i + 2, row=i, labels={label: cell}) for i, cell in enumerate(cells)]
     here = np.ones(4, dtype=bool)
     blocks = [
         vector_block(FeatureSpec("audio", name, "1", "utterance", values.shape[1]), values, here)
         for name, values in (("wide", WIDE), ("narrow", NARROW))
     ]
-    blocks.append(vector_block(FeatureSpec("text", "words", "1", "utterance", 3), WIDE, here))
+    has_text = here & (absent != "text")
+    blocks.append(vector_block(FeatureSpec("text", "words", "1", "utterance", 3), WIDE, has_text))
     quality = {modality: np.full(4, Verdict.ok) for modality in ("audio", "text")}
     write_store(path, utterances, blocks, quality, provenance={"made_by": "tests"})
     return path
@@ -75,3 +76,13 @@ def test_classes_that_are_called_by_numbers_can_be_learnt_as_numbers(tmp_path: P
     corpus = read_corpus(DataSettings(str(store), task="regression", **options), lambda _: None)
     assert corpus.task == "regression"
     assert np.array_equal(corpus.target_N, [10.0, 2.0, np.nan, 2.0], equal_nan=True)
+
+
+def test_a_modality_that_nobody_has_is_left_out_and_told(tmp_path: Path) -> None:
+    store = labelled(tmp_path / "f.h5", "mood", ("1", "2", "1", "2"), absent="text")
+    said: list[str] = []
+    corpus = read_corpus(DataSettings(str(store), label="mood", feature_sets=("audio=wide",)), said.append)
+    assert list(corpus.modalities) == ["audio"]
+    assert said[0] == "no utterance has text: it is left out."
+    named = DataSettings(str(store), label="mood", feature_sets=("audio=wide",), modalities=("audio", "text"))
+    assert list(read_corpus(named).modalities) == ["audio", "text"]
