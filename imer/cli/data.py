@@ -62,14 +62,16 @@ def manifest_command(
 
 @app.command("import")
 def import_command(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="arrays, gcnet, mmsa or csd: see below.")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="csv, arrays, gcnet, mmsa or csd: see below.")],
     source: Annotated[
         Path | None, typer.Argument(metavar="SOURCE", help="mmsa: the pickle; gcnet: the folder.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FEATURES.h5", help="The store to write.")
     ] = None,
-    manifest: Annotated[Path | None, typer.Option(help="arrays: row i of each belongs to its row i.")] = None,
+    manifest: Annotated[
+        Path | None, typer.Option(help="csv: whose utterances; arrays: row i of each belongs to its row i.")
+    ] = None,
     features: Annotated[
         list[str] | None, typer.Option(metavar="MODALITY=NAME", help="Repeat for each modality: a file or folder.")
     ] = None,
@@ -81,6 +83,9 @@ def import_command(
     log_file: options.LogFile = None,
 ) -> None:
     """Make a feature store from features that you have already. No code in a foreign file is ever run.
+
+    csv --manifest m.csv --features audio=audio.csv: a table with a column utterance_id, a row an utterance or several
+    frames; or a folder with <utterance_id>.csv for each, as OpenFace writes them.
 
     arrays --manifest m.csv --features audio=audio.npy: one row of an array a row of the manifest; NaN: not present.
 

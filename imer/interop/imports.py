@@ -10,11 +10,13 @@ from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.files import spare_inputs
 from imer.interop.arrays import import_arrays
 from imer.interop.csd import import_csd
+from imer.interop.feature_tables import import_csv
 from imer.interop.gcnet import import_gcnet
 from imer.interop.mmsa import import_mmsa
 
-KINDS = ("arrays", "gcnet", "mmsa", "csd")
+KINDS = ("csv", "arrays", "gcnet", "mmsa", "csd")
 _TAKES = {
+    "csv": ("--manifest", "--features"),
     "arrays": ("--manifest", "--features"),
     "gcnet": ("SOURCE", "--features"),
     "mmsa": ("SOURCE",),
@@ -67,7 +69,11 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
         raise UsageError(f"imer data import {kind} needs -o FEATURES.h5, the store to write.")
     named = [text.partition("=")[2] for text in request.features]
     spare_inputs(out, request.manifest, request.source, request.labels, *named)
-    if kind == "arrays":
+    if kind == "csv":
+        manifest = _needed(request.manifest, kind, "--manifest m.csv")
+        pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.csv").items()}
+        made = import_csv(manifest, pairs, out, overwrite=overwrite)
+    elif kind == "arrays":
         manifest = _needed(request.manifest, kind, "--manifest m.csv")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=audio.npy").items()}
         made = import_arrays(manifest, pairs, out, overwrite=overwrite)

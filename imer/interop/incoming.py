@@ -13,7 +13,7 @@ from imer.core.errors import InvalidInput, listed
 from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.store import profile
-from imer.store.writer import FeatureBlock, write_store
+from imer.store.writer import FeatureBlock, in_chunks, write_store
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,8 @@ class Incoming:
     name: str
     level: str
     values: list[np.ndarray | None]
+    hop_s: float | None = None
+    dim_names: tuple[str, ...] = ()
 
 
 def write_import(
@@ -79,8 +81,10 @@ def write_import(
         chunks = [np.where(np.isfinite(chunk), chunk, np.float32(0)) for chunk in chunks]
         present = np.array([v is not None for v in values])
         counts = [0 if v is None else len(v) for v in values]
-        spec = FeatureSpec(modality, column.name, "1", column.level, widths.pop())
-        blocks.append(FeatureBlock(spec, profile.offsets_of(counts), present, chunks))
+        spec = FeatureSpec(
+            modality, column.name, "1", column.level, widths.pop(), column.hop_s, dim_names=column.dim_names
+        )
+        blocks.append(FeatureBlock(spec, profile.offsets_of(counts), present, in_chunks(chunks)))
         quality[modality] = np.where(present, Verdict.ok, np.where(given, Verdict.non_finite, Verdict.no_stream))
     provenance: dict[str, Any] = {
         "command": command,
