@@ -40,7 +40,10 @@ def predict(
         ),
     ] = None,
     fold: Annotated[
-        str | None, typer.Option(help="Which fold of a cross-validated run. Default: the best on its validation part.")
+        str | None,
+        typer.Option(
+            help="Which fold of a cross-validated run, or all: their mean. Default: the best on its validation part."
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option(metavar="MASK.h5", help="Hide modalities by a file of `imer mask`.")

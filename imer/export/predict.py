@@ -13,7 +13,7 @@ from imer.core.files import spare_inputs, write_text
 from imer.core.folders import scratch_folder
 from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
-from imer.export.chosen import why_chosen
+from imer.export.chosen import MeanOfFolds, why_chosen
 from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.export.table import answer_table
@@ -103,7 +103,12 @@ def predict(
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
     if n_folds > 1:
-        said.notes.append(f"answering with fold {chosen.name} of {n_folds}: {why_chosen(chosen, fold)}.")
+        which = (
+            f"the mean of all {n_folds} folds"
+            if isinstance(chosen, MeanOfFolds)
+            else f"fold {chosen.name} of {n_folds}"
+        )
+        said.notes.append(f"answering with {which}: {why_chosen(chosen, fold)}.")
     errors: list[dict[str, Any]] = []
     if clips is None:
         answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)

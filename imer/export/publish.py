@@ -15,7 +15,7 @@ from imer.core.files import is_free, published_file, read_json, sha256_file, wri
 from imer.core.folders import published_folder
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
-from imer.export.chosen import choose_fold, deployable, parity_cases, value_unit, why_chosen
+from imer.export.chosen import MeanOfFolds, choose_fold, deployable, parity_cases, value_unit, why_chosen
 from imer.export.deployable import Deployable
 from imer.export.parity import TOLERANCE, TOLERANCE_OF_BATCHES, Arrays, Parity, measure, require_parity
 from imer.export.record import card_facts, run_record
@@ -86,6 +86,10 @@ def export(
     else:
         opened = RunFolder.open(run)
         chosen, n_folds = choose_fold(opened.folds, fold), len(opened.folds)
+        if isinstance(chosen, MeanOfFolds):
+            raise UsageError(
+                "--fold all is for `imer predict`: what is exported is a single model; name one of the folds."
+            )
         about = run_record(opened, chosen)
     if format != "bundle" and chosen.within_speaker:
         raise UsageError(

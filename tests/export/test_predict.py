@@ -44,6 +44,19 @@ def test_a_run_a_bundle_and_the_training_agree(classifier: Shipped, bundle: Path
     assert not by_bundle.warnings
 
 
+def test_all_folds_answer_with_their_mean(regressor: Shipped) -> None:
+    together = predict(regressor.run, [regressor.store], fold="all")
+    assert together.notes[0] == "answering with the mean of all 3 folds: as asked."
+    each = [predict(regressor.run, [regressor.store], fold=str(i)).answered.records for i in range(3)]
+    for i, line in enumerate(together.answered.records):
+        values = [records[i]["value"] for records in each]
+        assert line["value"] == pytest.approx(np.mean(values))
+        assert min(values) < max(values)
+        weights = [records[i]["weights"]["audio"] for records in each]
+        assert line["weights"]["audio"] == pytest.approx(np.mean(weights), abs=1e-6)
+    assert "120 of 120 answers are for utterances that the model was trained on" in together.warnings[0]
+
+
 def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:
     found = predict(regressor.run, [regressor.store], fold=regressor.fold.name)
     assert found.notes == (f"answering with fold {regressor.fold.name} of 3: as asked.",)

@@ -32,6 +32,8 @@ def test_the_fold_that_was_best_on_validation_is_the_default(regressor: Shipped)
 def test_a_fold_that_is_not_there_is_named(regressor: Shipped, classifier: Shipped, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="There is no fold '7'; valid names: 0, 1, 2"):
         export(regressor.run, tmp_path / "b", fold="7")
+    with pytest.raises(UsageError, match="what is exported is a single model"):
+        export(regressor.run, tmp_path / "b", fold="all")
     with pytest.raises(UsageError, match="single model, without folds"):
         export(classifier.run, tmp_path / "b", fold="0")
 

@@ -256,7 +256,7 @@ def test_the_command_line(mmsa: Path, gcnet: Path, tmp_path: Path, imer: Callabl
     assert "3 values were no finite numbers" in done.err
     assert imer("data", "import", "gcnet", gcnet, "--features", "audio=wav-UTT", "-o", tmp_path / "g.h5").code == 0
     for arguments, said in (
-        (("UNKNOWN",), "valid names: arrays, csd, gcnet, mmsa"),
+        (("UNKNOWN",), "valid names: arrays, csd, csv, gcnet, mmsa"),
         (("arrays", "-o", out), "needs --manifest"),
         (("mmsa", "-o", out), "needs the pickle"),
         (("gcnet", gcnet, "-o", out), "needs at least one --features"),
