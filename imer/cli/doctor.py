@@ -19,7 +19,7 @@ def doctor(
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """Check versions, devices, weights and licences; say what is missing and how to get it. Or explain an error code.
+    """Check versions, devices, weights and licences; say what is missing and how to get it. Or explain a code or a verdict.
 
     Exit code 5 where something that the default pipeline needs is missing; optional parts do not count.
     """
@@ -46,12 +46,14 @@ def doctor(
 
 def _explained(code: str) -> dict[str, Any]:
     from imer.core.errors import UsageError, listed
-    from imer.extraction.failures import CODES
+    from imer.extraction.failures import CODES, VERDICTS
 
+    if code in VERDICTS:
+        return {"code": code, "meaning": VERDICTS[code], "retryable": code == "decode_error"}
     if code not in CODES:
         raise UsageError(
             f"There is no error code {code!r}; there are {listed(CODES, len(CODES))}. What a clip does not have (a stream, a "
-            "face, words) is no error but a verdict: see `imer data inspect`."
+            f"face, words) is no error but a verdict: {listed(VERDICTS, len(VERDICTS))}."
         )
     meaning, retryable = CODES[code]
     return {"code": code, "meaning": meaning, "retryable": retryable}

@@ -6,6 +6,7 @@ Ito's; lines also differ in marker and dash.
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable
 from io import BytesIO
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+logging.getLogger("matplotlib").setLevel(logging.ERROR)  # where it may keep its cache is nothing that users can act on
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", ":", "-.")

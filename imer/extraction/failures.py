@@ -37,6 +37,17 @@ CODES = {
     "E-TEXT": ("the transcript beside a clip cannot be read as UTF-8 text; convert it", False),
     "E-NONFINITE": ("the audio or the features hold NaN or infinite values; convert the audio to 16 bits", False),
 }
+# verdict → what became of a modality of an utterance. Most are data: the modality is naturally absent.
+VERDICTS = {
+    "ok": "its features are in the store",
+    "no_stream": "the utterance has no such medium: no file, no such stream in it, no text column; it counts as missing",
+    "decode_error": "it failed: errors.jsonl says why, with a code (`imer doctor CODE`); trying again may help",
+    "too_short": "less than 60 ms of sound, or no picture, lie in the segment; it counts as missing",
+    "silent": "the sound is silent (below -80 dB of full scale); it counts as missing",
+    "no_face": "no face was found in any picture; it counts as missing",
+    "empty_text": "the transcript is empty; it counts as missing",
+    "non_finite": "the sound or the features hold NaN or infinite values: see E-NONFINITE; it counts as missing",
+}
 _STAGES = {"E-ROW": "manifest", "E-EXTRACT": "extract", "E-NONFINITE": "extract"}
 
 

@@ -140,7 +140,9 @@ def _read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
         raise InvalidInput(f"The manifest {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InvalidInput(f"{path} is not UTF-8 text (line {line}); save it as UTF-8.") from error
+        raise InvalidInput(
+            f"{path} is not UTF-8 text (line {line}); save it as UTF-8 (in Excel: CSV UTF-8)."
+        ) from error
     if not text.strip():
         raise InvalidInput(f"The manifest {path} is empty.")
     return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, "utterance_id")

@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from imer.cli.reporting import reporting
+from imer.core.types import Verdict
+from imer.extraction.failures import VERDICTS
 from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 
@@ -162,6 +164,13 @@ def test_ls_knows_its_kinds(imer: Callable) -> None:
     done = imer("ls", "metric")
     assert done.code == 2
     assert "did you mean 'metrics'" in done.err
+
+
+def test_doctor_explains_every_verdict(imer: Callable) -> None:
+    assert set(VERDICTS) == {verdict.name for verdict in Verdict}
+    done = imer("doctor", "no_face", "--json")
+    assert done.json["error_code"] == {"code": "no_face", "meaning": VERDICTS["no_face"], "retryable": False}
+    assert "silent" in imer("doctor", "unknown").err
 
 
 def test_doctor_names_versions_and_licences(imer: Callable) -> None:
