@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,23 +51,27 @@ def _drop_torn_line(file: BinaryIO) -> None:
 def read_json_lines(path: Path) -> list[dict[str, Any]]:
     """Read a JSON-lines file, leaving out a last line that a kill cut short.
 
-    A line ends with a newline and nothing else: texts hold other separators of lines.
-
     Raises
     ------
     InvalidInput
         A line that has its end is not JSON.
     """
-    try:
-        *lines, torn = Path(path).read_bytes().split(b"\n")
-    except OSError as error:
-        raise InvalidInput(f"{path} cannot be read ({error}).") from error
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, start=1):
+    return list(each_json_line(path))
+
+
+def each_json_line(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the records of a JSON-lines file one by one, as `read_json_lines` reads them.
+
+    A line ends with a newline and nothing else: texts hold other separators of lines.
+    """
+    with ExitStack() as stack:
         try:
-            records.append(json.loads(line.decode()))
-        except (ValueError, RecursionError) as error:
-            raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
-    with suppress(ValueError, RecursionError):
-        records.append(json.loads(torn.decode()))
-    return records
+            file = stack.enter_context(open(path, "rb"))
+            for number, line in enumerate(file, start=1):
+                try:
+                    yield json.loads(line.decode())
+                except (ValueError, RecursionError) as error:
+                    if line.endswith(b"\n"):
+                        raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be read ({error}).") from error

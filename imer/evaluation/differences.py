@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
 
 from imer.core.errors import InvalidInput
-from imer.core.json_lines import read_json_lines
+from imer.core.json_lines import each_json_line
 from imer.evaluation.bootstrap import Interval, Seed, mean_difference, paired_replicates
 from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
@@ -28,24 +30,27 @@ class _Answers:
     predicted_N: np.ndarray
 
 
-def _read_answers(run: EvaluatedRun) -> dict[tuple[ConditionKey, int], _Answers]:
-    """Read the predictions of a run back: (condition, mask seed) → answers."""
-    grouped: dict[tuple[ConditionKey, int], list[tuple[tuple[str, str], str, Any, Any]]] = {}
+def _read_answers(run: EvaluatedRun) -> Iterator[tuple[ConditionKey, int, _Answers]]:
+    """Yield the predictions of a run by condition and mask, as they were written one after the other."""
     for folder, rate in run.folders:
         path = folder / PREDICTIONS_FILE
         try:
-            for line in read_json_lines(path):
-                if rate is None or (line["missing_rate"] == rate and line["pattern"] is None):
-                    key = (
-                        (line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", "")),
-                        line["mask_seed"],
-                    )
-                    place = (line["utterance_id"], line["fold"])
-                    entry = (place, line["dialogue_id"], line["label"], line["prediction"])
-                    grouped.setdefault(key, []).append(entry)
+            for (key, mask_seed), lines in groupby(each_json_line(path), _condition_and_mask):
+                if rate is None or (key[1] == rate and key[2] is None):
+                    rows = [_row(line) for line in lines]
+                    yield key, mask_seed, _answers(rows, run.evaluation.class_names)
         except KeyError as error:
             raise InvalidInput(f"{path} lacks {error}; evaluate the run again with `imer eval`.") from error
-    return {key: _answers(rows, run.evaluation.class_names) for key, rows in grouped.items()}
+
+
+def _condition_and_mask(line: dict[str, Any]) -> tuple[ConditionKey, int]:
+    return (line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", "")), line["mask_seed"]
+
+
+def _row(line: dict[str, Any]) -> tuple[tuple[str, str], str, Any, Any]:
+    """Return what counts of a line. Every mask names the same utterances: kept once, they take little memory."""
+    place = (sys.intern(line["utterance_id"]), sys.intern(line["fold"]))
+    return place, sys.intern(line["dialogue_id"]), line["label"], line["prediction"]
 
 
 def _answers(rows: list[tuple[tuple[str, str], str, Any, Any]], classes: Sequence[str]) -> _Answers:
@@ -85,7 +90,7 @@ def read_tallies(method: Method) -> MethodTallies:
     seeds = [run.evaluation.run.get("seed") for run in method.runs]
     for number, run in enumerate(method.runs):
         seed: Seed = seeds[number] if seeds.count(seeds[number]) == 1 else f"run {number}"
-        for (key, mask_seed), answers in _read_answers(run).items():
+        for key, mask_seed, answers in _read_answers(run):
             names, cluster_N = np.unique(np.array(answers.dialogues), return_inverse=True)
             ids.add(answers.ids)
             tallied = tally(answers.target_N, answers.predicted_N, cluster_N, len(names), n_classes)
