@@ -24,9 +24,7 @@ from imer.media.manifest import DELIMITERS
 from imer.media.tables import csv_row
 from imer.training.trained_fold import TrainedFold
 
-_OF_OTHERS = frozenset(
-    {".h5", ".hdf5", ".json", ".ods", ".parquet", ".xls", ".xlsx"}
-)  # suffixes that would not be kept
+_OF_OTHERS = frozenset({".ods", ".parquet", ".xls", ".xlsx"})  # what somebody with such a suffix expects is no text
 NO_OUTPUT = Path("predictions.jsonl")  # what failures are filed under where nothing is written
 
 

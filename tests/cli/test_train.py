@@ -174,8 +174,6 @@ def _altered(store: Path, out: Path, **changes: object) -> Path:
         blocks, quality = [], {}
         for modality in opened.modalities:
             values, present = opened.vectors(modality)
-            if changes.get("absent") == modality:
-                present = np.zeros_like(present)
             spec = replace(next(iter(opened.specs[modality].values())))
             blocks.append(vector_block(spec, np.where(present[:, None], values, 0), present))
             quality[modality] = np.where(present, Verdict.ok, Verdict.no_stream)
@@ -190,7 +188,6 @@ def _altered(store: Path, out: Path, **changes: object) -> Path:
         ({"emotion": ""}, 4, "no utterance with the label emotion"),
         ({"split": ""}, 2, "--folds"),
         ({"split": "train"}, 4, "No utterance has the split test"),
-        ({"absent": "text"}, 4, "text is not present in any training utterance"),
     ],
 )
 def test_data_that_cannot_be_learnt(store: Path, tmp_path: Path, changes: dict, code: int, words: str) -> None:
