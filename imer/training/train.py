@@ -122,6 +122,10 @@ class _Run:
                 "--overwrite to start anew."
             )
         corpus = read_corpus(self.settings.data, self.listener.warn)
+        if unlabelled := int((~corpus.labelled_N).sum()):
+            self.listener.note(
+                f"{unlabelled} of {corpus.n} utterances have no {corpus.label}: they are context, not examples."
+            )
         check_modalities(corpus, self.settings.run.model)
         masks = Masks(corpus, self.settings.train)
         folds = folds_of(corpus, masks, self.settings, device, self.out, self.listener.warn)

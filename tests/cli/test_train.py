@@ -45,6 +45,7 @@ def test_a_run_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> No
     assert document["counts"]["test"] == 15
     assert document["outputs"][0]["path"] == str(out)
     assert "stage joint 2/2" in done.err
+    assert "utterances have no emotion: they are context, not examples." in done.err
     assert "seed = 3" in (out / "config.toml").read_text()
     again = imer("train", store, "-o", out, "--label", "emotion", "--seed", "3", *TINY)
     assert again.code == 6

@@ -122,9 +122,10 @@ def test_a_text_that_hangs_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
     give = engines._Worker.give
 
     def hang(worker: engines._Worker, given: TextTask) -> None:
+        if "bad" in given.texts:
+            os.kill(worker.process.pid, signal.SIGSTOP)  # before it can say how long it will take
         give(worker, given)
         if "bad" in given.texts:
-            os.kill(worker.process.pid, signal.SIGSTOP)
             worker.deadline = 0.0
 
     monkeypatch.setattr(engines._Worker, "give", hang)
