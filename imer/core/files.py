@@ -50,6 +50,7 @@ def sha256_json(value: Any) -> str:
 
 
 def fsync_file(path: Path) -> None:
+    """Have the system put a file's content on the disk."""
     fault_point("fsync")
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -59,6 +60,7 @@ def fsync_file(path: Path) -> None:
 
 
 def fsync_folder(path: Path) -> None:
+    """Have the system put a folder's names on the disk."""
     # Some systems (Windows, a few network mounts) cannot sync a folder; the rename itself is still atomic there.
     with suppress(OSError):
         fsync_file(path)
