@@ -98,6 +98,8 @@ def _read(path: Path, utterances: Sequence[Utterance]) -> tuple[_Table, list[Pat
     if not path.is_dir():
         table = _Table()
         _take(table, path, _rows_of(path, KEY), names)
+        if not table.names:
+            raise InvalidInput(f"{path} has no column with numbers, or no row.")
         return table, [path]
     table, files = _Table(), []
     for utterance in utterances:
@@ -152,8 +154,7 @@ def _take(
     last: tuple[str, float] | None = None
     for line, cells in rows:
         if not features:
-            numeric = [name for name in columns if name not in NO_FEATURES and _number(cells[name]) is not None]
-            features = numeric
+            features = [name for name in columns if name not in NO_FEATURES and _number(cells[name]) is not None]
             if table.names and tuple(features) != table.names:
                 raise InvalidInput(f"{path} has other columns with numbers than the tables before it.")
             table.names = tuple(features)
@@ -171,8 +172,6 @@ def _take(
             table.steps_s.append(time_s - last[1])
         last = None if time_s is None else (name, time_s)
         table.rows.setdefault(name, []).append(np.array(values, dtype=np.float32))
-    if not table.names:
-        raise InvalidInput(f"{path} has no column with numbers, or no row.")
 
 
 def _number(cell: str) -> float | None:

@@ -48,6 +48,7 @@ def test_a_folder_with_a_table_for_each_utterance(manifest: Path, tmp_path: Path
         (folder / f"{name}.csv").write_text(
             "\n".join(["frame, face_id, timestamp, confidence, success, AU01_r, AU02_c", *rows, ""])
         )
+    (folder / "b.csv").write_text("frame, face_id, timestamp, confidence, success, AU01_r, AU02_c\n")  # no face at all
     import_csv(manifest, {"visual": folder}, tmp_path / "f.h5")
     with FeatureStore.open(tmp_path / "f.h5") as store:
         (spec,) = store.specs["visual"].values()
