@@ -54,6 +54,11 @@ def read_run(path: Path) -> EvaluatedRun:
         raise InvalidInput(f"{path} is not a folder; name run folders of `imer train` that were evaluated.")
     own = path / PREDICTIONS_FILE
     folder = path if own.is_file() and not (path / "checkpoint").exists() else path / EVALUATION_FOLDER
+    if (path / "sweep.json").is_file():
+        raise InvalidInput(
+            f"{path} is a sweep, whose table is {path / 'table.md'} and table.tex; to compare its runs with others, name them "
+            f"({path / 'runs'}/*)."
+        )
     if not (folder / METRICS_FILE).is_file():
         raise InvalidInput(
             f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."

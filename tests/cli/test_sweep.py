@@ -212,6 +212,14 @@ def interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
+def test_a_report_says_where_the_table_of_a_sweep_is(swept: tuple[Path, Finished], tmp_path: Path) -> None:
+    out, _ = swept
+    done = here("report", out, "-o", tmp_path / "r.md")
+    assert done.exit_code == 4
+    assert f"is a sweep, whose table is {out / 'table.md'} and table.tex" in done.stderr
+    assert (out / "table.tex").read_text().count("\\begin{") > 0
+
+
 def test_a_folder_that_is_no_sweep_is_left_alone(store: Path, tmp_path: Path) -> None:
     (tmp_path / "chapter.txt").write_text("years of work")
     for out in (tmp_path, tmp_path / "chapter.txt"):
