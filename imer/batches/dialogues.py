@@ -192,7 +192,5 @@ class Resident:
 
     def _speakers(self, row_BU: np.ndarray) -> Tensor:
         """Return int64 [B, U]: who of those that are read together speaks, by first appearance; 0 at padding."""
-        numbers_BU = numbers_by_appearance(
-            self.person_N[np.maximum(row_BU, 0)]
-        )  # padding stands behind, and adds no one before
-        return torch.from_numpy(np.where(row_BU >= 0, numbers_BU, 0))
+        person_BU = self.person_N[np.maximum(row_BU, 0)]  # padding stands behind, and adds no one before
+        return torch.from_numpy(np.where(row_BU >= 0, numbers_by_appearance(person_BU), 0))

@@ -70,12 +70,15 @@ def numbers_by_appearance(person_BU: np.ndarray) -> np.ndarray:
     array([[0, 1, 0],
            [0, 0, 1]])
     """
-    dialogue_BU = np.broadcast_to(np.arange(len(person_BU))[:, None], person_BU.shape)
-    keys = np.stack([dialogue_BU.ravel(), person_BU.ravel()])
-    (dialogue_K, _), first_K, which = np.unique(keys, axis=1, return_index=True, return_inverse=True)
-    order = np.lexsort((first_K, dialogue_K))
+    n_rows, length = person_BU.shape
+    voice_BU = (
+        np.arange(n_rows)[:, None] * (person_BU.max() + 2) + person_BU
+    )  # one number for each row and person, from −1
+    _, first_K, which = np.unique(voice_BU, return_index=True, return_inverse=True)
+    order = np.argsort(first_K)  # row by row, and by appearance within a row
+    row_K = first_K[order] // length
     rank_K = np.empty(len(order), dtype=np.int64)
-    rank_K[order] = np.arange(len(order)) - np.searchsorted(dialogue_K[order], dialogue_K[order])
+    rank_K[order] = np.arange(len(order)) - np.searchsorted(row_K, row_K)
     return rank_K[which.reshape(person_BU.shape)]
 
 

@@ -148,13 +148,12 @@ def _cut_validation(
                 "the validation part shares speakers with the training part: speakers cannot be kept apart here."
             )
         group = np.unique(corpus.dialogue_ids[rows].astype(str), return_inverse=True)[1]
-    n_groups = int(group.max()) + 1 if len(group) else 0
-    if n_groups < 2:
+    sizes = np.bincount(group)
+    if len(sizes) < 2:
         raise InvalidInput(
             f"The training part{f' of fold {fold}' if fold else ''} is a single dialogue, so no validation part can be cut "
             "from it; add a val split to the manifest."
         )
-    sizes = np.bincount(group)
     chosen: list[np.ndarray] = []  # by member: where there are few groups, one draw would be the best for all of them
     for one in range(member + 1):
         rng = generator(seed, "validation", fold, *member_part(one))

@@ -101,9 +101,9 @@ def import_command(
 
         request = Request(kind, source, manifest, tuple(features or ()), labels)
         with output_lock(out, report.note):
-            made = import_features(request, out, overwrite=overwrite)
-        report.output(made.path)
-        _describe(made.path, report, verify=False)
+            path, made = import_features(request, out, overwrite=overwrite)
+        report.output(path)
+        _describe(path, report, verify=False)
         report.extra["content_sha256"] = made.content_sha256
         for note in made.notes:
             report.warn(note)

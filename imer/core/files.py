@@ -2,8 +2,7 @@
 
 A published file is never modified in place. It is written under a temporary name in the same folder, flushed to
 disk, and renamed (`reliability` R1): a reader sees the old file or the new one, never half of one, whatever kills
-the process. A folder is published the same way; its `manifest.json` is written last and names every file in it with
-its size and sha256, so a folder without a matching manifest does not exist.
+the process. Folders are published the same way: see `folders.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""The only way folders come into being: complete, with a manifest of their files, or not at all."""
+"""The only way folders come into being: complete, with a manifest of their files, or not at all.
+
+A folder is filled under a temporary name and renamed, as files are. Its `manifest.json` is written last and names every file
+in it with its size and sha256, so a folder without a matching manifest does not exist.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ from imer.core.files import (
     system_error,
     temporary_name,
     write_json,
-)  # fmt: skip
+)
 
 FOLDER_MANIFEST = "manifest.json"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)

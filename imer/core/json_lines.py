@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -64,14 +63,13 @@ def each_json_line(path: Path) -> Iterator[dict[str, Any]]:
 
     A line ends with a newline and nothing else: texts hold other separators of lines.
     """
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "rb"))
+    try:
+        with open(path, "rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
                     yield json.loads(line.decode())
                 except (ValueError, RecursionError) as error:
                     if line.endswith(b"\n"):
                         raise InvalidInput(f"{path}, line {number}, is not JSON ({error}).") from error
-        except OSError as error:
-            raise InvalidInput(f"{path} cannot be read ({error}).") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read ({error}).") from error

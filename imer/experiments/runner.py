@@ -27,8 +27,9 @@ from imer.core.locks import output_lock
 from imer.core.pool import Pool, job_count
 from imer.evaluation.compare import read_run
 from imer.evaluation.conditions import make_conditions
+from imer.evaluation.document import as_latex_document, as_markdown_document
 from imer.evaluation.evaluate import check_mask_seeds
-from imer.evaluation.report import write_report
+from imer.evaluation.report import TITLE, report_blocks
 from imer.evaluation.tables import as_tsv
 from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
@@ -246,11 +247,17 @@ def _conclude(result: SweepResult, out: Path) -> None:
         return
     result.variants = choose(result.cells, selected)
     folders = [out / "runs" / name for variant in result.variants if variant.chosen for name in variant.cells]
-    result.summary = summary_of([read_run(folder) for folder in folders])
-    for name in ("table.md", "table.tex"):
-        result.written += write_report(folders, out / name, table=True, overwrite=True)
-    write_text(out / "results.tsv", as_tsv(all_rows(result.summary, result.task)))
-    result.written.append(out / "results.tsv")
+    runs = [read_run(folder) for folder in folders]
+    result.summary = summary_of(runs)
+    blocks = report_blocks(runs, table=True)
+    texts = {
+        "table.md": as_markdown_document(TITLE, blocks),
+        "table.tex": as_latex_document(TITLE, blocks),
+        "results.tsv": as_tsv(all_rows(result.summary, result.task)),
+    }
+    for name, text in texts.items():
+        write_text(out / name, text)
+        result.written.append(out / name)
     if any(variant.settings for variant in result.variants):
         write_text(out / "grid.tsv", as_tsv(variant_rows(result.variants)))
         result.written.append(out / "grid.tsv")

@@ -12,6 +12,7 @@ from imer.interop.arrays import import_arrays
 from imer.interop.csd import import_csd
 from imer.interop.feature_tables import import_csv
 from imer.interop.gcnet import import_gcnet
+from imer.interop.incoming import Imported
 from imer.interop.mmsa import import_mmsa
 
 KINDS = ("csv", "arrays", "gcnet", "mmsa", "csd")
@@ -35,18 +36,8 @@ class Request:
     labels: Path | None = None
 
 
-@dataclass(frozen=True)
-class Made:
-    """The store that was written."""
-
-    path: Path
-    content_sha256: str
-    n_mended: int = 0
-    notes: tuple[str, ...] = ()
-
-
-def import_features(request: Request, out: Path | None, *, overwrite: bool = False) -> Made:
-    """Import features of any kind into a store at `out`.
+def import_features(request: Request, out: Path | None, *, overwrite: bool = False) -> tuple[Path, Imported]:
+    """Import features of any kind into a store at `out`; return where that is, and what the import gave.
 
     Raises
     ------
@@ -88,7 +79,7 @@ def import_features(request: Request, out: Path | None, *, overwrite: bool = Fal
         labels = _needed(request.labels, kind, "--labels labels.csd")
         pairs = {modality: Path(name) for modality, name in _features(request, "audio=COVAREP.csd").items()}
         made = import_csd(labels, pairs, out, overwrite=overwrite)
-    return Made(out, made.content_sha256, made.n_mended, made.notes)
+    return out, made
 
 
 def _needed(path: Path | None, kind: str, what: str) -> Path:

@@ -61,18 +61,19 @@ def _namesake(path: Path) -> str:
     """Return what may have been meant by a file that does not exist: other capitals, another suffix, another Unicode form."""
     if "\\" in path.name:
         return "; write its folders with / and not with \\"
-    for alike in (lambda name: name, lambda name: Path(name).stem):
-        if same := [name for name in _names_in(path.parent) if _folded(alike(name)) == _folded(alike(path.name))]:
-            return f"; did you mean {same[0]!r}?" if same[0] != path.name else ""
-    return ""
+    by_name, by_stem = _names_in(path.parent)
+    same = by_name.get(_folded(path.name)) or by_stem.get(_folded(path.stem))
+    return f"; did you mean {same!r}?" if same not in (None, path.name) else ""
 
 
 @lru_cache(maxsize=8)
-def _names_in(folder: Path) -> tuple[str, ...]:
+def _names_in(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the first name in a folder by its folded form, and by that of its stem: looked at once for all that is missing."""
     try:
-        return tuple(sorted(os.listdir(folder)))
+        names = sorted(os.listdir(folder), reverse=True)
     except OSError:
-        return ()
+        names = []
+    return {_folded(name): name for name in names}, {_folded(Path(name).stem): name for name in names}
 
 
 def _folded(name: str) -> str:

@@ -37,6 +37,15 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
+@pytest.fixture
+def letters(monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    """A text extractor that costs nothing, in workers that are forked and so know of it."""
+    entry = registry.Entry("test/letters", "tests.campaigns.cheap:Letters", "text")
+    monkeypatch.setitem(registry.EXTRACTORS, "test/letters", entry)
+    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
+    return Recipe({"text": "test/letters"})
+
+
 def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Path]) -> None:
     with LocalEngine(AUDIO, 1) as engine:
         run = engine.run([task(path, row) for row, path in enumerate(clips)])
@@ -88,11 +97,8 @@ def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monke
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_that_kills_its_worker_costs_itself_alone(letters: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found by halving; what the engine on Ray sends home of such parts comes back as they are."""
-    monkeypatch.setitem(
-        registry.EXTRACTORS, "test/letters", registry.Entry("test/letters", "tests.campaigns.cheap:Letters", "text")
-    )
     give = engines._Worker.give
 
     def deadly(worker: engines._Worker, given: TextTask) -> None:
@@ -103,10 +109,9 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
             os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(engines._Worker, "give", deadly)
-    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
     monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 20)
     whole = TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))
-    with LocalEngine(Recipe({"text": "test/letters"}), 1) as engine:
+    with LocalEngine(letters, 1) as engine:
         outcomes = list(engine.run([whole]))
     for found in (outcomes, [decoded(whole, *encoded(outcome)) for outcome in outcomes]):
         assert [(outcome.code, outcome.task.cells) for outcome in found if outcome.code] == [("E-CRASH", [(7, "text")])]
@@ -115,10 +120,7 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_text_that_hangs_its_worker_costs_itself_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(
-        registry.EXTRACTORS, "test/letters", registry.Entry("test/letters", "tests.campaigns.cheap:Letters", "text")
-    )
+def test_a_text_that_hangs_its_worker_costs_itself_alone(letters: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     give = engines._Worker.give
 
     def hang(worker: engines._Worker, given: TextTask) -> None:
@@ -129,8 +131,7 @@ def test_a_text_that_hangs_its_worker_costs_itself_alone(monkeypatch: pytest.Mon
             worker.deadline = 0.0
 
     monkeypatch.setattr(engines._Worker, "give", hang)
-    monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
-    with LocalEngine(Recipe({"text": "test/letters"}), 1) as engine:
+    with LocalEngine(letters, 1) as engine:
         outcomes = list(engine.run([TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))]))
     assert [(outcome.code, outcome.task.cells) for outcome in outcomes if outcome.code] == [
         ("E-TIMEOUT", [(7, "text")])
