@@ -24,11 +24,13 @@ def write_small_store(
     n_speakers: int = 6,
     speakers: bool = True,
     speaker_spread: float = 0.0,
+    unlabelled_splits: tuple[str, ...] = (),
 ) -> Path:
     """Write a learnable store: each modality carries a noisy copy of the emotion, some of it is absent by nature.
 
     Dialogues are split 60/20/20 into train, val and test; `sentiment` is a number, `emotion` a class; every ninth
     utterance has no label. Features of speakers differ by `speaker_spread`; without `speakers` nobody is named.
+    `unlabelled_splits` have no labels at all.
     """  # fmt: skip
     rng = np.random.default_rng(seed)
     utterances, states = [], []
@@ -37,7 +39,7 @@ def write_small_store(
         for position in range(length):
             state = int(rng.integers(3))
             states.append(state)
-            unlabelled = len(states) % 9 == 0
+            unlabelled = len(states) % 9 == 0 or split in unlabelled_splits
             labels = {
                 "emotion": "" if unlabelled else EMOTIONS[state],
                 "sentiment": "" if unlabelled else f"{(state - 1) * 2 + rng.normal() * 0.3:.3f}",

@@ -14,6 +14,7 @@ from imer.core.seeding import generator, member_part
 VALIDATION_BY = ("auto", "speaker", "dialogue")
 LARGEST_VALIDATION_SHARE = 0.3  # with `auto`, a validation part by speakers may take this much of the training part
 DRAWS = 64  # candidate validation parts, of which the most representative is taken
+WITHOUT_TEST = "none"  # in place of folds: everything is learnt from
 LESS_ALIKE = 1.0  # so much less representative may a part be that no other member of an ensemble has: see `_mismatch`
 
 
@@ -31,24 +32,25 @@ class Split:
 def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto", member: int = 0) -> Split:
     """Return the split that the manifest's `split` column gives; without a val part, one is cut from train.
 
-    Each `member` of an ensemble has a cut of its own, if there are as many that are representative.
+    Each `member` of an ensemble has a cut of its own, if there are as many that are representative. The test part may be
+    empty, or without labels, as that of a challenge is: then there is a warning, and nothing to measure.
 
     Raises
     ------
     UsageError
         The corpus has no `split` column.
     InvalidInput
-        It has no train or no test utterances, or a part has no label.
+        It has no train utterances, or they or the val part have no label.
     """
     parts = {part: np.flatnonzero(corpus.splits == part) for part in ("train", "val", "test")}
     if not any(len(rows) for rows in parts.values()):
         raise UsageError(
             "The utterances have no split (train, val, test); add a split column to the manifest, or cross-validate with "
-            "--folds session, --folds speaker, --folds COLUMN or --folds 5."
+            "--folds session, --folds speaker, --folds COLUMN or --folds 5; --folds none learns from all of them, and tests on "
+            "none."
         )
-    for part in ("train", "test"):
-        if not len(parts[part]):
-            raise InvalidInput(f"No utterance has the split {part}; add some to the manifest, or use --folds 5.")
+    if not len(parts["train"]):
+        raise InvalidInput("No utterance has the split train; add some to the manifest, or use --folds 5.")
     train, val = parts["train"], parts["val"]
     notes: list[str] = []
     if not len(val):
@@ -56,6 +58,20 @@ def official_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = 
     if unused := int((corpus.splits == "").sum()):
         notes.append(f"{unused} of {corpus.n} utterances have no split and are not used.")
     return _checked(corpus, Split("", train, val, parts["test"], tuple(notes)))
+
+
+def whole_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "auto", member: int = 0) -> Split:
+    """Return the split for a model that is only to be used: all utterances train or validate, and none is left for a test.
+
+    Raises
+    ------
+    InvalidInput
+        A part has no label.
+    """
+    train, val, notes = _cut_validation(
+        corpus, np.arange(corpus.n), seed=seed, share=share, by=by, fold="", member=member
+    )
+    return _checked(corpus, Split("", train, val, np.arange(0), tuple(notes)))
 
 
 def fold_splits(
@@ -231,16 +247,25 @@ def _speaker_groups(corpus: Corpus, rows: np.ndarray) -> np.ndarray | None:
 
 
 def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
-    """Refuse a part without labels; warn of dialogues that are cut apart and speakers that are on both sides (in the first
-    fold only: the others are alike)."""
+    """Refuse a part without labels (but the test part of a single split); warn of dialogues that are cut apart and speakers
+    that are on both sides (in the first fold only: the others are alike)."""
     where = f" of fold {split.name}" if split.name else ""
-    for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
-        if not corpus.labelled_N[rows].any():
-            raise InvalidInput(
-                f"The {part} part{where} has no utterance with the label {corpus.label} ({len(rows)} utterances); label some, "
-                "or choose other folds."
-            )
     warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
+    for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
+        if corpus.labelled_N[rows].any():
+            continue
+        if part == "test" and not split.name:
+            lacking = (
+                f"none of the {len(rows)} test utterances has the label {corpus.label}: they are answered, and not measured"
+                if len(rows)
+                else "there is no test part"
+            )
+            warnings.append(f"{lacking}; imer eval RUN OTHER.h5 tells how good the model is on other data.")
+            continue
+        raise InvalidInput(
+            f"The {part} part{where} has no utterance with the label {corpus.label} ({len(rows)} utterances); label some, "
+            "or choose other folds."
+        )
     if corpus.task == "classification":
         learnt = set(corpus.target_N[split.train].tolist())
         for part, rows in (("validation", split.val), ("test", split.test)):

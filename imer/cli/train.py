@@ -44,7 +44,10 @@ def train_command(
     ] = None,
     folds: Annotated[
         str | None,
-        typer.Option(help="Cross-validate by session, speaker, a COLUMN, or a number of folds over dialogues."),
+        typer.Option(
+            help="Cross-validate by session, speaker, a COLUMN, or a number of folds over dialogues; none: learn from all "
+            "utterances, for a model that is only to be used."
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of every random choice. Default: 0.")] = None,
     members: Annotated[
@@ -154,6 +157,8 @@ def _show(result: TrainResult, out: Path, report: Report) -> None:
         "test": metrics["test"],
     }
     tested = metrics["test"]
+    if not tested:
+        return
     names = list(tested[0]["metrics"])
     rows = [
         [_condition(entry, tested), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]

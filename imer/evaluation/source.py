@@ -208,10 +208,15 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
             f"{path} has no utterance that all members of the run kept for validation{where}: each taught one of them; choose "
             "--split test, or train with --members 1."
         )
-    if found == expected:
+    if found == expected > 0:
         return rows
     known = {name for part in parts for ids in part.values() for name in ids}
     if not known.isdisjoint(corpus.utterance_ids.tolist()):
+        if not expected:
+            raise InvalidInput(
+                f"The run was trained without a {split} part, and {path} has utterances of its training: name a store "
+                "of others (imer eval RUN OTHER.h5), or choose another part with --split."
+            )
         raise InvalidInput(
             f"{path} has only {found} of the {expected} utterances in the {split} split of the run, and other utterances of "
             "it; evaluate on the store of the training, or on entirely new data."

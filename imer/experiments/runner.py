@@ -20,7 +20,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.devices import chosen_device
-from imer.core.errors import InvalidInput, OutputExists
+from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, write_json, write_text
 from imer.core.json_lines import as_json_lines
 from imer.core.locks import output_lock
@@ -109,7 +109,7 @@ def sweep(
     chosen_device(first.settings.train.device)
     corpus = read_corpus(first.settings.data, listener.warn)
     splits = divide(corpus, first.settings, listener.warn)
-    judged = _judged(splits, asked)
+    judged = _judged(corpus, splits, asked)
     if not asked.rates:
         every = [reachable_grid(corpus.present_NM[rows]) for rows in judged]
         asked = replace(asked, rates=tuple(rate for rate in every[0] if all(rate in rates for rates in every)))
@@ -160,9 +160,11 @@ def _folder(out: Path, cell: Cell) -> Path:
     return out / "runs" / cell.name
 
 
-def _judged(splits: Sequence[Split], asked: Asked) -> list[np.ndarray]:
-    """Return the rows of every part that must be able to lose as much as a missing rate says."""
+def _judged(corpus: Corpus, splits: Sequence[Split], asked: Asked) -> list[np.ndarray]:
+    """Return the rows of every part that must be able to lose as much as a missing rate says, the test part first."""
     judged = [np.unique(np.concatenate([split.test for split in splits]))]
+    if not corpus.labelled_N[judged[0]].any():
+        raise UsageError("A sweep compares on the test part, and there is none with labels; --folds 5 tests on all.")
     if any(protocol in ONE_RATE for protocol in asked.protocols):
         judged += [rows for split in splits for rows in (split.train, split.val)]
     return judged

@@ -66,7 +66,7 @@ def check_lengths(corpus: Corpus, splits: Iterable[Split], settings: Settings) -
     most = getattr(settings.model, "longest_dialogue", None)
     if most is None or getattr(settings.model, "prototypes", "batch") != "batch":
         return
-    parts = [part for split in splits for part in (split.train, split.val, split.test)]
+    parts = [part for split in splits for part in (split.train, split.val, split.test) if len(part)]
     read = (Dialogues.of(corpus, part).as_read(settings.train.pad_to) for part in parts)
     longest = max(int(dialogues.lengths.max()) for dialogues in read)
     if longest > most:

@@ -9,7 +9,7 @@ from typing import Any
 from imer.batches.corpus import Corpus, default_label
 from imer.batches.doubts import doubts, scarce_modalities
 from imer.batches.speakers import speaker_doubts, speaker_relative_modalities
-from imer.batches.splits import Split, fold_splits, official_split
+from imer.batches.splits import WITHOUT_TEST, Split, fold_splits, official_split, whole_split
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.store.reader import FeatureStore
 from imer.training.settings import DataSettings, Settings
@@ -65,7 +65,7 @@ def _features(data: DataSettings, store: FeatureStore) -> dict[str, str]:
 
 
 def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], member: int = 0) -> list[Split]:
-    """Return the folds of a run, or the one official split, as a member of an ensemble sees them.
+    """Return the folds of a run, or its one split, as a member of an ensemble sees them.
 
     Raises
     ------
@@ -74,7 +74,10 @@ def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], memb
     """
     data, seed = settings.data, settings.train.seed
     options: dict[str, Any] = {"seed": seed, "share": data.validation_share, "by": data.validation_by, "member": member}
-    splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
+    if data.folds == WITHOUT_TEST:
+        splits = [whole_split(corpus, **options)]
+    else:
+        splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
     for sentence in (*(warning for split in splits for warning in split.warnings), *scarce_modalities(corpus, splits)):
         warn(sentence)
     return splits

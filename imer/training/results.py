@@ -1,10 +1,12 @@
 """What a finished training says about itself: `metrics.json` and `predictions.jsonl`.
 
-The test part is predicted here, once, with the selected weights and under the fixed masks of the training protocol.
+The test part is predicted here, once, with the selected weights and under the fixed masks of the training protocol. One
+without labels is predicted as it is, and not measured; there may be none at all.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,29 +40,15 @@ def write_results(
     """Predict the test part of every fold; write `predictions.jsonl`, `metrics.json`, and the digests of what is there."""
     folds = [load_fold(fold_folder(out, split.name), device) for split in splits]
     rows = np.concatenate([split.test for split in splits])
+    is_measured = bool(corpus.labelled_N[rows].any())
     conditions = conditions_of_test(masks, splits, settings)
     results, lines = [], []
-    for number, condition in enumerate(conditions):
+    for number, condition in enumerate(conditions if is_measured else conditions[:1]):
         found = [f.predict(corpus, s.test, condition.observed_NM) for f, s in zip(folds, splits, strict=True)]
-        joint = np.concatenate([p.probabilities_NC for p in found])
-        results.append(
-            {
-                "protocol": condition.protocol,
-                "missing_rate": condition.missing_rate,
-                "pattern": condition.pattern or None,
-                "mask_seed": condition.mask_seed,
-                "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
-                "n": int(corpus.labelled_N[rows].sum()),
-                "metrics": measure(corpus, rows, joint),
-                "mean_weight": mean_weights(
-                    np.concatenate([p.weights_NM for p in found]),
-                    np.concatenate([p.observed_NM for p in found]),
-                    list(corpus.modalities),
-                ),
-            }
-        )
         if number == 0:
             lines = [_line(corpus, f, p, i) for f, p in zip(folds, found, strict=True) for i in range(len(p.rows_N))]
+        if is_measured:
+            results.append(_result(corpus, rows, condition, found))
     write_text(out / "predictions.jsonl", as_json_lines(lines))
     metrics = {
         "schema": "imer.metrics/1",
@@ -76,7 +64,7 @@ def write_results(
         "within_speaker": list(folds[0].within_speaker),
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
         "gradient_share": mean_shares(read_json_lines(log) if (log := out / "log.jsonl").is_file() else []),
-        "predictions": {key: results[0][key] for key in ("protocol", "missing_rate", "pattern", "mask_seed")},
+        "predictions": _named(conditions[0]) if conditions else None,
         "test": results,
     }
     write_json(out / "metrics.json", metrics)
@@ -85,11 +73,37 @@ def write_results(
 
 
 def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) -> list[FixedMask]:
-    """Return the conditions of the test, the one that predictions are written for first."""
+    """Return the conditions of the test, the one that predictions are written for first; none where nothing is tested."""
     rows = np.sort(np.concatenate([split.test for split in splits]))
+    if not len(rows):
+        return []
     if settings.train.protocol in TESTED_OVER_GRID and not settings.train.pattern:
         return [masks.natural(rows), *masks.grid(rows, "test")[1:]]
     return masks.fixed(rows, "test", TEST_MASK_SEEDS)
+
+
+def _result(corpus: Corpus, rows: np.ndarray, condition: FixedMask, found: Sequence[Prediction]) -> dict[str, Any]:
+    """Return what all folds together scored under one condition."""
+    return {
+        **_named(condition),
+        "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
+        "n": int(corpus.labelled_N[rows].sum()),
+        "metrics": measure(corpus, rows, np.concatenate([p.probabilities_NC for p in found])),
+        "mean_weight": mean_weights(
+            np.concatenate([p.weights_NM for p in found]),
+            np.concatenate([p.observed_NM for p in found]),
+            list(corpus.modalities),
+        ),
+    }
+
+
+def _named(condition: FixedMask) -> dict[str, Any]:
+    return {
+        "protocol": condition.protocol,
+        "missing_rate": condition.missing_rate,
+        "pattern": condition.pattern or None,
+        "mask_seed": condition.mask_seed,
+    }
 
 
 def _line(corpus: Corpus, fold: TrainedFold, found: Prediction, i: int) -> dict[str, Any]:

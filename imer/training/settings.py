@@ -43,7 +43,7 @@ class DataSettings:
     task              auto, classification or regression
     modalities        which to use; empty: all
     feature_sets      `modality=name` for modalities that have several features
-    folds             empty: the official split; session, speaker, a column, or a number
+    folds             empty: the official split; session, speaker, a column, or a number; none: no test part
     validation_by     auto, speaker or dialogue: what is kept whole where a validation part is cut from training
     validation_share  of the training part
     within_speaker    modalities (or `all`) whose features are taken relative to what else is seen of their speaker; see

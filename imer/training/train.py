@@ -170,6 +170,8 @@ class _Run:
             )
         splits = [fold.splits[0] for fold in folds]
         conditions_of_test(masks, splits, self.settings)
+        if self.settings.train.select == TEST_BEST and not all(corpus.labelled_N[split.test].any() for split in splits):
+            raise UsageError(f"train.select = {TEST_BEST} chooses by the test part, and there is none with labels.")
         check_lengths(corpus, splits, self.settings)
         specs = [
             model_spec(corpus, learnt_rows(fold.splits), self.settings.train.class_weights, fold.name) for fold in folds

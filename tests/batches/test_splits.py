@@ -113,11 +113,11 @@ def test_parts_without_utterances_or_labels() -> None:
     corpus = small_corpus([4] * 10)
     with pytest.raises(UsageError, match="no split"):
         official_split(corpus, seed=0)
-    with pytest.raises(InvalidInput, match="No utterance has the split test"):
-        official_split(replace(corpus, splits=np.full(corpus.n, "train", dtype=object)), seed=0)
+    with pytest.raises(InvalidInput, match="No utterance has the split train"):
+        official_split(replace(corpus, splits=np.full(corpus.n, "test", dtype=object)), seed=0)
     number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
     splits = np.select([number < 6, number < 8], ["train", "val"], "test").astype(object)
-    for part, word in (("val", "validation"), ("test", "test"), ("train", "training")):
+    for part, word in (("val", "validation"), ("train", "training")):
         target = np.where(splits == part, -1, corpus.target_N)
         with pytest.raises(InvalidInput, match=f"The {word} part has no utterance with the label emotion"):
             official_split(replace(corpus, splits=splits, target_N=target), seed=0)

@@ -188,7 +188,7 @@ def _altered(store: Path, out: Path, **changes: object) -> Path:
         ({"emotion": "angry"}, 4, "nothing to tell apart"),
         ({"emotion": ""}, 4, "no utterance with the label emotion"),
         ({"split": ""}, 2, "--folds"),
-        ({"split": "train"}, 4, "No utterance has the split test"),
+        ({"split": "test"}, 4, "No utterance has the split train"),
     ],
 )
 def test_data_that_cannot_be_learnt(store: Path, tmp_path: Path, changes: dict, code: int, words: str) -> None:
