@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -61,11 +61,19 @@ def open_model(path: Path, *, fold: str | None = None, device: str = "cpu") -> t
     return choose_fold(run.folds, fold), len(run.folds)
 
 
-def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, accept_versions: bool = False) -> Answered:
+def answer_store(
+    fold: TrainedFold,
+    path: Path,
+    *,
+    mask: Path | None = None,
+    accept_versions: bool = False,
+    media: Mapping[str, str] | None = None,
+) -> Answered:
     """Answer every utterance of a feature store, each dialogue as a whole.
 
     A modality that the store lacks is treated as missing everywhere. `mask` hides further modalities.
-    `accept_versions` also takes features of another version of the same extractor.
+    `accept_versions` also takes features of another version of the same extractor. `media`: the file of each utterance
+    by its id, where somebody knows it (a store does not).
 
     Raises
     ------
@@ -89,7 +97,7 @@ def answer_store(fold: TrainedFold, path: Path, *, mask: Path | None = None, acc
     failed_N = ~corpus.present_NM.any(axis=1) & np.isin(verdicts_NM, [int(v) for v in FAILURES]).any(axis=1)
     found = fold.predict(corpus, np.arange(corpus.n), observed_NM)
     records = [
-        record(fold, corpus, found, i, str(dialogue_ids[i]), times[i], verdicts_NM[i])
+        record(fold, corpus, found, i, str(dialogue_ids[i]), media or {}, times[i], verdicts_NM[i])
         for i in np.flatnonzero(~failed_N).tolist()
     ]
     unanswered = tuple(str(name) for name in corpus.utterance_ids[failed_N])
@@ -107,21 +115,25 @@ def record(
     found: Prediction,
     i: int,
     dialogue_id: str,
+    media: Mapping[str, str],
     times_s: tuple[float | None, float | None],
     verdicts_M: np.ndarray,
 ) -> dict[str, Any]:
     """Return one line of the predictions: row i of the corpus, which is row i of the prediction.
 
-    `times_s` are start and end in the clip, None where the clip is one utterance, or goes on to its end.
+    `media` are the files by utterance, as far as they are known. `times_s` are start and end in the clip, None where the clip is one utterance, or goes on to its end.
     `observed` names the modalities that were used; `weights` are the coordinator's; `all_missing` marks an answer that
     had nothing to go by in the utterance itself; `verdicts` say what became of each modality in extraction.
     """
     said = found.in_words(i, fold.modalities, fold.class_names)
     start_s, end_s = times_s
+    utterance_id = str(corpus.utterance_ids[i])
     return {
-        "utterance_id": str(corpus.utterance_ids[i]),
+        "utterance_id": utterance_id,
         "dialogue_id": dialogue_id,
         "position": int(corpus.positions[i]),
+        "speaker": str(corpus.speakers[i]) or None,
+        "media": media.get(utterance_id),
         "start_s": start_s,
         "end_s": end_s,
         **said,

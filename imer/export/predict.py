@@ -132,7 +132,7 @@ def _written(fold: TrainedFold, records: Sequence[dict[str, Any]], suffix: str) 
     """Return the predictions as the output's suffix says: a table, or a JSON document for each line."""
     if suffix not in DELIMITERS:
         return as_json_lines(records)
-    columns, rows = answer_table(fold, records)
+    columns, rows = answer_table(fold, records, with_source=True)
     cells: list[Sequence[object]] = [columns, *([("" if cell is None else cell) for cell in row] for row in rows)]
     if suffix == ".csv":
         return "".join(map(csv_row, cells))
@@ -187,7 +187,8 @@ def _answer_clips(
         errors = extract_clips(manifest, fold.specs, store, how, progress=progress, notice=notice)
         if manifest is not paths[0] and "text" in fold.modalities:  # broken rows are listed by the extraction
             errors += transcript_lines(out or NO_OUTPUT, clips.problems)
-        return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions), errors
+        media = {u.utterance_id: str(u.visual or u.audio) for u in clips.utterances if u.visual or u.audio}
+        return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions, media=media), errors
 
 
 def _one_by_one(clips: Clips, said: _Said) -> Clips:

@@ -10,16 +10,20 @@ from imer.training.trained_fold import TrainedFold
 Table = tuple[list[str], list[list[object]]]
 
 
-def answer_table(fold: TrainedFold, records: Sequence[dict[str, Any]]) -> Table:
-    """Return the answers as columns and rows: what was said, how sure, and what became of each modality."""
+def answer_table(fold: TrainedFold, records: Sequence[dict[str, Any]], *, with_source: bool = False) -> Table:
+    """Return the answers as columns and rows: what was said, how sure, and what became of each modality.
+
+    Times stand in it where clips are cut; with `with_source` so do the file and the speaker, where any are known.
+    """
     classes, modalities = fold.class_names, tuple(fold.modalities)
-    cut = ["start_s", "end_s"] if any(line["start_s"] is not None for line in records) else []
-    columns = ["utterance_id", *cut, fold.label, *(f"p({name})" for name in classes)]
+    wanted = ("media", "speaker", "start_s", "end_s") if with_source else ("start_s", "end_s")
+    known = [name for name in wanted if any(line[name] is not None for line in records)]
+    columns = ["utterance_id", *known, fold.label, *(f"p({name})" for name in classes)]
     columns += [part for name in modalities for part in (name, f"weight {name}")]
     rows = [
         [
             line["utterance_id"],
-            *(line[name] for name in cut),
+            *(line[name] for name in known),
             line["prediction"],
             *(line["probabilities"][name] for name in classes),
             *(cell for name in modalities for cell in (_state(line, name), line["weights"][name])),

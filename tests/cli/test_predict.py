@@ -69,7 +69,8 @@ def test_raw_clips_are_answered_exactly_as_their_features(imer: Imer, trained: T
     assert raw.json["counts"] == {"utterances": 8, "answered": 8, "all_missing": 0, "failed": 0}
     stored = imer("predict", trained.bundle, trained.store, "-o", tmp_path / "stored.jsonl")
     assert stored.code == 0
-    assert (tmp_path / "raw.jsonl").read_bytes() == (tmp_path / "stored.jsonl").read_bytes()
+    from_clips, from_store = (read_json_lines(tmp_path / name) for name in ("raw.jsonl", "stored.jsonl"))
+    assert from_store == [{**line, "media": None} for line in from_clips]  # a store does not know its files
     lines = {line["utterance_id"]: line for line in read_json_lines(tmp_path / "raw.jsonl")}
     assert lines["u5"]["verdicts"] == {"audio": "ok", "text": "ok", "visual": "no_face"}
     assert lines["u6"]["observed"] == ["text", "visual"]
@@ -132,6 +133,11 @@ def test_a_timed_transcript_makes_a_dialogue_of_a_recording(imer: Imer, trained:
         ("call_1", 0.0, 1.2), ("call_2", 1.2, 2.4),
     ]  # fmt: skip
     assert all(line["observed"] == ["audio", "text", "visual"] for line in lines)
+    assert {line["media"] for line in lines} == {str(tmp_path / "call.mp4")}
+    assert imer(*words, "call.mp4", "--speaker", "ann", "-o", "cued.csv", cwd=tmp_path).code == 0
+    with open(tmp_path / "cued.csv", newline="") as file:
+        rows = [[row[name] for name in ("media", "speaker", "start_s")] for row in csv.DictReader(file)]
+    assert rows == [["call.mp4", "ann", "0.0"], ["call.mp4", "ann", "1.2"]]
     windows = imer(*words, tmp_path / "call.mp4", "--window", 1, "--json")
     assert len(windows.json["predictions"]) == 2  # its cues, which say more than a clock
     (tmp_path / "call.srt").unlink()

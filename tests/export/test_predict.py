@@ -62,9 +62,10 @@ def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:
     assert found.notes == (f"answering with fold {regressor.fold.name} of 3: as asked.",)
     line = found.answered.records[0]
     assert list(line) == [
-        "utterance_id", "dialogue_id", "position", "start_s", "end_s", "prediction", "value", "observed", "weights",
-        "all_missing", "verdicts",
+        "utterance_id", "dialogue_id", "position", "speaker", "media", "start_s", "end_s", "prediction", "value", "observed",
+        "weights", "all_missing", "verdicts",
     ]  # fmt: skip
+    assert (line["speaker"], line["media"]) == ("s0", None)  # a store does not know its files
     with FeatureStore.open(regressor.store) as store:
         present_NM, ids = store.present_NM(), store.utterance_ids
         dialogue_has = {d: present_NM[store.dialogue_ids == d].any(axis=0) for d in set(store.dialogue_ids)}
