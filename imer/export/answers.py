@@ -121,9 +121,10 @@ def record(
 ) -> dict[str, Any]:
     """Return one line of the predictions: row i of the corpus, which is row i of the prediction.
 
-    `media` are the files by utterance, as far as they are known. `times_s` are start and end in the clip, None where the clip is one utterance, or goes on to its end.
-    `observed` names the modalities that were used; `weights` are the coordinator's; `all_missing` marks an answer that
-    had nothing to go by in the utterance itself; `verdicts` say what became of each modality in extraction.
+    `media` are the files by utterance, as far as they are known. `times_s` are start and end in the clip, None where the
+    clip is one utterance, or goes on to its end. `observed` names the modalities that were used; `weights` are the
+    coordinator's; `all_missing` marks an answer that had nothing to go by in the utterance itself; `verdicts` say what
+    became of each modality in extraction.
     """
     said = found.in_words(i, fold.modalities, fold.class_names)
     start_s, end_s = times_s

@@ -102,11 +102,7 @@ class Comp(nn.Module):
         else:
             branches = self._propagate(branches, observed_MBU, reading)
         answers_MBUC = self.branch_heads(branches)
-        output = ModelOutput(
-            joint_BUC=answers_MBUC.mean(dim=0),
-            branch=dict(zip(self.modalities, answers_MBUC, strict=True)),
-            extra={"branches": branches, "answers": answers_MBUC},
-        )
+        output = ModelOutput(answers_MBUC.mean(dim=0), extra={"branches": branches})
         if self.decoder is not None and self.training and self._reconstruction_weight(stage) > 0:
             output.reconstruction = self.decoder(encoded)
         if stage != BRANCHES:
@@ -115,6 +111,9 @@ class Comp(nn.Module):
             output.joint_BUC, output.fused_BUH = head_output.answer_BUC, head_output.fused_BUH
             output.weight_BUM = weight_BUM
             output.extra["head"] = head_output
+            answers_MBUC = answers_MBUC if head_output.branch_MBUC is None else head_output.branch_MBUC
+        output.extra["answers"] = answers_MBUC
+        output.branch = dict(zip(self.modalities, answers_MBUC, strict=True))
         return output
 
     def _propagate(self, branches: Tensor, observed_MBU: Tensor, reading: Reading) -> Tensor:
@@ -145,7 +144,8 @@ class Comp(nn.Module):
             self._regulate(output, batch, observed_MBU)
         weight = 1.0 if stage == BRANCHES else self.settings.branch_weight
         if weight > 0:
-            everywhere = stage == JOINT and self.settings.branch_loss_on_missing
+            by_head = stage == JOINT and output.extra["head"].branch_MBUC is not None
+            everywhere = stage == JOINT and self.settings.branch_loss_on_missing and not by_head
             for u, (name, answer_BUC) in enumerate(output.branch.items()):
                 counted = counted_BU if everywhere else counted_BU & observed_MBU[u]
                 terms[f"branch_{name}"] = weight * self.task_loss(answer_BUC, batch.target_BU, counted)

@@ -47,11 +47,14 @@ class HeadOutput:
 
     answer_BUC  logits, whose softmax are the class probabilities; or [B, U, 1] the standardised value
     fused_BUH   what the answer was read from
+    branch_MBUC the branches' own answers where the head gives them in place of the model's linear layers; they mean something
+                where a modality is observed
     extra       whatever `losses` needs besides, by name
     """
 
     answer_BUC: Tensor
     fused_BUH: Tensor
+    branch_MBUC: Tensor | None = None
     extra: dict[str, Tensor] = field(default_factory=dict)
 
 

@@ -109,7 +109,10 @@ class DPLHead(nn.Module):
         if late_BUC is not None:
             extra["late_BUC"] = late_BUC
         fused_BUH = torch.cat(list(blocks.values()), -1)
-        return HeadOutput(self.readout.answer(compared, late_BUC), fused_BUH, extra)
+        branch_MBUC = None
+        if self.settings.branch_answers == "prototypes":
+            branch_MBUC = self.readout.block_answers(compared).movedim(-2, 0)
+        return HeadOutput(self.readout.answer(compared, late_BUC), fused_BUH, branch_MBUC, extra)
 
     def _late(self, given: HeadInput) -> Tensor | None:
         """Return the weighted mean of the branches' own answers, where the settings ask for it."""

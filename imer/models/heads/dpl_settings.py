@@ -36,6 +36,8 @@ class DPLSettings:
     bin_loss_weight   weight of the two-hot cross-entropy beside the loss on the value
     coordinator       `logit_weight`: the coordinator's weights mix the cosines; `off`: every modality counts alike
     refine            a residual layer h + Dropout(ReLU(Linear h)) of its own for every modality before the cosine
+    branch_answers    the branches' own answers, which have losses of their own and guide ComP's regulator, come from `linear`
+                      layers, or from the `prototypes` (where a modality is observed; by attach = branches, normalise = block)
     late_fusion       how much of the weighted mean of the branches' own answers joins the answer (published: 0)
     dropout           of the residual layer, share of its units
     label_smoothing   share of the target spread over all classes
@@ -72,6 +74,7 @@ class DPLSettings:
     bin_loss_weight: Amount = 1.0
     coordinator: Annotated[str, OneOf("logit_weight", "off")] = "logit_weight"
     refine: bool = True
+    branch_answers: Annotated[str, OneOf("linear", "prototypes")] = "linear"
     late_fusion: Amount = 0.0
     dropout: Share = 0.3
     label_smoothing: Share = 0.0
@@ -95,6 +98,15 @@ class DPLSettings:
                     f"({self.scale_low:g} to {self.scale_high:g}), but is {value:g}."
                 )
         by_case("head.margins", self.margins)
+        if self.branch_answers == "prototypes":
+            if self.attach != "branches" or self.normalise != "block":
+                raise UsageError(
+                    "head.branch_answers = prototypes needs head.attach = branches and head.normalise = block."
+                )
+            if self.late_fusion:
+                raise UsageError(
+                    "With head.branch_answers = prototypes the answer is their mean already: leave out late_fusion."
+                )
         if self.bin_low is not None and self.bin_high is not None and not self.bin_high > self.bin_low:
             raise UsageError(f"head.bin_high must lie above head.bin_low, but {self.bin_high:g} ≤ {self.bin_low:g}.")
 

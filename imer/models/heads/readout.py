@@ -74,18 +74,26 @@ class Readout(nn.Module):
         late  mean of the branches' own answers [..., C]: added to logits, averaged with values, in the proportion
               `late_fusion` to 1
         """
-        share = self.settings.late_fusion if late is not None else 0.0
-        if self.task == "classification":
-            logits = self._scaled(compared)
-            return logits if late is None else logits + share * late
-        if self.bins is None:
-            value = self.reach * compared.cosine_K + self.bias_C[compared.case].unsqueeze(-1)
-        else:
-            value = self.bins.expectation(self._scaled(compared).softmax(-1)).unsqueeze(-1)
-        return value if late is None else (value + share * late) / (1 + share)
+        said = self._read(compared.cosine_K, compared.case)
+        if late is None:
+            return said
+        share = self.settings.late_fusion
+        return said + share * late if self.task == "classification" else (said + share * late) / (1 + share)
 
-    def _scaled(self, compared: Comparison) -> Tensor:
-        return self.scale_C()[compared.case].unsqueeze(-1) * compared.cosine_K
+    def block_answers(self, compared: Comparison) -> Tensor:
+        """Return what each block says by itself, s·cos(h^u, w^{O,u}) read as an answer: [..., B, C]."""
+        return self._read(compared.block_cosine_BK, compared.case.unsqueeze(-1))
+
+    def _read(self, cosine_K: Tensor, case: Tensor) -> Tensor:
+        """Return logits [..., C], or the value [..., 1], of cosines [..., K] in the cases [...]."""
+        if self.task == "classification":
+            return self._scaled(cosine_K, case)
+        if self.bins is None:
+            return self.reach * cosine_K + self.bias_C[case].unsqueeze(-1)
+        return self.bins.expectation(self._scaled(cosine_K, case).softmax(-1)).unsqueeze(-1)
+
+    def _scaled(self, cosine_K: Tensor, case: Tensor) -> Tensor:
+        return self.scale_C()[case].unsqueeze(-1) * cosine_K
 
     def losses(
         self,
@@ -110,6 +118,6 @@ class Readout(nn.Module):
         terms = {"joint": self.task_loss(answer, target, counted)}
         if self.bins is not None and self.settings.bin_loss_weight > 0:
             two_hot = self.bins.two_hot(torch.where(counted, target, 0.0))
-            entropy = -(two_hot * self._scaled(compared).log_softmax(-1)).sum(-1)
+            entropy = -(two_hot * self._scaled(compared.cosine_K, compared.case).log_softmax(-1)).sum(-1)
             terms["bins"] = self.settings.bin_loss_weight * masked_mean(entropy, counted)
         return terms

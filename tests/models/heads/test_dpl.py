@@ -294,7 +294,9 @@ def test_settings_refuse_what_makes_no_sense() -> None:
         with pytest.raises(UsageError, match=f"head.{name}"):
             DPLSettings(**{name: "nonsense"})
     for bad in ({"scale": 128.0}, {"scale_low": 0.0}, {"margin_single": -0.1}, {"scales": ("audio=1",)},
-                {"margins": ("audio",)}, {"margins": ("audio=x",)}, {"bin_low": 1.0, "bin_high": 0.0}):  # fmt: skip
+                {"margins": ("audio",)}, {"margins": ("audio=x",)}, {"bin_low": 1.0, "bin_high": 0.0},
+                *({"branch_answers": "prototypes"} | other for other in ({"attach": "concatenated"},
+                  {"normalise": "joint"}, {"late_fusion": 0.5}))):  # fmt: skip
         with pytest.raises(UsageError):
             DPLSettings(**bad)
     with pytest.raises(UsageError, match="'txt'"):

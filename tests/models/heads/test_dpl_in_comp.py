@@ -100,6 +100,30 @@ def test_every_part_learns_in_the_joint_stage(task: str) -> None:
     assert model.eval().head.prototypes.count_C.sum() == given.valid_BU.sum()
 
 
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_branches_that_answer_by_the_prototypes(task: str) -> None:  # B.8, rule 3
+    model, given = comp(task, branch_answers="prototypes", coordinator="off").train(), batch(task)
+    object.__setattr__(model.settings, "branch_loss_on_missing", True)  # what holds for linear layers only
+    output = model(given.features, given.observed_BUM, given.valid_BU, stage="joint")
+    answer_BUMC = torch.stack(list(output.branch.values()), 2)
+    if task == "classification":  # equal votes: the answer is the mean of what the observed modalities say
+        share_BUM = given.observed_BUM / given.observed_BUM.sum(-1, keepdim=True).clamp(min=1)
+        assert torch.allclose((share_BUM.unsqueeze(-1) * answer_BUMC).sum(2), output.joint_BUC, atol=1e-5)
+    else:
+        assert answer_BUMC.abs().max() <= 3 + 1e-5  # each is an expectation over the bins
+    terms = model.losses(output, given, "joint")
+    for u, name in enumerate(WIDTHS):
+        here = given.observed_BUM[..., u] & given.labelled_BU
+        expected = model.settings.branch_weight * model.task_loss(output.branch[name], given.target_BU, here)
+        assert torch.equal(terms[f"branch_{name}"], expected)
+    torch.stack([terms[f"branch_{name}"] for name in WIDTHS]).sum().backward()
+    assert all(p.grad is None for p in model.branch_heads.parameters())
+    assert all((p.grad != 0).any() for p in model.head.prototypes.prototypes.common.values())
+    first = model(given.features, given.observed_BUM, given.valid_BU, stage="branches")  # no prototypes yet
+    sum(model.losses(first, given, "branches").values()).backward()
+    assert all(p.grad is not None for p in model.branch_heads.parameters())
+
+
 def test_joint_stage_starts_at_the_class_means() -> None:
     model, given = comp(initial="class_mean"), batch()
     before = [d.clone() for _, _, d in all_directions(model.head.prototypes.prototypes)]
