@@ -37,12 +37,14 @@ import torch
 from results_plan import ABLATION, CORPORA, CURVES, METHODS, Corpus, cells
 
 from imer import __version__
+from imer.comparison.document import as_latex_document, as_markdown_document
+from imer.comparison.evaluated_run import EvaluatedRun, read_run
+from imer.comparison.methods import group_methods
+from imer.comparison.over_runs import over_runs
+from imer.comparison.report import TITLE, report_blocks
 from imer.core.files import published_file, write_bytes, write_text
 from imer.core.pool import Pool
-from imer.evaluation.compare import EvaluatedRun, group_methods, over_runs, read_run
-from imer.evaluation.document import as_latex_document, as_markdown_document
 from imer.evaluation.plots import curves_png
-from imer.evaluation.report import TITLE, report_blocks
 from imer.experiments.cells import FINISHED, NEW, OTHER, CellJob, State, state_of
 from imer.experiments.plan import Cell
 from imer.store.reader import FeatureStore

@@ -39,7 +39,7 @@ def report_command(
     The report names the data, the realised rates, how epochs were chosen, the digests and what each metric means.
     """
     with reporting("report", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.evaluation.report import write_report
+        from imer.comparison.report import write_report
 
         written = write_report(
             runs, out, reference=reference, table=table, overwrite=overwrite, warn=report.warn, notice=report.note

@@ -1,1 +1,1 @@
-"""From trained models to numbers one can trust: conditions, pooled predictions, intervals, tables, plots, reports."""
+"""From trained models to numbers one can trust: conditions, pooled predictions, intervals, tables, plots."""

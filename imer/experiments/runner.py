@@ -19,17 +19,17 @@ import numpy as np
 from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
+from imer.comparison.document import as_latex_document, as_markdown_document
+from imer.comparison.evaluated_run import read_run
+from imer.comparison.report import TITLE, report_blocks
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import read_json, write_json, write_text
 from imer.core.json_lines import as_json_lines
 from imer.core.locks import output_lock
 from imer.core.pool import Pool, job_count
-from imer.evaluation.compare import read_run
 from imer.evaluation.conditions import make_conditions
-from imer.evaluation.document import as_latex_document, as_markdown_document
 from imer.evaluation.evaluate import check_mask_seeds
-from imer.evaluation.report import TITLE, report_blocks
 from imer.evaluation.tables import as_tsv
 from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from imer.evaluation.compare import EvaluatedRun, group_methods, join_matched, over_runs
+from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.matched import join_matched
+from imer.comparison.methods import group_methods
+from imer.comparison.over_runs import over_runs
 from imer.evaluation.results import HEADLINE
 from imer.evaluation.tables import UNDEFINED, Table, mean_and_sd, number
 from imer.experiments.choice import Variant

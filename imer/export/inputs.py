@@ -7,7 +7,8 @@ from pathlib import Path
 
 from imer.core.errors import UsageError
 from imer.media.clips import Clips, Cutting, cut_clips
-from imer.media.manifest import DELIMITERS, JSON_LINES, read_manifest
+from imer.media.manifest import read_manifest
+from imer.media.rows import DELIMITERS, JSON_LINES
 
 STORE_SUFFIXES = (".h5", ".hdf5")
 MANIFEST_SUFFIXES = (*DELIMITERS, *JSON_LINES)

@@ -20,7 +20,7 @@ from imer.export.table import answer_table
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
 from imer.extraction.runner import Progress
 from imer.media.clips import Clips, Cutting
-from imer.media.manifest import DELIMITERS
+from imer.media.rows import DELIMITERS
 from imer.media.tables import csv_row
 from imer.training.trained_fold import TrainedFold
 

@@ -27,7 +27,8 @@ from imer.core import errors
 from imer.core.errors import ImerError, MissingDependency
 from imer.core.processes import is_alive, start_ticks
 from imer.core.types import Verdict
-from imer.extraction.engines import LocalEngine, Outcome
+from imer.extraction.engines import Outcome
+from imer.extraction.local import LocalEngine
 from imer.extraction.plan import Task, TextTask
 from imer.extraction.recipe import Recipe
 from imer.extraction.work import CellResult

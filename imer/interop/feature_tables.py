@@ -17,7 +17,9 @@ import numpy as np
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import ARRAYS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
-from imer.media.manifest import DELIMITERS, NOT_AVAILABLE, read_manifest
+from imer.media.cells import NOT_AVAILABLE
+from imer.media.manifest import read_manifest
+from imer.media.rows import DELIMITERS
 from imer.media.tables import table_rows
 
 KEY = "utterance_id"

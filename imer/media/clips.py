@@ -9,7 +9,8 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
-from imer.media.manifest import RowProblem, encodable
+from imer.media.cells import encodable
+from imer.media.manifest import RowProblem
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 from imer.media.transcripts import read_cues, read_text
 

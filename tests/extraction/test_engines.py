@@ -13,8 +13,9 @@ import pytest
 
 from imer.core import processes, registry
 from imer.core.errors import InvalidInput, MissingDependency, UsageError
-from imer.extraction import engines
-from imer.extraction.engines import LocalEngine, Outcome, make_engine, worker_count
+from imer.extraction import engines, local
+from imer.extraction.engines import Outcome, make_engine, worker_count
+from imer.extraction.local import LocalEngine
 from imer.extraction.plan import MediaTask, TextTask
 from imer.extraction.ray import decoded, encoded
 from imer.extraction.recipe import Recipe
@@ -59,10 +60,10 @@ def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Pat
 def test_a_worker_that_dies_in_the_middle_of_a_message_is_replaced_too(
     clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    give = engines._Worker.give
+    give = local._Worker.give
     torn: list[int] = []
 
-    def tear(worker: engines._Worker, given: MediaTask) -> None:
+    def tear(worker: local._Worker, given: MediaTask) -> None:
         give(worker, given)
         if not torn:
             worker.pipe.close()
@@ -71,7 +72,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_is_replaced_too(
             theirs.close()
             os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(engines._Worker, "give", tear)
+    monkeypatch.setattr(local._Worker, "give", tear)
     with LocalEngine(AUDIO, 1) as engine:
         (outcome,) = engine.run([task(clips[0])])
     assert torn
@@ -80,14 +81,14 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_is_replaced_too(
 
 def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker is killed whenever it is given the second clip, as a crashing decoder would do it."""
-    give = engines._Worker.give
+    give = local._Worker.give
 
-    def deadly(worker: engines._Worker, given: MediaTask) -> None:
+    def deadly(worker: local._Worker, given: MediaTask) -> None:
         if given.path == clips[1]:
             os.kill(worker.process.pid, signal.SIGKILL)
         give(worker, given)
 
-    monkeypatch.setattr(engines._Worker, "give", deadly)
+    monkeypatch.setattr(local._Worker, "give", deadly)
     with LocalEngine(AUDIO, 1) as engine:
         outcomes = list(engine.run([task(path, row) for row, path in enumerate(clips)]))
     lost = [outcome for outcome in outcomes if outcome.code]
@@ -99,17 +100,17 @@ def test_a_task_that_kills_its_worker_twice_is_given_up(clips: list[Path], monke
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_text_that_kills_its_worker_costs_itself_alone(letters: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is found by halving; what the engine on Ray sends home of such parts comes back as they are."""
-    give = engines._Worker.give
+    give = local._Worker.give
 
-    def deadly(worker: engines._Worker, given: TextTask) -> None:
+    def deadly(worker: local._Worker, given: TextTask) -> None:
         if "bad" in given.texts:
             os.kill(worker.process.pid, signal.SIGSTOP)  # or it might answer before it is killed
         give(worker, given)
         if "bad" in given.texts:
             os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(engines._Worker, "give", deadly)
-    monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 20)
+    monkeypatch.setattr(local._Worker, "give", deadly)
+    monkeypatch.setattr(local, "_MAX_IDLE_DEATHS", 20)
     whole = TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))
     with LocalEngine(letters, 1) as engine:
         outcomes = list(engine.run([whole]))
@@ -121,16 +122,16 @@ def test_a_text_that_kills_its_worker_costs_itself_alone(letters: Recipe, monkey
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_text_that_hangs_its_worker_costs_itself_alone(letters: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
-    give = engines._Worker.give
+    give = local._Worker.give
 
-    def hang(worker: engines._Worker, given: TextTask) -> None:
+    def hang(worker: local._Worker, given: TextTask) -> None:
         if "bad" in given.texts:
             os.kill(worker.process.pid, signal.SIGSTOP)  # before it can say how long it will take
         give(worker, given)
         if "bad" in given.texts:
             worker.deadline = 0.0
 
-    monkeypatch.setattr(engines._Worker, "give", hang)
+    monkeypatch.setattr(local._Worker, "give", hang)
     with LocalEngine(letters, 1) as engine:
         outcomes = list(engine.run([TextTask((3, 5, 7, 9), ("good", "well", "bad", "fine"))]))
     assert [(outcome.code, outcome.task.cells) for outcome in outcomes if outcome.code] == [
@@ -141,16 +142,16 @@ def test_a_text_that_hangs_its_worker_costs_itself_alone(letters: Recipe, monkey
 
 def test_a_worker_that_hangs_is_killed(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopped process answers nothing, as one in an endless loop would."""
-    monkeypatch.setattr(engines, "LOAD_LIMIT_S", 0.3)
-    give = engines._Worker.give
+    monkeypatch.setattr(local, "LOAD_LIMIT_S", 0.3)
+    give = local._Worker.give
     hung: list[int] = []
 
-    def stop(worker: engines._Worker, given: MediaTask) -> None:
+    def stop(worker: local._Worker, given: MediaTask) -> None:
         os.kill(worker.process.pid, signal.SIGSTOP)
         hung.append(worker.process.pid)
         give(worker, given)
 
-    monkeypatch.setattr(engines._Worker, "give", stop)
+    monkeypatch.setattr(local._Worker, "give", stop)
     with LocalEngine(AUDIO, 1) as engine:
         (outcome,) = engine.run([task(clips[0])])
     assert isinstance(outcome, Outcome)
@@ -177,13 +178,13 @@ def test_a_pause_of_everything_kills_no_worker(clips: list[Path], monkeypatch: p
 
 
 def test_workers_that_never_work_end_the_run(monkeypatch: pytest.MonkeyPatch, clips: list[Path]) -> None:
-    monkeypatch.setattr(engines, "_MAX_IDLE_DEATHS", 1)
+    monkeypatch.setattr(local, "_MAX_IDLE_DEATHS", 1)
 
-    def give(worker: engines._Worker, given: MediaTask) -> None:
+    def give(worker: local._Worker, given: MediaTask) -> None:
         worker.task = given
         os.kill(worker.process.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(engines._Worker, "give", give)
+    monkeypatch.setattr(local._Worker, "give", give)
     with LocalEngine(AUDIO, 1) as engine, pytest.raises(MissingDependency, match="keep dying"):
         list(engine.run([task(clips[0])]))
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from imer.batches.corpus import Corpus
+from imer.comparison.report import write_report
 from imer.core.errors import UsageError
 from imer.evaluation.evaluate import evaluate
 from imer.evaluation.pooled import FoldRows, pooled_predictions
-from imer.evaluation.report import write_report
 from imer.export.answers import answer_store
 from imer.export.bundle import load_bundle
 from imer.export.predict import predict

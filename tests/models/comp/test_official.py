@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from imer.batches.batch import Batch
-from imer.evaluation.contestants import MARK
+from imer.comparison.contestants import MARK
+from imer.comparison.report import write_report
+from imer.comparison.scoreboard import MARKED
 from imer.evaluation.evaluate import evaluate
-from imer.evaluation.report import write_report
 from imer.evaluation.results import Evaluation
-from imer.evaluation.scoreboard import MARKED
 from imer.models.base import BRANCHES, JOINT, ModelSpec
 from imer.models.comp.official import OfficialComp, OfficialSettings, distances
 from imer.training.listener import Listener

@@ -4,19 +4,16 @@ from dataclasses import replace
 
 import pytest
 
+from imer.comparison.contestants import Contestant, contestants_of
+from imer.comparison.differences import paired, read_tallies, tally_differences
+from imer.comparison.evaluated_run import EvaluatedRun, read_run
+from imer.comparison.matched import join_matched
+from imer.comparison.methods import group_methods
+from imer.comparison.over_runs import over_runs
+from imer.comparison.scoreboard import _ensembles, _mixed_against_matched
 from imer.core.errors import InvalidInput
-from imer.evaluation.compare import (
-    EvaluatedRun,
-    group_methods,
-    join_matched,
-    over_runs,
-    read_run,
-)
-from imer.evaluation.contestants import Contestant, contestants_of
-from imer.evaluation.differences import paired, read_tallies, tally_differences
 from imer.evaluation.evaluate import evaluate
 from imer.evaluation.results import MetricSummary
-from imer.evaluation.scoreboard import _ensembles, _mixed_against_matched
 from tests.evaluation.tiny_runs import train_tiny
 from tests.stores import write_small_store
 

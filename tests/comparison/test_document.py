@@ -2,7 +2,7 @@
 
 from html.parser import HTMLParser
 
-from imer.evaluation.document import (
+from imer.comparison.document import (
     Grid,
     Heading,
     Paragraph,

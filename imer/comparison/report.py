@@ -2,29 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
-from imer.core.files import published_file, write_bytes
-from imer.core.locks import output_lock
-from imer.evaluation.balance_plots import balance_png, learning_png
-from imer.evaluation.compare import (
-    EvaluatedRun,
-    Method,
-    check_distinct,
-    data_key,
-    group_methods,
-    join_matched,
-    known_settings,
-    left_out,
-    over_runs,
-    read_run,
-    same_test_part,
-)
-from imer.evaluation.contestants import marked
-from imer.evaluation.document import (
+from imer.comparison.contestants import marked
+from imer.comparison.document import (
     Block,
     Grid,
     Heading,
@@ -34,11 +16,13 @@ from imer.evaluation.document import (
     as_latex_document,
     as_markdown_document,
 )
-from imer.evaluation.drawing import INTERVAL
-from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
-from imer.evaluation.results import HEADLINE, Evaluation
-from imer.evaluation.scoreboard import MARKED, scoreboard
-from imer.evaluation.sections import (
+from imer.comparison.evaluated_run import EvaluatedRun, check_distinct, data_key, read_run
+from imer.comparison.matched import join_matched
+from imer.comparison.methods import Method, group_methods, same_test_part
+from imer.comparison.over_runs import left_out, over_runs
+from imer.comparison.provenance import methods_section, runs_section
+from imer.comparison.scoreboard import MARKED, scoreboard
+from imer.comparison.sections import (
     balance_blocks,
     difference_blocks,
     fold_blocks,
@@ -46,7 +30,13 @@ from imer.evaluation.sections import (
     pattern_conditions,
     rate_conditions,
 )
-from imer.evaluation.tables import UNDEFINED
+from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
+from imer.core.files import published_file, write_bytes
+from imer.core.locks import output_lock
+from imer.evaluation.balance_plots import balance_png, learning_png
+from imer.evaluation.drawing import INTERVAL
+from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
+from imer.evaluation.results import HEADLINE, Evaluation
 from imer.metrics.compute import METRICS
 from imer.metrics.definitions import CURVE_DEFINITION, DEFINITIONS, TITLES
 
@@ -170,7 +160,7 @@ def report_blocks(
             blocks += scoreboard([run for method in methods for run in method.runs], reference)
         else:
             blocks += _data_section(methods, name, reference)
-    blocks += _methods_section(sections) if table else _runs_section(runs)
+    blocks += methods_section(sections) if table else runs_section(runs)
     tasks = {run.evaluation.task for run in runs}
     rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task]]
     blocks += [
@@ -253,89 +243,3 @@ def _band_name(methods: Sequence[Method]) -> str:
     if counts == {False}:
         return INTERVAL
     return "± 1 sd over runs" if counts == {True} else f"± 1 sd over runs; {INTERVAL} for a single run"
-
-
-def _methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
-    """Say where the figures of a results table come from, one row per method and data set."""
-    rows = []
-    for methods in sections:
-        for method in methods:
-            facts = [run.evaluation.run for run in method.runs]
-            digest = hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
-            selected = facts[0].get("selected") or {}
-            features = method.evaluation.features
-            rows.append(
-                [
-                    Path(str(features["path"])).name,
-                    str(features["content_sha256"])[:16],
-                    method.name,
-                    str(len(facts)),
-                    str(known_settings(method.runs[0])["train.members"]),
-                    f"best {selected.get('metric', UNDEFINED)} on {selected.get('on', UNDEFINED)}",
-                    "yes: not an honest estimate" if any(one.get("optimistic") for one in facts) else "no",
-                    digest[:16],
-                ]
-            )
-    columns = [
-        "features",
-        "content sha256",
-        "method",
-        "seeds",
-        "members",
-        "epoch chosen by",
-        "optimistic",
-        "runs sha256",
-    ]
-    caption = "First 16 digits of the digests; that of the runs is over the digests of their checkpoints, in order."
-    told = {method.name: method.runs[0] for methods in sections for method in methods}
-    return [Heading("Runs"), Grid((columns, rows), caption), *_relative_to_speakers(told)]
-
-
-def _relative_to_speakers(runs: Mapping[str, EvaluatedRun]) -> list[Block]:
-    """Say which of the named runs know who speaks."""
-    knowing = [name for name, run in runs.items() if run.evaluation.run.get("within_speaker")]
-    if not knowing:
-        return []
-    return [
-        Paragraph(
-            f"Features are taken relative to their speaker in {listed(knowing, 20)}: these figures hold where speakers are "
-            "known and have as many utterances."
-        )
-    ]
-
-
-def _runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
-    rows, data = [], {}
-    for run in runs:
-        facts, features = run.evaluation.run, run.evaluation.features
-        optimistic = "yes: not an honest estimate" if facts.get("optimistic") else "no"
-        seed = facts.get("seed")
-        rows.append(
-            [
-                str(facts["path"]),
-                UNDEFINED if seed is None else str(seed),
-                str(facts["sha256"])[:16],
-                str(facts.get("selection", UNDEFINED)),
-                optimistic,
-            ]
-        )
-        data[str(features["content_sha256"])] = features
-    columns = ["run", "seed", "sha256", "epoch chosen by", "optimistic"]
-    blocks: list[Block] = [
-        Heading("Runs"),
-        Grid((columns, rows), "sha256: over the files of the checkpoint, first 16 digits."),
-        *_relative_to_speakers({str(run.evaluation.run["path"]): run for run in runs}),
-    ]
-    cells = []
-    for features in data.values():
-        for modality, facts in features.get("modalities", {}).items():
-            verdicts = ", ".join(f"{name} {count}" for name, count in facts.get("verdicts", {}).items())
-            counts = f"{facts['present']} of {features['utterances']}"
-            cells.append(
-                [str(features["path"]), modality, facts["feature"], str(facts["dim"]), counts, verdicts or UNDEFINED]
-            )
-    if cells:
-        columns = ["features", "modality", "feature set", "values", "present", "verdicts"]
-        digests = "; ".join(f"{Path(str(f['path'])).name} {digest[:16]}" for digest, f in data.items())
-        blocks += [Heading("Data"), Grid((columns, cells), f"Content sha256 (first 16 digits): {digests}.")]
-    return blocks

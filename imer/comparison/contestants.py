@@ -7,17 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from imer.comparison.differences import MethodTallies, read_tallies
+from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.methods import Method, group_methods, known_settings
+from imer.comparison.over_runs import ConditionKey, condition_key, over_runs
 from imer.core.registry import entries
-from imer.evaluation.compare import (
-    ConditionKey,
-    EvaluatedRun,
-    Method,
-    condition_key,
-    group_methods,
-    known_settings,
-    over_runs,
-)
-from imer.evaluation.differences import MethodTallies, read_tallies
 from imer.evaluation.results import Evaluation, rate_curve
 from imer.metrics.compute import sign_of
 

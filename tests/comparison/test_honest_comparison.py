@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 
 from imer.batches.corpus import Corpus
+from imer.comparison.contestants import best_baseline, contestants_of
+from imer.comparison.differences import read_tallies, tally_differences
+from imer.comparison.evaluated_run import check_distinct, read_run
+from imer.comparison.methods import group_methods
+from imer.comparison.over_runs import left_out
+from imer.comparison.report import report_blocks, write_report
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json, write_json
-from imer.evaluation.compare import check_distinct, group_methods, left_out, read_run
 from imer.evaluation.conditions import make_conditions
-from imer.evaluation.contestants import best_baseline, contestants_of
-from imer.evaluation.differences import read_tallies, tally_differences
 from imer.evaluation.evaluate import draw_masks, evaluate
-from imer.evaluation.report import report_blocks, write_report
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.training.train import train

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from imer.comparison.contestants import MARK, Contestant, best_baseline, contestants_of
+from imer.comparison.differences import Difference, MethodDifferences, paired, tally_differences
+from imer.comparison.document import Block, Grid, Heading, Paragraph
+from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.methods import known_settings, method_settings
+from imer.comparison.over_runs import ConditionKey, condition_key
+from imer.comparison.sections import OVER, condition_title, difference_cell
 from imer.core.errors import UsageError, listed
-from imer.evaluation.compare import ConditionKey, EvaluatedRun, condition_key, known_settings, method_settings
-from imer.evaluation.contestants import MARK, Contestant, best_baseline, contestants_of
-from imer.evaluation.differences import Difference, MethodDifferences, paired, tally_differences
-from imer.evaluation.document import Block, Grid, Heading, Paragraph
 from imer.evaluation.results import ConditionSummary, rate_curve
-from imer.evaluation.sections import OVER, condition_title, difference_cell
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER, sign_of
 from imer.metrics.definitions import TITLES

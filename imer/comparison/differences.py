@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.methods import Method
+from imer.comparison.over_runs import ConditionKey, condition_key, over_runs
 from imer.core.errors import InvalidInput
 from imer.core.json_lines import each_json_line
 from imer.evaluation.bootstrap import Interval, Seed, mean_difference, paired_replicates
-from imer.evaluation.compare import ConditionKey, EvaluatedRun, Method, condition_key, over_runs
 from imer.evaluation.publish import PREDICTIONS_FILE
 from imer.metrics.tally import Tally, tally
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from imer.evaluation.compare import Method, condition_key
-from imer.evaluation.differences import paired, read_tallies, tally_differences
-from imer.evaluation.document import Block, Grid, Heading, Paragraph
+from imer.comparison.differences import paired, read_tallies, tally_differences
+from imer.comparison.document import Block, Grid, Heading, Paragraph
+from imer.comparison.methods import Method
+from imer.comparison.over_runs import condition_key
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER

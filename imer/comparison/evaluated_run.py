@@ -1,0 +1,74 @@
+"""A run that was evaluated, as a comparison reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, UsageError
+from imer.core.folders import FOLDER_MANIFEST, verify_folder
+from imer.evaluation.evaluate import EVALUATION_FOLDER
+from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
+from imer.evaluation.results import Evaluation
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """An evaluation with the folders that it was read from, each with the only rate it speaks for (None: all)."""
+
+    folders: tuple[tuple[Path, float | None], ...]
+    evaluation: Evaluation
+
+
+def read_run(path: Path) -> EvaluatedRun:
+    """Read the evaluation of a run folder, or of an evaluation folder itself.
+
+    Raises
+    ------
+    InvalidInput
+        There is no such folder, or it has not been evaluated.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise InvalidInput(f"{path} is not a folder; name run folders of `imer train` that were evaluated.")
+    own = path / PREDICTIONS_FILE
+    folder = path if own.is_file() and not (path / "checkpoint").exists() else path / EVALUATION_FOLDER
+    if (path / "sweep.json").is_file():
+        raise InvalidInput(
+            f"{path} is a sweep, whose table is {path / 'table.md'} and table.tex; to compare its runs with others, name them "
+            f"({path / 'runs'}/*)."
+        )
+    if not (folder / METRICS_FILE).is_file():
+        raise InvalidInput(
+            f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."
+        )
+    if (folder / FOLDER_MANIFEST).is_file():
+        verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
+    return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
+
+
+def check_distinct(runs: Sequence[EvaluatedRun]) -> None:
+    """Refuse one model twice: it would count as two seeds.
+
+    Raises
+    ------
+    UsageError
+        Two of the evaluations are of the same model.
+    """
+    seen: dict[tuple[str, Any], Path] = {}
+    for run in runs:
+        folder = run.folders[0][0]
+        model = (str(run.evaluation.run["sha256"]), run.evaluation.run.get("seed"))
+        if model in seen:
+            raise UsageError(
+                f"{seen[model]} and {folder} are evaluations of one model, which would count as two seeds; name one of them, "
+                "or evaluate all conditions at once (imer eval --missing-rate … --pattern …)."
+            )
+        seen[model] = folder
+
+
+def data_key(evaluation: Evaluation) -> tuple[str, ...]:
+    """Return what two evaluations must share to be put into one table: data, label and split."""
+    return (str(evaluation.features["content_sha256"]), evaluation.task, evaluation.label, evaluation.split)

@@ -1,0 +1,80 @@
+"""The rows of a manifest file, CSV, TSV or JSONL: the line and the cells of each, by column."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imer.core.errors import InvalidInput, listed
+from imer.media.tables import Row, table_rows
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+JSON_LINES = (".jsonl", ".ndjson")
+
+
+def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows.
+
+    Raises
+    ------
+    InvalidInput
+        The file is missing, unreadable or empty, is not UTF-8 text, or has another suffix.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in DELIMITERS and suffix not in JSON_LINES:
+        raise InvalidInput(
+            f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {suffix or 'no suffix'}."
+        )
+    if not path.is_file():
+        raise InvalidInput(f"The manifest {path} does not exist or is not a file.")
+    try:
+        content = path.read_bytes()
+        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise InvalidInput(f"{path} is UTF-16 text, as Excel's 'Unicode Text'; save it as 'CSV UTF-8'.")
+        text = content.decode("utf-8-sig")
+    except OSError as error:
+        raise InvalidInput(f"The manifest {path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InvalidInput(
+            f"{path} is not UTF-8 text (line {line}); save it as UTF-8 (in Excel: CSV UTF-8)."
+        ) from error
+    if not text.strip():
+        raise InvalidInput(f"The manifest {path} is empty.")
+    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, "utterance_id")
+
+
+def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:
+    parsed: list[Row] = []
+    columns: dict[str, None] = {}
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip():
+            continue
+        try:
+            record = json.loads(content, object_pairs_hook=_without_repeats)
+            if not isinstance(record, dict):
+                raise ValueError("not an object")
+            cells = {str(key): _as_cell(value) for key, value in record.items()}
+        except (ValueError, RecursionError) as error:
+            parsed.append((line, f"not a JSON object ({error})"))
+            continue
+        columns.update(dict.fromkeys(cells))
+        parsed.append((line, cells))
+    return list(columns), iter(parsed)
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{listed(sorted({name for name in names if names.count(name) > 1}))} is named more than once")
+    return record
+
+
+def _as_cell(value: Any) -> str:
+    if value is None or value != value:  # null, or NaN, which is how pandas writes an empty cell
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
