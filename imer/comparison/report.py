@@ -24,6 +24,7 @@ from imer.comparison.provenance import methods_section, runs_section
 from imer.comparison.scoreboard import MARKED, scoreboard
 from imer.comparison.sections import (
     balance_blocks,
+    calibration_blocks,
     difference_blocks,
     fold_blocks,
     metric_table,
@@ -34,11 +35,12 @@ from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import published_file, write_bytes
 from imer.core.locks import output_lock
 from imer.evaluation.balance_plots import balance_png, learning_png
+from imer.evaluation.calibration_plot import calibration_png
 from imer.evaluation.drawing import INTERVAL
 from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
 from imer.evaluation.results import HEADLINE, Evaluation
 from imer.metrics.compute import METRICS
-from imer.metrics.definitions import CURVE_DEFINITION, DEFINITIONS, TITLES
+from imer.metrics.definitions import CALIBRATION_DEFINITION, CURVE_DEFINITION, DEFINITIONS, TITLES
 
 TITLE = "Emotion recognition with missing modalities"
 FORMATS = (".html", ".md", ".tex")
@@ -167,6 +169,7 @@ def report_blocks(
         Heading("What the metrics mean"),
         Grid((["metric", "name", "definition"], rows)),
         Paragraph(CURVE_DEFINITION),
+        *([Paragraph(CALIBRATION_DEFINITION)] if "classification" in tasks and not table else []),
     ]
     return blocks
 
@@ -216,12 +219,14 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
         ("weights", weights_png(shown), f"{name}: mean coordinator weight of each modality."),
         ("balance", balance_png(shown), f"{name}: what each modality can do, adds, and how it is weighed{of_first}."),
         ("learning", learning_png(shown), f"{name}: the modalities in training, mean over folds{of_first}."),
+        ("calibration", calibration_png(shown), f"{name}: how often answers of a probability are right{of_first}."),
         ("confusion", confusion_png(shown), f"{name}: confusion {where}."),
     ]
     blocks += [Picture(f"{prefix}-{kind}.png", png, caption) for kind, png, caption in pictures if png is not None]
     blocks += difference_blocks(methods, reference)
     blocks += fold_blocks(methods)
     blocks += balance_blocks(methods)
+    blocks += calibration_blocks(methods)
     return blocks
 
 

@@ -187,3 +187,27 @@ def balance_blocks(methods: Sequence[Method]) -> list[Block]:
         Grid(([*columns, "gradient"], rows), caption),
         Grid((more, overall), note),
     ]
+
+
+def calibration_blocks(methods: Sequence[Method]) -> list[Block]:
+    """How far probabilities can be taken at their word, by the number of observed modalities (classes only)."""
+    rows = [
+        [
+            method.name,
+            str(one["observed"]),
+            *(number(one[key]) for key in ("confidence", "accuracy", "ece")),
+        ]
+        for method in methods
+        for one in method.evaluation.diagnostics.get("calibration", [])
+    ]
+    if not rows:
+        return []
+    columns = [
+        "method",
+        "observed modalities",
+        "mean probability of the answer",
+        "share that is right",
+        "calibration error",
+    ]
+    caption = "Over all masks that were evaluated, labelled utterances only. First run of each method."
+    return [Heading("Calibration", 3), Grid((columns, rows), caption)]

@@ -22,6 +22,7 @@ from imer.evaluation.summary import Drawn, Labels, constant_baseline, summarise_
 from imer.masks.make import draw_mask
 from imer.masks.sampling import missing_rate as realised_rate
 from imer.masks.table import MaskTable
+from imer.metrics.calibration import calibration
 from imer.metrics.compute import Metrics
 
 if TYPE_CHECKING:
@@ -233,6 +234,9 @@ def summarise_all(
             "balance": pattern_balance(summary, modalities, labels.task, baseline),
             "branches": _own_heads(pooled, labels, modalities),
             "learning": learning_balance(source.log),
+            "calibration": calibration(pooled.output_SPC, pooled.observed_SPM, labels.target_P)
+            if labels.n_classes
+            else [],
         },
         warnings=_warnings(source, pooled, summary_without_any=[one.without_any for one in summary]),
     )

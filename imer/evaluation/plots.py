@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imer.evaluation.balance_plots import balance_png, learning_png
+from imer.evaluation.calibration_plot import calibration_png
 from imer.evaluation.drawing import COLOURS, GREY, INTERVAL, RATE_AXIS, axis_title, drawn, legend_below, line_look
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.metrics.definitions import TITLES
@@ -180,6 +181,7 @@ def all_plots(evaluation: Evaluation) -> dict[str, bytes]:
         "patterns.png": patterns_png(evaluation),
         "weights.png": weights_png(evaluation),
         "confusion.png": confusion_png(evaluation),
+        "calibration.png": calibration_png(evaluation),
         "balance.png": balance_png(evaluation),
         "learning.png": learning_png(evaluation),
     }

@@ -33,8 +33,8 @@ LIMITS = """\
   data. It does not read what a person feels, and it does not detect truth, intent or illness.
 - It was measured on the data named above only. Other languages, cultures, ages, recording conditions and acted against
   spontaneous speech all change the error rate, and by how much is not known until it is measured there.
-- Probabilities are not calibrated. With fewer observed modalities the answer is less reliable; an answer with
-  `all_missing` is the model's constant and says nothing about the clip.
+- With fewer observed modalities the answer is less reliable; an answer with `all_missing` is the model's constant and
+  says nothing about the clip. Probabilities mean what they say as far as stands above, and less on other data.
 - The coordinator's weights say how much each modality counted in the model, not why a person made an impression."""
 
 USE = """\
@@ -51,7 +51,7 @@ class CardFacts:
 
     `metrics` maps what was measured on to the metrics and `n`, the number of labelled utterances; `specs` are the
     features that the model reads, in its order; `counts` are utterances per split; `training` are further facts of the
-    run, one line each.
+    run, one line each; `calibration` is how often answers were right by how many modalities were observed.
     """
 
     name: str
@@ -66,6 +66,7 @@ class CardFacts:
     data_sha256: str
     training: Mapping[str, Any]
     n_parameters: int
+    calibration: Sequence[Mapping[str, float]] = ()
 
 
 def model_card(facts: CardFacts) -> str:
@@ -82,6 +83,7 @@ def model_card(facts: CardFacts) -> str:
         "Standardisation is part of the model. A modality that is not observed is told by the mask, never by zeros.",
         "## How it was trained\n\n" + _facts(facts),
         "## How good it is\n\n" + _metrics(facts.metrics),
+        *_calibration(facts),
         "## Use\n\n" + USE,
         "## Limits\n\n" + LIMITS,
         "## Licences\n\n" + _licences(facts.specs),
@@ -144,6 +146,22 @@ def _metrics(metrics: Mapping[str, Mapping[str, float | None]]) -> str:
         for what, values in metrics.items()
     ]
     return "\n".join([header, "|---" * (len(keys) + 2) + "|", *rows])
+
+
+def _calibration(facts: CardFacts) -> list[str]:
+    """Say how far probabilities can be taken at their word; a regression has none."""
+    if not facts.class_names:
+        return []
+    if not facts.calibration:
+        return ["How far its probabilities can be taken at their word was not measured."]
+    rows = [
+        f"| {one['observed']} | {one['n']} | {one['confidence']:.3f} | {one['accuracy']:.3f} | {one['ece']:.3f} |"
+        for one in facts.calibration
+    ]
+    header = (
+        "| observed modalities | answers | mean probability of the answer | share that is right | calibration error |"
+    )
+    return ["\n".join([header, "|---" * 5 + "|", *rows]) + "\n\nOn the test part, under all its masks together."]
 
 
 def _number(value: float | None) -> str:

@@ -41,6 +41,8 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "longest_dialogue": fold.longest_dialogue,
         "val": fold.val,
         "test": _test_means(metrics["test"]),
+        # Without its bins; a run of before has none.
+        "calibration": [{k: v for k, v in one.items() if k != "bins"} for one in metrics.get("calibration", [])],
     }
 
 
@@ -106,6 +108,7 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
             **({"Features relative to their speaker": listed(fold.within_speaker)} if fold.within_speaker else {}),
         },
         n_parameters=n_parameters,
+        calibration=about.get("calibration", []),
     )
 
 

@@ -56,6 +56,11 @@ CURVE_DEFINITION = (
     "range, so that it has the metric's own units."
 )
 
+CALIBRATION_DEFINITION = (
+    "Calibration error (ECE): answers are put into ten bins of equal width by the probability that the model gives them; the "
+    "mean over answers of the distance between their bin's mean probability and the share of it that is right. 0 is perfect."
+)
+
 
 def explanation() -> str:
     """Return the text of `imer eval --explain`: every metric with its averaging and what is left out."""
@@ -66,7 +71,12 @@ def explanation() -> str:
     for task, names in METRICS.items():
         lines += ["", f"{task}:"]
         lines += [f"  {name:12s} {TITLES[name]}: {DEFINITIONS[name]}" for name in names]
-    lines += ["", f"Higher is better except for {', '.join(sorted(LOWER_IS_BETTER))}.", CURVE_DEFINITION]
+    lines += [
+        "",
+        f"Higher is better except for {', '.join(sorted(LOWER_IS_BETTER))}.",
+        CURVE_DEFINITION,
+        CALIBRATION_DEFINITION,
+    ]
     hanging = " " * 15
     return "\n".join(
         fill(line, _WIDTH, subsequent_indent=hanging if line.startswith("  ") else "") if line else "" for line in lines

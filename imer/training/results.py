@@ -6,7 +6,6 @@ without labels is predicted as it is, and not measured; there may be none at all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from imer.core.files import write_json, write_text
 from imer.core.folders import write_manifest
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.masks.sampling import missing_rate
+from imer.metrics.calibration import calibration
 from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares
 from imer.training.inference import Prediction
@@ -42,13 +42,17 @@ def write_results(
     rows = np.concatenate([split.test for split in splits])
     is_measured = bool(corpus.labelled_N[rows].any())
     conditions = conditions_of_test(masks, splits, settings)
-    results, lines = [], []
+    results, lines, outputs, observed = [], [], [], []
     for number, condition in enumerate(conditions if is_measured else conditions[:1]):
         found = [f.predict(corpus, s.test, condition.observed_NM) for f, s in zip(folds, splits, strict=True)]
         if number == 0:
             lines = [_line(corpus, f, p, i) for f, p in zip(folds, found, strict=True) for i in range(len(p.rows_N))]
+        outputs.append(np.concatenate([p.probabilities_NC for p in found]))
+        observed.append(np.concatenate([p.observed_NM for p in found]))
         if is_measured:
-            results.append(_result(corpus, rows, condition, found))
+            weights_NM = np.concatenate([p.weights_NM for p in found])
+            results.append(_result(corpus, rows, condition, outputs[-1], observed[-1], weights_NM))
+    has_classes = is_measured and corpus.task == "classification"
     write_text(out / "predictions.jsonl", as_json_lines(lines))
     metrics = {
         "schema": "imer.metrics/1",
@@ -66,6 +70,7 @@ def write_results(
         "gradient_share": mean_shares(read_json_lines(log) if (log := out / "log.jsonl").is_file() else []),
         "predictions": _named(conditions[0]) if conditions else None,
         "test": results,
+        "calibration": calibration(np.stack(outputs), np.stack(observed), corpus.target_N[rows]) if has_classes else [],
     }
     write_json(out / "metrics.json", metrics)
     write_manifest(out, [name for name in COVERED if (out / name).is_file()])
@@ -82,18 +87,21 @@ def conditions_of_test(masks: Masks, splits: list[Split], settings: Settings) ->
     return masks.fixed(rows, "test", TEST_MASK_SEEDS)
 
 
-def _result(corpus: Corpus, rows: np.ndarray, condition: FixedMask, found: Sequence[Prediction]) -> dict[str, Any]:
+def _result(
+    corpus: Corpus,
+    rows: np.ndarray,
+    condition: FixedMask,
+    output_NC: np.ndarray,
+    observed_NM: np.ndarray,
+    weights_NM: np.ndarray,
+) -> dict[str, Any]:
     """Return what all folds together scored under one condition."""
     return {
         **_named(condition),
         "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
         "n": int(corpus.labelled_N[rows].sum()),
-        "metrics": measure(corpus, rows, np.concatenate([p.probabilities_NC for p in found])),
-        "mean_weight": mean_weights(
-            np.concatenate([p.weights_NM for p in found]),
-            np.concatenate([p.observed_NM for p in found]),
-            list(corpus.modalities),
-        ),
+        "metrics": measure(corpus, rows, output_NC),
+        "mean_weight": mean_weights(weights_NM, observed_NM, list(corpus.modalities)),
     }
 
 

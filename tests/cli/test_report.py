@@ -72,6 +72,8 @@ def test_html_holds_everything_in_one_file(runs, tmp_path):
         str(evaluation.features["content_sha256"])[:16],
         "best ua on val",
         "comp (protocol=mixed), 2 runs",
+        "mean probability of the answer",
+        "Calibration error (ECE):",
         f"{evaluation.counts['labelled']} labelled utterances of {evaluation.counts['dialogues']} dialogues",
         "no_stream",
         DEFINITIONS["ua"],

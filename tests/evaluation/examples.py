@@ -4,6 +4,7 @@ import numpy as np
 
 from imer.evaluation.diagnostics import learning_balance, pattern_balance
 from imer.evaluation.results import ConditionSummary, Evaluation, MaskResult, MetricSummary, area_under_curve
+from imer.metrics.calibration import calibration
 from imer.metrics.compute import METRICS
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
@@ -58,7 +59,16 @@ def _diagnostics(summary: list[ConditionSummary], task: str) -> dict:
         "balance": pattern_balance(summary, modalities, task, _baseline(task)),
         "branches": {m: dict.fromkeys(METRICS[task], 0.6) for m in modalities},
         "learning": learning_balance(log),
+        "calibration": _calibration() if task == "classification" else [],
     }
+
+
+def _calibration() -> list[dict]:
+    """Answers of four classes under one, two and three observed modalities, the fewer the less sure."""
+    rng = np.random.default_rng(0)
+    output_SPC = np.stack([rng.dirichlet(np.full(4, 1.5 / n), 600) for n in (1, 2, 3)])
+    observed_SPM = np.stack([np.arange(3) < np.full((600, 1), n) for n in (1, 2, 3)])
+    return calibration(output_SPC, observed_SPM, rng.integers(4, size=600))
 
 
 def _metric(name: str, realised: float, shift: float) -> MetricSummary:

@@ -17,7 +17,7 @@ COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.p
 @pytest.mark.parametrize(
     ("task", "names"),
     [
-        ("classification", {*COMMON, "confusion.png"}),
+        ("classification", {*COMMON, "confusion.png", "calibration.png"}),
         ("regression", COMMON),
     ],
 )

@@ -81,6 +81,8 @@ def test_the_card_has_the_runs_numbers(classifier: Shipped, bundle: Path) -> Non
     first = front["model-index"][0]["results"][1]["metrics"]
     assert first[0]["value"] == pytest.approx(metrics["test"][0]["metrics"]["wa"], abs=1e-6)
     assert read_json(classifier.run / "run.json")["content_sha256"] in card
+    (first, *_) = metrics["calibration"]
+    assert f"| {first['observed']} | {first['n']} | {first['confidence']:.3f} | {first['accuracy']:.3f} |" in card
 
 
 def test_no_utterance_and_no_path_of_the_training_is_in_it(classifier: Shipped, bundle: Path) -> None:
