@@ -159,7 +159,9 @@ def test_the_diagnostics_belong_to_the_numbers(swept):
     assert set(evaluation.diagnostics["branches"]) == {"audio", "text", "visual"}
     alone, pairs, all_three = evaluation.diagnostics["calibration"]
     assert (alone["observed"], pairs["observed"], all_three["observed"]) == (1, 2, 3)
-    assert all(0 <= one["ece"] <= 1 and one["n"] == sum(b["n"] for b in one["bins"]) for one in (alone, pairs, all_three))
+    assert all(
+        0 <= one["ece"] <= 1 and one["n"] == sum(b["n"] for b in one["bins"]) for one in (alone, pairs, all_three)
+    )
     assert swept["values"][0].diagnostics["calibration"] == []
     weights = evaluation.summary[0].weights
     assert set(weights) == {"audio", "text", "visual"}
