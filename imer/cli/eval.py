@@ -14,13 +14,20 @@ from imer.cli.reporting import reporting
 if TYPE_CHECKING:
     from imer.cli.output import Report
     from imer.evaluation.results import Evaluation
+    from imer.evaluation.subject import Subject
 
 
 def evaluate_command(
-    run: Annotated[Path | None, typer.Argument(metavar="RUN_DIR", help="A run folder, from `imer train`.")] = None,
+    run: Annotated[
+        Path | None,
+        typer.Argument(metavar="RUN_DIR", help="A run folder, from `imer train`; or a bundle, from `imer export`."),
+    ] = None,
     features: Annotated[
         Path | None,
-        typer.Argument(metavar="FEATURES.h5", help="The feature store; by default the one of the training."),
+        typer.Argument(
+            metavar="FEATURES.h5",
+            help="The feature store; by default the one of the training (of a run, not a bundle).",
+        ),
     ] = None,
     missing_rate: Annotated[
         str | None,
@@ -69,7 +76,7 @@ def evaluate_command(
         from imer.evaluation.evaluate import EVALUATION_FOLDER, evaluate
 
         found = evaluate(
-            run,
+            _subject(run, features, out, device),
             features,
             missing_rate=missing_rate,
             pattern=pattern,
@@ -84,6 +91,24 @@ def evaluate_command(
             notice=report.note,
         )
         _show(found, out or run / EVALUATION_FOLDER, report)
+
+
+def _subject(path: Path, features: Path | None, out: Path | None, device: str) -> Path | Subject:
+    """Return a run's path as it is, and a bundle opened.
+
+    Raises UsageError where a bundle comes without data, or without a place for the results: it is not to be changed.
+    """
+    if not (path / "bundle.json").is_file():
+        return path
+    from imer.core.errors import UsageError
+
+    if features is None or out is None:
+        raise UsageError(
+            f"{path} is a bundle, which has no data and is not written into: imer eval {path} FEATURES.h5 -o DIR."
+        )
+    from imer.export.bundle import bundle_subject
+
+    return bundle_subject(path, device)
 
 
 def _show(found: Evaluation, folder: Path, report: Report) -> None:

@@ -18,6 +18,7 @@ from imer.evaluation.pooled import Pooled, Progress, pooled_predictions
 from imer.evaluation.publish import METRICS_FILE, check_output, publish
 from imer.evaluation.results import Evaluation, area_under_curve
 from imer.evaluation.source import Source, open_source
+from imer.evaluation.subject import Subject, subject_of_run
 from imer.evaluation.summary import Drawn, Labels, constant_baseline, summarise_condition
 from imer.masks.make import draw_mask
 from imer.masks.sampling import missing_rate as realised_rate
@@ -34,7 +35,7 @@ EVALUATION_FOLDER = "eval"
 
 
 def evaluate(
-    run_dir: Path,
+    run_dir: Path | Subject,
     features: Path | None = None,
     *,
     missing_rate: str | float | None = None,
@@ -56,7 +57,7 @@ def evaluate(
     Parameters
     ----------
     run_dir
-        A run folder of `imer train`.
+        A run folder of `imer train`; or a subject that was opened already, such as a bundle's.
     features
         The feature store; by default the one that the run was trained on.
     missing_rate
@@ -94,10 +95,12 @@ def evaluate(
     0.61
     """
     check_mask_seeds(mask_seeds)
-    folder = Path(run_dir) / EVALUATION_FOLDER if out is None else Path(out)
+    path = run_dir.path if isinstance(run_dir, Subject) else Path(run_dir)
+    folder = path / EVALUATION_FOLDER if out is None else Path(out)
     replaceable = overwrite or out is None
     check_output(folder, overwrite=replaceable)  # before anything is loaded
-    source = open_source(Path(run_dir), features, split=split, device=device)
+    subject = run_dir if isinstance(run_dir, Subject) else subject_of_run(path, device)
+    source = open_source(subject, features, split=split)
     with output_lock(folder, notice):
         check_output(folder, overwrite=replaceable)
         if notice is not None and (folder / METRICS_FILE).is_file():

@@ -13,16 +13,13 @@ import numpy as np
 from imer.batches.corpus import Corpus
 from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.folders import output_entry
-from imer.core.json_lines import read_json_lines
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
+from imer.evaluation.subject import Subject
 from imer.store.reader import FeatureStore
-from imer.training.origin import Origin
 from imer.training.selection import is_optimistic
 
 if TYPE_CHECKING:
-    from imer.training.run_folder import RunFolder
     from imer.training.trained_fold import TrainedFold
 
 
@@ -50,34 +47,37 @@ class Source:
         return tuple(self.corpus.modalities)
 
 
-def open_source(run_dir: Path, features: Path | None, *, split: str, device: str = "auto") -> Source:
-    """Open a run and the store to evaluate it on.
+def open_source(subject: Subject, features: Path | None, *, split: str) -> Source:
+    """Open the store to evaluate a subject on.
 
     Raises
     ------
     UsageError
         `split` is none of train, val, test.
     InvalidInput
-        The run or the store is missing, damaged, or does not fit the other.
+        The store is missing, damaged, or does not fit the subject.
     """
     if split not in SPLITS:
         raise UsageError(f"--split is one of {listed(SPLITS)}, but {split!r} was given.")
-    if not run_dir.is_dir():  # before PyTorch takes its seconds
-        raise InvalidInput(f"{run_dir} is not a run folder of `imer train`: there is no such folder.")
-
-    from imer.training.run_folder import RunFolder
-
-    run = RunFolder.open(run_dir, device=device)
-    path = _recorded_store(run) if features is None else Path(features)
+    path = _recorded_store(subject) if features is None else Path(features)
     with FeatureStore.open(path) as store:
         if features is None:
-            _check_unchanged(run, store)
-        corpus = _fitting_corpus(run.folds[0], store)
+            _check_unchanged(subject, store)
+        corpus = _fitting_corpus(subject.folds[0], store)
         facts = _store_facts(store, corpus)
-    folds = [FoldRows(fold, rows) for fold, rows in zip(run.folds, _rows(run.folds, corpus, split, path), strict=True)]
+    folds = [
+        FoldRows(fold, rows)
+        for fold, rows in zip(subject.folds, _rows(subject.folds, corpus, split, path), strict=True)
+    ]
     rows = np.unique(np.concatenate([one.rows for one in folds]))
     warnings = []
-    if corpus.content_sha256 != _trained_on(run):
+    knows_its_own = any(fold.train_ids for fold in subject.folds)
+    if not knows_its_own and corpus.content_sha256 == subject.trained_on:
+        raise InvalidInput(
+            f"{subject.path} was trained on {path}, and does not know which of its utterances it learnt from; evaluate the run "
+            "that it was exported from, or name a store of others."
+        )
+    if corpus.content_sha256 != subject.trained_on:
         imported = [name for name, spec in corpus.specs.items() if spec.is_array]
         made = (
             f"of its {listed(imported)} features only the width is known"
@@ -86,12 +86,16 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         )
         warnings.append(f"{path} is not the store of the training, but {made}.")
         warnings += _of_new_data(folds, rows, corpus, split)
+        if not knows_its_own:
+            warnings.append(
+                "A bundle does not know which utterances it learnt from: see to it that none is among these."
+            )
     if corpus.task == "regression":
         warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
-    optimistic = any(is_optimistic(fold.selected) for fold in run.folds)
+    optimistic = any(is_optimistic(fold.selected) for fold in subject.folds)
     if optimistic:
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
-    if within := run.folds[0].within_speaker:
+    if within := subject.folds[0].within_speaker:
         warnings.append(
             f"The {listed(within)} features are taken relative to their speaker, over all the utterances asked about: the "
             "results hold where speakers are known and have as many utterances."
@@ -100,10 +104,10 @@ def open_source(run_dir: Path, features: Path | None, *, split: str, device: str
         corpus=corpus,
         folds=folds,
         rows=rows,
-        label=run.folds[0].label,
-        run=_run_facts(run, optimistic=optimistic),
+        label=subject.folds[0].label,
+        run=_run_facts(subject, optimistic=optimistic),
         features={"path": str(path), **facts, "evaluated_sha256": _digest_of_ids(corpus, rows)},
-        log=read_json_lines(log) if (log := run.path / "log.jsonl").is_file() else [],
+        log=subject.log,
         warnings=warnings,
     )
 
@@ -126,31 +130,24 @@ def _of_new_data(folds: Sequence[FoldRows], rows: np.ndarray, corpus: Corpus, sp
     return []
 
 
-def _recorded_store(run: RunFolder) -> Path:
-    """Return the store that the run was trained on: where it was then, or beside the run folder."""
-    recorded = Path(run.settings["data"]["features"])
-    if not recorded.is_absolute():  # it was meant from where the training was started; older runs do not say where
-        recorded = Path(Origin.read(run.path).features or recorded)
-    beside = run.path.parent / recorded.name
-    for path in (recorded, beside):
+def _recorded_store(subject: Subject) -> Path:
+    """Return the store that a subject was trained on."""
+    for path in subject.stores:
         if path.is_file():
             return path
+    was, *beside = subject.stores
     raise InvalidInput(
-        f"The run {run.path} was trained on {recorded}, which is not there any more (nor {beside}); name the store: imer "
-        f"eval {run.path} FEATURES.h5."
+        f"The run {subject.path} was trained on {was}, which is not there any more (nor {listed(beside)}); name the store: "
+        f"imer eval {subject.path} FEATURES.h5."
     )
 
 
-def _trained_on(run: RunFolder) -> str:
-    return Origin.read(run.path).content_sha256
-
-
-def _check_unchanged(run: RunFolder, store: FeatureStore) -> None:
-    expected = _trained_on(run)
+def _check_unchanged(subject: Subject, store: FeatureStore) -> None:
+    expected = subject.trained_on
     if store.content_sha256 != expected:
         raise InvalidInput(
-            f"{store.path} has changed since the run {run.path} was trained on it (content {store.content_sha256[:12]}, then "
-            f"{expected[:12]}); restore it, or name it on the command line if the change is meant."
+            f"{store.path} has changed since the run {subject.path} was trained on it (content {store.content_sha256[:12]}, "
+            f"then {expected[:12]}); restore it, or name it on the command line if the change is meant."
         )
 
 
@@ -229,17 +226,16 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
     return [chosen] * len(folds)
 
 
-def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
-    settings = {f"{section}.{key}": value for section, values in run.settings.items() for key, value in values.items()}
-    selected = [fold.selected for fold in run.folds]
+def _run_facts(subject: Subject, *, optimistic: bool) -> dict[str, Any]:
+    selected = [fold.selected for fold in subject.folds]
     epochs = ", ".join(str(epoch) for one in selected for epoch in one.get("epochs", [one["epoch"]]))
     values = [one["value"] for one in selected if one["value"] is not None]
     return {
-        "name": run.path.resolve().name,
-        "path": str(run.path),
-        "sha256": output_entry(run.path / "checkpoint")["sha256"],
-        "seed": settings.get("train.seed"),
-        "folds": [fold.name for fold in run.folds],
+        "name": subject.path.resolve().name,
+        "path": str(subject.path),
+        "sha256": subject.sha256,
+        "seed": subject.settings.get("train.seed"),
+        "folds": [fold.name for fold in subject.folds],
         "selection": f"best {selected[0]['metric']} on {selected[0]['on']} (epoch {epochs})",
         "selected": {
             "metric": selected[0]["metric"],
@@ -247,8 +243,8 @@ def _run_facts(run: RunFolder, *, optimistic: bool) -> dict[str, Any]:
             "value": float(np.mean(values)) if values else None,
         },
         "optimistic": optimistic,
-        "within_speaker": list(run.folds[0].within_speaker),
-        "settings": settings,
+        "within_speaker": list(subject.folds[0].within_speaker),
+        "settings": subject.settings,
     }
 
 

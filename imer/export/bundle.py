@@ -24,8 +24,9 @@ from imer.batches.scaling import Scaler
 from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json, write_json, write_text
-from imer.core.folders import verify_folder
+from imer.core.folders import output_entry, verify_folder
 from imer.core.types import FeatureSpec
+from imer.evaluation.subject import Subject
 from imer.models.ensemble import members_of
 from imer.training.checkpoint import WEIGHTS, save_tensors
 from imer.training.trained_fold import SHAPING, TrainedFold, rebuilt
@@ -146,4 +147,31 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         val=record["val"],
         longest_dialogue=record.get("longest_dialogue"),
         within_speaker=tuple(name for name, entry in modalities.items() if entry.get("within_speaker")),
+    )
+
+
+def bundle_subject(folder: Path, device: str = "cpu") -> Subject:
+    """Open a bundle to evaluate it; which utterances it learnt from, it does not know.
+
+    Raises
+    ------
+    InvalidInput
+        See `load_bundle`.
+    """
+    fold = load_bundle(folder, device)
+    config, record = (read_json(folder / name) for name in (CONFIG, RECORD))
+    settings = {
+        f"{section}.{key}": value for section, values in config["settings"].items() for key, value in values.items()
+    }
+    known = {"protocol": record["protocol"], "missing_rate": record["missing_rate"] or "", "seed": record["seed"]}
+    return Subject(
+        path=folder,
+        folds=(fold,),
+        settings={
+            **settings,
+            **{f"train.{key}": value for key, value in known.items()},
+            "train.members": config.get("members", 1),
+        },
+        sha256=output_entry(folder)["sha256"],
+        trained_on=record["content_sha256"],
     )

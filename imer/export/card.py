@@ -38,11 +38,11 @@ LIMITS = """\
 - The coordinator's weights say how much each modality counted in the model, not why a person made an impression."""
 
 USE = """\
-For research and for building on with care: measure it on your own labelled data first (`imer eval RUN
-FEATURES.h5` of the run that it came from, or your labels beside the answers of `imer predict`), and tell the people
-concerned. Not for decisions about individuals: hiring, education, policing, credit, insurance, health. In
-the European Union, inferring emotions at the workplace or in education is prohibited but for medical or safety reasons
-(Regulation (EU) 2024/1689, article 5), and other emotion recognition systems are high-risk (annex III)."""
+For research and for building on with care: measure it on your own labelled data first (`imer eval BUNDLE FEATURES.h5
+-o RESULTS`), and tell the people concerned. Not for decisions about individuals: hiring, education, policing, credit,
+insurance, health. In the European Union, inferring emotions at the workplace or in education is prohibited but for
+medical or safety reasons (Regulation (EU) 2024/1689, article 5), and other emotion recognition systems are high-risk
+(annex III)."""
 
 
 @dataclass(frozen=True)

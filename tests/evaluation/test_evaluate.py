@@ -18,6 +18,7 @@ from imer.evaluation.evaluate import draw_masks, evaluate
 from imer.evaluation.pooled import pooled_predictions
 from imer.evaluation.results import Evaluation
 from imer.evaluation.source import open_source
+from imer.evaluation.subject import subject_of_run
 from imer.masks.make import make_mask
 from imer.metrics.compute import METRICS, classification_metrics, regression_metrics
 from imer.store.reader import FeatureStore
@@ -180,7 +181,7 @@ def test_twice_the_same_evaluation_is_the_same_files(setting, tmp_path):
 
 
 def test_predicting_all_masks_at_once_changes_no_answer(setting):
-    source = open_source(setting["values"], None, split="test", device="cpu")
+    source = open_source(subject_of_run(setting["values"], "cpu"), None, split="test")
     conditions = make_conditions(source.modalities, missing_rate="0.3,0.6", pattern="a")
     drawn, masks = draw_masks(source.corpus, source.rows, conditions, split="test", mask_seeds=2)
     assert [len(one.mask_index) for one in drawn] == [2, 2, 1]
@@ -368,7 +369,7 @@ def test_missing_and_damaged_runs_are_invalid_input(setting, tmp_path):
 
 
 def test_a_diverged_model_is_reported(setting):
-    source = open_source(setting["classes"], None, split="test", device="cpu")
+    source = open_source(subject_of_run(setting["classes"], "cpu"), None, split="test")
     broken = source.folds[0].fold
     for parameter in broken.model.parameters():
         parameter.data.fill_(float("nan"))
