@@ -1,4 +1,4 @@
-"""What `imer ls` lists, gathered from the parts that own the names. Nothing listed is imported."""
+"""What `imer ls` lists, gathered from the parts that own the names. Nothing listed is imported, but for the settings."""
 
 from __future__ import annotations
 
@@ -76,6 +76,44 @@ def _presets() -> Rows:
     return rows
 
 
+def _settings() -> Rows:
+    """Every setting of a training, by section; those of models and heads with the names of which they are."""
+    from imer.core.registry import entries, resolve
+    from imer.training.settings import DataSettings, RunChoice, TrainSettings
+
+    owners: dict[tuple[str, type], list[str]] = {
+        ("run", RunChoice): [],
+        ("data", DataSettings): [],
+        ("train", TrainSettings): [],
+    }
+    for section, kind in (("model", "models"), ("head", "heads")):
+        for name in entries(kind):
+            owners.setdefault((section, resolve(kind, name).Settings), []).append(name)
+    return [row for (section, kind), names in owners.items() for row in _fields(section, kind, ", ".join(names))]
+
+
+def _fields(section: str, kind: type, owners: str) -> Rows:
+    from dataclasses import fields
+
+    from imer.core.explained import explained
+    from imer.core.ranges import OneOf, declared
+
+    allowed, said = declared(kind), explained(kind)
+    rows = []
+    for field in fields(kind):
+        rule = allowed.get(field.name)
+        rows.append(
+            {
+                "name": f"{section}.{field.name}",
+                "of": owners or "all",
+                "default": json.dumps(field.default, ensure_ascii=False),
+                "values": ", ".join(rule) if isinstance(rule, OneOf) else rule.words if rule else "",
+                "what it is": said[field.name],
+            }
+        )
+    return rows
+
+
 _CATALOGUES: dict[str, Callable[[], Rows]] = {
     "extractors": lambda: _registered("extractors"),
     "models": lambda: _registered("models"),
@@ -84,6 +122,7 @@ _CATALOGUES: dict[str, Callable[[], Rows]] = {
     "schemas": _schemas,
     "metrics": _metrics,
     "presets": _presets,
+    "settings": _settings,
 }
 
 

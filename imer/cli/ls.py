@@ -9,17 +9,19 @@ import typer
 from imer.cli import options
 from imer.cli.reporting import reporting
 
-KINDS = ("extractors", "models", "heads", "protocols", "metrics", "presets", "schemas")
+KINDS = ("extractors", "models", "heads", "protocols", "metrics", "presets", "settings", "schemas")
 
 
 def ls(
-    kind: Annotated[str, typer.Argument(help="extractors, models, heads, protocols, metrics, presets or schemas.")],
+    kind: Annotated[
+        str, typer.Argument(help="extractors, models, heads, protocols, metrics, presets, settings or schemas.")
+    ],
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """List what can be named: extractors, models, heads, mask protocols, metrics, presets; and the schemas of `--json`."""
+    """List what can be named: extractors, models, heads, protocols, metrics, presets, settings; the schemas of `--json`."""
     with reporting("ls", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.cli.catalogue import catalogue
         from imer.core.errors import UsageError, did_you_mean

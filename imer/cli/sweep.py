@@ -51,7 +51,11 @@ def sweep_command(
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, for every run that knows it. Repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any setting (`imer ls settings`), for every run that knows it. Repeatable.",
+        ),
     ] = None,
     max_epochs: Annotated[int | None, typer.Option(help="Most epochs of each stage.")] = None,
     jobs: Annotated[str, typer.Option(metavar="N|auto", help="Processes at a time, one thread each.")] = "auto",

@@ -73,7 +73,9 @@ def train_command(
     ] = False,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any setting, such as model.hidden=64. Repeatable."),
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Any setting, such as model.hidden=64 (`imer ls settings`). Repeatable."
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,

@@ -27,7 +27,12 @@ CHANGES_VALIDATION = ("sampler", "pattern", "mask", "select", "validation_masks"
 
 @dataclass(frozen=True)
 class RunChoice:
-    """What is trained: names of the model, its output head, and the preset that the settings started from."""
+    """What is trained.
+
+    preset   shipped settings that these started from
+    model    the model by name
+    head     its output head by name
+    """
 
     preset: str = DEFAULT_PRESET
     model: str = "comp"
@@ -46,8 +51,8 @@ class DataSettings:
     folds             empty: the official split; session, speaker, a column, or a number; none: no test part
     validation_by     auto, speaker or dialogue: what is kept whole where a validation part is cut from training
     validation_share  of the training part
-    within_speaker    modalities (or `all`) whose features are taken relative to what else is seen of their speaker; see
-                      `imer.batches.speakers`. For speakers who are known, with several utterances each
+    within_speaker    modalities (or `all`) whose features are taken relative to what else is seen of their speaker: for
+                      speakers who are known, with several utterances each
     """
 
     features: str = ""
@@ -68,7 +73,7 @@ class DataSettings:
 class TrainSettings:
     """How it is learnt.
 
-    protocol        how modalities are hidden in training: see `masks.py`
+    protocol        how modalities are hidden in training: see `imer ls protocols`
     missing_rate    for matched, matched-static, instance (a probability) and imbalanced (`audio=0.2,text=0.7`)
     sampler         exact, bernoulli or cpm: how a rate is met
     pattern         for the protocol pattern: which modalities are observed; empty: all patterns
@@ -84,7 +89,11 @@ class TrainSettings:
     batch_dialogues   where not 0: a batch is this many dialogues instead
     pad_to          pad every dialogue at least to this many utterances
     optimiser       adamw; adam: with the decay in the gradient and on everything, as published
-    learning_rate, weight_decay, clip_norm, warmup_epochs, schedule   cosine ends at 0 after the last epoch
+    learning_rate   of all but the head, which may have a factor of its own
+    weight_decay    of weight matrices; biases, norms and single vectors have none
+    clip_norm       longest gradient; longer ones are shortened to it. 0: no limit
+    warmup_epochs   over which the learning rate rises from 0
+    schedule        constant; or cosine, which ends at 0 after the last epoch
     average_epochs  memory, in epochs, of the running mean of the weights that is validated and kept; 0: no mean
     class_weights   none, sqrt or balanced: weight of rare classes in the loss
     validation_masks  number of fixed masks that each epoch is validated under

@@ -6,16 +6,19 @@ import json
 import logging
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
+from imer.cli.ls import KINDS
 from imer.cli.reporting import reporting
 from imer.core.types import Verdict
 from imer.extraction.failures import VERDICTS
 from imer.store.reader import FeatureStore
+from imer.training.settings import load_settings
 from tests.stores import write_small_store
 
 COMMANDS = (
@@ -157,13 +160,25 @@ def test_log_file_is_json_lines(imer: Callable, tmp_path: Path) -> None:
 
 
 def test_ls_knows_its_kinds(imer: Callable) -> None:
-    for kind in ("extractors", "models", "heads", "protocols", "metrics", "presets"):
+    for kind in KINDS:
         done = imer("ls", kind, "--json")
         assert done.code == 0
         assert done.json["items"]
     done = imer("ls", "metric")
     assert done.code == 2
     assert "did you mean 'metrics'" in done.err
+
+
+def test_every_setting_is_explained_and_taken(imer: Callable) -> None:
+    rows = imer("ls", "settings", "--json").json["items"]
+    assert all(row["what it is"] for row in rows)
+    named = {row["name"] for row in rows if "comp" in row["of"].split(", ") or row["of"] in ("all", "linear")}
+    taken = load_settings(preset="comp").to_toml()
+    for section, values in tomllib.loads(taken).items():
+        assert {f"{section}.{key}" for key in values} <= named
+    widths = {row["of"]: row["default"] for row in rows if row["name"] == "model.hidden"}
+    assert widths["comp"] == "96"
+    assert widths["transformer, momke"] == "128"
 
 
 def test_doctor_explains_every_verdict(imer: Callable) -> None:

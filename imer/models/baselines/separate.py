@@ -22,7 +22,10 @@ from imer.models.losses import TaskLoss
 
 @dataclass(frozen=True)
 class UnimodalSettings(SequenceSettings):
-    """Settings of one modality alone: `modality` names it."""
+    """Settings of one modality alone.
+
+    modality   which
+    """
 
     modality: str = ""
 

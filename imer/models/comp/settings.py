@@ -35,7 +35,7 @@ class CompSettings:
         causal            look at the past only
         attention         pre_norm, or published (no norms, no output layer, x + y + MLP(y))
         keys              attention reads `available` rows of its modality, or all `valid` ones
-        speaker_embedding add a vector per speaker of the dialogue, by order of appearance
+        speaker_embedding  add a vector per speaker of the dialogue, by order of appearance
     Prompts
         prototypes        bank (learned), dialogue (bank plus what the dialogue's own rows say), or batch (published:
                           compressed from the positions of all dialogues of the batch, so that answers depend on it)
@@ -47,8 +47,14 @@ class CompSettings:
         prompt_head       sum: MLP(S K) + linear(Z); paper: MLP(MLP(S K) + MLP(Z)) as in ComP eq. 8
         prompts_from_missing  missing modalities send prompts too (as published)
         missing_prompts   none; or attention also reads prompts of the reader's set of observed modalities (case), or
-                          of each of its observed modalities (modality); missing_prompt_length rows each
+                          of each of its observed modalities (modality)
+        missing_prompt_length  rows of each of these
     Regulator             see `regulator.py`
+        regulator         balanced: gradients of the prototypes weighed by how much worse a modality does than the others
+                          of its utterance; paper: by the published quotient; or off
+        regulator_direction  hard_up: more weight where it does worse; hard_down: less
+        regulator_strength  how steeply the weight follows
+        regulator_limit   weights lie between its inverse and itself
     Coordinator
         coordinator       router, uniform, or concat (no weights at all)
         coordinator_mask  hard: an unobserved modality is silent; soft: it may speak where its dialogue has that

@@ -25,13 +25,18 @@ class DPLSettings:
                       simulated masks make starts at the mean over all cases), tied or xavier
     class_mean_pull   utterances at which a case's own mean counts as much as the mean over all cases
     delta_penalty     weight of the mean squared length of the offsets of `delta` and `additive`
-    scale             s of softmax(s·z); learnable within scale_low … scale_high where `learn_scale` says so
+    scale             s of softmax(s·z)
+    learn_scale       for which tasks s is learnt, within its bounds: regression, always or never
+    scale_low, scale_high   the bounds of s
     margin_complete, margin_single   angular margin with all modalities observed and with one; linear between;
                       classification only
     scales, margins   the same for single cases by name, such as ["audio=0.3", "audio+text=0.15"]
-    contrast_weight   weight of the contrastive loss among prototypes; contrast_scope says which meet which
+    contrast_weight   weight of the contrastive loss among prototypes
+    contrast_scope    which of them meet: those of one modality (intra_modality), all, or none
+    contrast_temperature   of that loss
     decoder           regression by `bins` (expectation over ordered classes) or one `axis` per case and modality
-    bin_low, bin_high lowest and highest bin in the label's own units; None: the training labels' extremes
+    bins              how many
+    bin_low, bin_high   lowest and highest bin in the label's own units; None: the training labels' extremes
     regression_loss   mse, l1 or huber, on standardised values
     bin_loss_weight   weight of the two-hot cross-entropy beside the loss on the value
     coordinator       `logit_weight`: the coordinator's weights mix the cosines; `off`: every modality counts alike
@@ -42,8 +47,9 @@ class DPLSettings:
     dropout           of the residual layer, share of its units
     label_smoothing   share of the target spread over all classes
     zero_as_missing   treat an observed feature vector of zeros as missing
-    unseen            a case with fewer than unseen_minimum training utterances in any epoch: use a trained substitute, use its
-                      own prototypes all the same, or refuse
+    unseen            a case with fewer than unseen_minimum training utterances in any epoch: use a trained substitute
+                      (shared_fallback), use its own prototypes all the same (own), or refuse (error)
+    unseen_minimum    that number
     learning_rate_factor   the head's learning rate over the encoder's
     decay             whether the run's weight decay also applies to the prototypes (their directions do not care)
     """
