@@ -20,6 +20,14 @@ app = typer.Typer(
 def manifest_command(
     clips: Annotated[list[Path], typer.Argument(metavar="CLIP…", help="Clips, or folders of them.")],
     out: Annotated[Path, typer.Option("-o", "--output", metavar="MANIFEST.csv", help="The manifest to write.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TABLE",
+            help="What is known of the clips (CSV, TSV or JSONL): a column file, media or utterance_id, and emotion, speaker, "
+            "split or others.",
+        ),
+    ] = None,
     window: options.Window = None,
     whole: options.Whole = False,
     overwrite: options.Overwrite = False,
@@ -28,25 +36,39 @@ def manifest_command(
     verbose: options.Verbose = 0,
     log_file: options.LogFile = None,
 ) -> None:
-    """List clips in a manifest for `imer extract`, to which labels, speakers and splits can be added.
+    """List clips in a manifest for `imer extract`, with labels, speakers and splits from a table, or to be filled in.
 
     Words come from the transcripts beside the clips: a .txt file for the whole, a .srt or .vtt file cue by cue.
     """
     with reporting("data manifest", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.core.errors import PartialFailure
+        from imer.core.errors import PartialFailure, listed
+        from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.media.clips import Cutting, cut_clips
+        from imer.media.labels import read_labels
         from imer.media.listing import write_listing
 
+        spare_inputs(out, labels)
         with output_lock(out, report.note):
             found = cut_clips(clips, Cutting(window, whole))
-            outside = write_listing(found.utterances, out, overwrite=overwrite)
+            known = None if labels is None else read_labels(labels, found.utterances)
+            outside = write_listing(found.utterances, out, known, overwrite=overwrite)
         report.output(out)
         report.counts = {
             "clips": len({utterance.audio for utterance in found.utterances}),
             "utterances": len(found.utterances),
             "with_words": sum(utterance.text is not None for utterance in found.utterances),
         }
+        if known is not None:
+            report.counts["with_labels"] = known.n_named
+            if known.n_named < len(found.utterances):
+                report.note(
+                    f"{len(found.utterances) - known.n_named} of {len(found.utterances)} utterances are not in {labels}."
+                )
+            if known.strangers:
+                report.warn(
+                    f"{len(known.strangers)} rows of {labels} name no clip that was given ({listed(known.strangers, 3)})."
+                )
         report.table("manifest", ["output", *report.counts], [[out, *report.counts.values()]])
         for note in found.notes:
             report.note(note)
@@ -56,8 +78,13 @@ def manifest_command(
             report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
         for problem in found.problems:
             report.warn(f"{problem.utterance_id}: {problem.message}.")
+        unusable = known.problems if known else ()
+        for row in unusable:
+            report.warn(f"{labels}, {row}.")
         if found.problems:
             raise PartialFailure(f"{len(found.problems)} transcripts cannot be used, or not all of their cues.")
+        if unusable:
+            raise PartialFailure(f"{len(unusable)} rows of {labels} cannot be used; they are named above.")
 
 
 @app.command("import")

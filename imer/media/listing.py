@@ -9,6 +9,7 @@ from pathlib import Path
 from imer.core.errors import UsageError
 from imer.core.files import published_file
 from imer.core.types import Utterance
+from imer.media.labels import Known
 from imer.media.tables import csv_row
 
 COLUMNS = (
@@ -16,8 +17,12 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_listing(utterances: Sequence[Utterance], out: Path, *, overwrite: bool = False) -> int:
+def write_listing(
+    utterances: Sequence[Utterance], out: Path, known: Known | None = None, *, overwrite: bool = False
+) -> int:
     """Write a CSV file with a row an utterance, media as seen from its folder; return how many media lie outside of that.
+
+    What a table says that is `known` of them stands in it, over what the clips themselves say.
 
     Raises
     ------
@@ -29,14 +34,22 @@ def write_listing(utterances: Sequence[Utterance], out: Path, *, overwrite: bool
     if out.suffix.lower() not in ("", ".csv"):
         raise UsageError(f"The manifest is written as CSV: give {out} the suffix .csv.")
     folder = out.resolve().parent
+    columns = [*COLUMNS, *(column for column in known.columns if column not in COLUMNS)] if known else [*COLUMNS]
+    if known and "emotion" not in known.columns and len(columns) > len(COLUMNS):
+        columns.remove("emotion")  # it would stay empty beside the labels that there are
     rows: list[list[object]] = []
     outside = set()
-    for u in utterances:
+    for i, u in enumerate(utterances):
         media = "" if u.audio is None else os.path.relpath(Path(u.audio).resolve(), folder)
         if media.startswith(os.pardir + os.sep):
             outside.add(media)
         times = ["" if at is None else f"{at:.10g}" for at in (u.start_s, u.end_s)]
-        rows.append([u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker, "", ""])
+        own = (u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker)
+        cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False))
+        if known:
+            cells |= {column: value for column, value in known.cells[i].items() if value and column in known.columns}
+        rows.append([cells.get(column, "") for column in columns])
     with published_file(out, overwrite=overwrite) as part, open(part, "w", encoding="utf-8", newline="") as file:
-        file.writelines(csv_row(row) for row in (COLUMNS, *rows))
+        file.write(csv_row(columns))
+        file.writelines(map(csv_row, rows))
     return len(outside)

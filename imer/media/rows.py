@@ -1,4 +1,4 @@
-"""The rows of a manifest file, CSV, TSV or JSONL: the line and the cells of each, by column."""
+"""The rows of a manifest, or of a table like one, CSV, TSV or JSONL: the line and the cells of each, by column."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
 
-def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
-    """Return the column names and an iterator over the rows.
+def read_rows(path: Path, key: str = "utterance_id") -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows; `key` is a column that a table has.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def read_rows(path: Path) -> tuple[list[str], Iterator[Row]]:
         ) from error
     if not text.strip():
         raise InvalidInput(f"The manifest {path} is empty.")
-    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, "utterance_id")
+    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, key)
 
 
 def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:

@@ -210,3 +210,22 @@ def test_exit_codes(
 def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on features that no extractor makes."""
     return train_small(tmp_path_factory.mktemp("foreign"), label="emotion")[0]
+
+
+def test_a_listing_with_labels_is_ready_for_training(imer: Imer, tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / name).write_bytes(b"media")
+    (tmp_path / "labels.csv").write_text("filename,emotion,speaker\na.wav,joy,ann\nb,anger,bob\nz.wav,joy,ann\n")
+    listing = ("data", "manifest", ".", "-o", "m.csv", "--labels", "labels.csv")
+    done = imer(*listing, "--json", cwd=tmp_path)
+    assert (done.code, done.json["counts"]) == (0, {"clips": 3, "utterances": 3, "with_words": 0, "with_labels": 2})
+    assert "1 rows of labels.csv name no clip that was given (z.wav)" in done.json["warnings"][0]
+    with open(tmp_path / "m.csv", newline="") as file:
+        rows = [(row["utterance_id"], row["emotion"], row["speaker"]) for row in csv.DictReader(file)]
+    assert rows == [("a", "joy", "ann"), ("b", "anger", "bob"), ("c", "", "")]
+    (tmp_path / "labels.csv").write_text("filename,emotion\na.wav,joy\na.wav,anger\n")
+    assert imer(*listing, "--overwrite", cwd=tmp_path).code == 3
+    assert (
+        imer("data", "manifest", ".", "-o", "labels.csv", "--labels", "labels.csv", "--overwrite", cwd=tmp_path).code
+        == 2
+    )

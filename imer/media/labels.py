@@ -1,0 +1,131 @@
+"""What is known of clips in a table of its own, such as their emotions, speakers and parts, by the name of each clip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.types import Utterance
+from imer.media.cells import COLUMNS
+from imer.media.manifest import RowProblem
+from imer.media.rows import DELIMITERS, read_rows
+
+# The column that names a clip or an utterance: the first of these that the table has.
+NAMING = ("utterance_id", "media", "file", "filename", "file_name", "path", "clip", "video", "audio", "name", "id")
+_OF_THE_CLIP = ("utterance_id", "media", "start", "end")  # columns of a listing that no table changes
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a table says of the utterances of a listing.
+
+    columns    in the order of the table, without the one that names clips
+    cells      of each utterance, by column; empty where the table does not name it
+    strangers  names in the table that are no clip's
+    problems   rows that cannot be used
+    """
+
+    columns: tuple[str, ...]
+    cells: tuple[Mapping[str, str], ...]
+    strangers: tuple[str, ...]
+    problems: tuple[RowProblem, ...]
+
+    @property
+    def n_named(self) -> int:
+        """Number of utterances that the table names."""
+        return sum(map(bool, self.cells))
+
+
+def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
+    """Find what a table says of utterances, whose clips it may name by id, path, file name, or file name without suffix.
+
+    What is said of a clip holds for all the utterances that were cut from it.
+
+    Raises
+    ------
+    InvalidInput
+        The table cannot be read, has no column that names clips, or names none of these.
+    UsageError
+        It says itself where utterances begin and end, as a manifest does.
+    """
+    columns, rows = read_rows(path, _naming_column(path))
+    ours = {column: column.lower() for column in columns if column.lower() in (*COLUMNS, *NAMING)}
+    columns = [ours.get(column, column) for column in columns]
+    key = next((name for name in NAMING if name in columns), None)
+    if key is None:
+        raise InvalidInput(
+            f"{path} has no column that names clips (one of {listed(NAMING, 20)}), but {listed(columns)}."
+        )
+    if {"start", "end"} & set(columns):
+        raise UsageError(
+            f"{path} says itself where utterances begin and end, so it can be the manifest: give it the columns utterance_id "
+            "and media, and use it as it is."
+        )
+    clips = _Names(path.parent, utterances)
+    cells: list[dict[str, str]] = [{} for _ in utterances]
+    named_on: dict[int, int] = {}
+    strangers, problems = [], []
+    for line, row in rows:
+        if isinstance(row, str):
+            problems.append(RowProblem(line, "", row))
+            continue
+        values = {ours.get(column, column): value.strip() for column, value in row.items()}
+        name = values.pop(key)
+        found = clips.find(name)
+        again = next((named_on[i] for i in found if i in named_on), None)
+        if not found:
+            strangers.append(name)
+        elif len({utterances[i].audio for i in found}) > 1:
+            problems.append(RowProblem(line, name, f"{name!r} may be any of several clips; name it by its path"))
+        elif again is not None:
+            problems.append(RowProblem(line, name, f"{name!r} is named on line {again} already"))
+        else:
+            for i in found:
+                named_on[i], cells[i] = line, values
+    known = Known(
+        tuple(column for column in columns if column not in (key, *_OF_THE_CLIP)),
+        tuple(cells),
+        tuple(strangers),
+        tuple(problems),
+    )
+    if not known.n_named:
+        raise InvalidInput(
+            f"{path} names none of the {len(utterances)} utterances in its column {key} "
+            f"({listed(strangers, 3) or 'no names'}); a name is such as {clips.example!r}."
+        )
+    return known
+
+
+def _naming_column(path: Path) -> str:
+    """Guess the column that names clips from the first lines, which also tells what sets cells apart."""
+    if path.suffix.lower() not in DELIMITERS or not path.is_file():
+        return NAMING[0]
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        head = file.readline() + "," + file.readline()  # the first may be `sep=;`
+    words = {word.strip(' "\n').lower() for word in re.split(r"[;,\t]", head)}
+    return next((name for name in NAMING if name in words), NAMING[0])
+
+
+class _Names:
+    """All the names by which utterances can be meant, the surest first."""
+
+    def __init__(self, folder: Path, utterances: Sequence[Utterance]) -> None:
+        self._folder = folder
+        self._levels: list[dict[str, list[int]]] = [{}, {}, {}, {}]
+        self.example = ""
+        for i, u in enumerate(utterances):
+            clip = Path(u.audio or u.visual or "")
+            for level, name in zip(
+                self._levels, (u.utterance_id, str(clip.resolve()), clip.name, clip.stem), strict=True
+            ):
+                level.setdefault(name, []).append(i)
+            self.example = self.example or clip.name
+
+    def find(self, name: str) -> list[int]:
+        """Return the utterances that a name means; of several clips where it is not clear which."""
+        name = name.replace("\\", "/")  # as Windows writes paths
+        wanted = (name, str((self._folder / name).resolve()), name, name)
+        return next((level[said] for level, said in zip(self._levels, wanted, strict=True) if said in level), [])

@@ -1,0 +1,91 @@
+"""A table of labels finds the clips that it names, whatever it calls them, and says what it could not place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from imer.core.errors import InvalidInput, UsageError
+from imer.media.clips import Cutting, cut_clips
+from imer.media.labels import Known, read_labels
+from imer.media.listing import write_listing
+from imer.media.manifest import read_manifest
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "day1").mkdir()
+    (tmp_path / "day2").mkdir()
+    for name in ("day1/a.wav", "day1/b.wav", "day2/a.wav", "day2/c.wav"):
+        (tmp_path / name).write_bytes(b"media")
+    (tmp_path / "day2/c.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\nhi\n\n2\n00:00:01,000 --> 00:00:02,000\nho\n"
+    )
+    return tmp_path
+
+
+def _known(folder: Path, table: str, name: str = "labels.csv") -> Known:
+    (folder / name).write_text(table)
+    return read_labels(folder / name, cut_clips([folder], Cutting()).utterances)
+
+
+def _emotions(known: Known) -> list[str]:
+    return [cells.get("emotion", "") for cells in known.cells]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "file,emotion\nday1/a.wav,joy\nb.wav,anger\nday2/a.wav,fear\nc,calm\n",
+        "emotion;FILE\njoy;day1/a.wav\nanger;b\nfear;day2\\a.wav\ncalm;c.wav\n",
+        "utterance_id\temotion\nday1/a\tjoy\nday1/b\tanger\nday2/a\tfear\nday2/c_1\tcalm\nday2/c_2\tcalm\n",
+        "media,emotion\n./day1/a.wav,joy\nday1/../day1/b.wav,anger\nday2/a.wav,fear\nday2/c.wav,calm\n",
+    ],
+)
+def test_clips_are_named_in_many_ways(folder: Path, table: str) -> None:
+    known = _known(folder, table)
+    assert _emotions(known) == ["joy", "anger", "fear", "calm", "calm"]  # both cues of c
+    assert (known.columns, known.strangers, known.problems) == (("emotion",), (), ())
+
+
+def test_json_lines_name_clips_too(folder: Path) -> None:
+    known = _known(folder, '{"clip": "b.wav", "valence": 0.5}\n', "labels.jsonl")
+    assert [cells.get("valence") for cells in known.cells] == [None, "0.5", None, None, None]
+
+
+def test_what_it_could_not_place_is_said(folder: Path) -> None:
+    known = _known(
+        folder, "file,emotion\na.wav,joy\nb,anger\nday1/b.wav,fear\ngone.wav,calm\nday2/c\nday2/a.wav,calm\n"
+    )
+    assert _emotions(known) == ["", "anger", "calm", "", ""]
+    assert known.strangers == ("gone.wav",)
+    assert [str(problem) for problem in known.problems] == [
+        "line 2: 'a.wav' may be any of several clips; name it by its path",
+        "line 4: 'day1/b.wav' is named on line 3 already",
+        "line 6: 1 cells where the header has 2",
+    ]
+
+
+def test_a_listing_takes_what_is_known(folder: Path) -> None:
+    known = _known(folder, "file,speaker,split,text,arousal\nb.wav,ann,train,well then,0.3\nday2/c.wav,bob,test,,0.9\n")
+    utterances = cut_clips([folder], Cutting()).utterances
+    write_listing(utterances, folder / "m.csv", known)
+    manifest = read_manifest(folder / "m.csv")
+    assert "emotion" not in manifest.columns  # the labels are others
+    said = [(u.speaker, u.split, u.text, u.labels["arousal"]) for u in manifest.utterances]
+    assert said == [
+        ("", "", "", ""), ("ann", "train", "well then", "0.3"), ("", "", "", ""), ("bob", "test", "hi", "0.9"),
+        ("bob", "test", "ho", "0.9"),
+    ]  # fmt: skip
+
+
+def test_tables_that_cannot_be_meant(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"no column that names clips \(one of utterance_id, media, file"):
+        _known(folder, "who,emotion\na.wav,joy\n")
+    with pytest.raises(
+        InvalidInput, match=r"names none of the 5 utterances in its column file \(x, y\); a name is such as 'a.wav'"
+    ):
+        _known(folder, "file,emotion\nx,joy\ny,joy\n")
+    with pytest.raises(UsageError, match="so it can be the manifest"):
+        _known(folder, "file,start,end,emotion\nb.wav,0,1,joy\n")
