@@ -40,6 +40,10 @@ def read_run(path: Path) -> EvaluatedRun:
             f"{path} is a sweep, whose table is {path / 'table.md'} and table.tex; to compare its runs with others, name them "
             f"({path / 'runs'}/*)."
         )
+    if (path / "bundle.json").is_file():
+        raise InvalidInput(
+            f"{path} is a bundle; report on what `imer eval {path} FEATURES.h5 -o DIR` finds, or on the run that it came from."
+        )
     if not (folder / METRICS_FILE).is_file():
         raise InvalidInput(
             f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."

@@ -25,8 +25,10 @@ def read_rows(path: Path, key: str = "utterance_id") -> tuple[list[str], Iterato
     """
     suffix = path.suffix.lower()
     if suffix not in DELIMITERS and suffix not in JSON_LINES:
+        found = "a folder" if path.is_dir() else suffix or "no suffix"
         raise InvalidInput(
-            f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {suffix or 'no suffix'}."
+            f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {found}; `imer data manifest CLIPS -o "
+            "manifest.csv` lists clips in one."
         )
     if not path.is_file():
         raise InvalidInput(f"The manifest {path} does not exist or is not a file.")

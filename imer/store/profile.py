@@ -183,7 +183,11 @@ def opened(path: Path, kind: Format, *, verify: bool = True) -> Iterator[h5py.Fi
     """
     path = Path(path)
     if not path.is_file():
-        raise InvalidInput(f"{path} does not exist or is not a file.")
+        raise InvalidInput(
+            f"{path} is a folder; expected an HDF5 file."
+            if path.is_dir()
+            else f"{path} does not exist or is not a file."
+        )
     with open(path, "rb") as raw:
         if (begins := raw.read(len(_SIGNATURE))) and begins != _SIGNATURE:
             raise InvalidInput(
