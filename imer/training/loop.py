@@ -97,6 +97,24 @@ class FoldTrainer:
                 self._epoch()
             after_epoch(self)
         self.model.load_state_dict(self.progress.best.tensors)
+        if getattr(getattr(self.model, "head", None), "is_calibrated", False):
+            self._calibrate()
+
+    @torch.no_grad()
+    def _calibrate(self) -> None:
+        """Show the head of the selected weights what it answers for the validation part; keep what it makes of that."""
+        self.model.eval()
+        said = []
+        for condition in self.data.val_conditions:
+            observed = torch.from_numpy(condition.observed_NM).to(self.device)
+            resident = self.data.resident.as_seen(self.data.val_tables, observed)
+            for row_BU in self.data.val_tables:
+                batch = gather(self.model, resident, row_BU, observed)
+                output = run(self.model, batch, self.stage)
+                said.append((output.extra["head"], batch.target_BU, batch.labelled_BU))
+        self.model.head.calibrate(said)
+        for name, tensor in self.model.state_dict().items():
+            self.progress.best.tensors[name].copy_(tensor)
 
     def _stage_is_over(self) -> bool:
         progress = self.progress

@@ -6,6 +6,8 @@ cosines instead. Modalities are not mixed before the cosines either; each branch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -60,6 +62,7 @@ class DPLHead(nn.Module):
         refined = widths if settings.refine else {}
         self.refiners = nn.ModuleDict({b: BranchRefiner(d, settings.dropout) for b, d in refined.items()})
         self.learning_rate_factor = settings.learning_rate_factor
+        self.is_calibrated = spec.task == "regression" and settings.decoder == "bins" and settings.bin_margins
         plain = [n for n, _ in self.readout.named_parameters(prefix="readout")]
         if not settings.decay:
             plain += [n for n, _ in self.prototypes.named_parameters(prefix="prototypes")]
@@ -185,6 +188,15 @@ class DPLHead(nn.Module):
             count_RK = torch.einsum("nr,nk->rk", in_row_NR, share_NK)
             table.set_means(block, sum_RKD, count_RK, self.settings.class_mean_pull)
         self.train(was_training)
+
+    def calibrate(self, said: Sequence[tuple[HeadOutput, Tensor, Tensor]]) -> None:
+        """Be shown what it answers for the validation part, with targets and which of them count, at the very end."""
+        parts = [
+            (one.extra["cosine_BUK"][counted], one.extra["case_BU"][counted], target[counted])
+            for one, target, counted in said
+        ]
+        cosine_NK, case_N, target_N = (torch.cat(column) for column in zip(*parts, strict=True))
+        self.readout.fit_temperatures(cosine_NK, case_N, target_N)
 
     def check_cases(self, observed: Tensor) -> None:
         """Say once, or refuse, where utterances fall into cases that training hardly met: bool [..., M]."""

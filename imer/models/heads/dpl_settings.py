@@ -29,7 +29,7 @@ class DPLSettings:
     learn_scale       for which tasks s is learnt, within its bounds: regression, always or never
     scale_low, scale_high   the bounds of s
     margin_complete, margin_single   angular margin with all modalities observed and with one; linear between;
-                      classification only
+                      of classes, and of bins with bin_margins
     scales, margins   the same for single cases by name, such as ["audio=0.3", "audio+text=0.15"]
     contrast_weight   weight of the contrastive loss among prototypes
     contrast_scope    which of them meet: those of one modality (intra_modality), all, or none
@@ -39,6 +39,9 @@ class DPLSettings:
     bin_low, bin_high   lowest and highest bin in the label's own units; None: the training labels' extremes
     regression_loss   mse, l1 or huber, on standardised values
     bin_loss_weight   weight of the two-hot cross-entropy beside the loss on the value
+    bin_margins       bins with the margins of classes, too: each of the two that hold a value is pushed as if it were the
+                      class; what that makes over-confident is put right by a temperature for each number of observed
+                      modalities, fitted to the validation part once the epoch is chosen
     coordinator       `logit_weight`: the coordinator's weights mix the cosines; `off`: every modality counts alike
     refine            a residual layer h + Dropout(ReLU(Linear h)) of its own for every modality before the cosine
     branch_answers    the branches' own answers, which have losses of their own and guide ComP's regulator, come from `linear`
@@ -78,6 +81,7 @@ class DPLSettings:
     bin_high: float | None = None
     regression_loss: Annotated[str, REGRESSION_LOSSES] = "mse"
     bin_loss_weight: Amount = 1.0
+    bin_margins: bool = False
     coordinator: Annotated[str, OneOf("logit_weight", "off")] = "logit_weight"
     refine: bool = True
     branch_answers: Annotated[str, OneOf("linear", "prototypes")] = "linear"

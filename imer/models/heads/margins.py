@@ -35,3 +35,16 @@ def margin_logits(cosine_NC: Tensor, target_N: Tensor, scale_N: Tensor, margin_N
     is_target_NC = torch.nn.functional.one_hot(target_N, cosine_NC.shape[-1]).bool()
     phi_NC = margin_cosine(cosine_NC, margin_N.unsqueeze(-1))
     return scale_N.unsqueeze(-1) * torch.where(is_target_NC, phi_NC, cosine_NC)
+
+
+def mixed_margin_entropy(cosine_K: Tensor, share_K: Tensor, scale: Tensor, margin: Tensor) -> Tensor:
+    """Return Σ_k q_k · CE(logits with the margin on k, k) of cosines and target shares q [..., K]: [...].
+
+    With a margin of 0 this is the cross-entropy of q and softmax(s·z), since the shares sum to 1.
+    """
+    scale, margin = scale.unsqueeze(-1), margin.unsqueeze(-1)
+    own_K = scale * margin_cosine(cosine_K, margin)
+    n = cosine_K.shape[-1]
+    others_KK = (scale * cosine_K).unsqueeze(-2).expand(*cosine_K.shape, n)  # [..., k, j]: what k competes with
+    logits_KK = torch.where(torch.eye(n, dtype=torch.bool, device=own_K.device), own_K.unsqueeze(-1), others_KK)
+    return (share_K * (logits_KK.logsumexp(-1) - own_K)).sum(-1)

@@ -327,3 +327,19 @@ def test_branches_own_answers_join_in_the_stated_proportion() -> None:
     asked = replace(asked, branch_answers_MBUC=asked.branch_answers_MBUC[..., :1])
     expected = (plain(asked).answer_BUC + 0.5 * mean[..., :1]) / 1.5
     assert torch.allclose(joined(asked).answer_BUC, expected, atol=1e-5)
+
+
+def test_temperatures_of_bins_are_found_again() -> None:
+    """Targets drawn by softmax(s·z / T) of a known T for each number of observed modalities."""
+    deciding = head("regression", bin_margins=True, scale=16.0).eval()
+    drawn = torch.Generator().manual_seed(0)
+    cosine_NK = torch.rand(6000, 7, generator=drawn) * 1.6 - 0.8
+    case_N = torch.tensor([1, 3, 7]).repeat(2000)  # one, two and three modalities
+    truth_N = torch.tensor([0.5, 2.0, 4.0]).repeat(2000)
+    bin_N = torch.multinomial((16 * cosine_NK / truth_N.unsqueeze(1)).softmax(-1), 1, generator=drawn).squeeze(1)
+    assert deciding.readout.bins is not None
+    deciding.readout.fit_temperatures(cosine_NK, case_N, deciding.readout.bins.centre_K[bin_N])
+    assert deciding.readout.temperature_n.tolist() == pytest.approx([1.0, 0.5, 2.0, 4.0], rel=0.15)
+    fitted = deciding.readout.temperature_n.clone()
+    deciding.readout.fit_temperatures(cosine_NK[:2], case_N[:2], deciding.readout.bins.centre_K[bin_N[:2]])
+    assert deciding.readout.temperature_n[3] == fitted[3]  # nobody of three was there: as before

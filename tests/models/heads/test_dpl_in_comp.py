@@ -160,10 +160,12 @@ def test_other_numbers_of_modalities(n_modalities: int) -> None:
 
 def test_model_with_prototypes_and_prompts_exports(tmp_path: Path) -> None:
     """Regression with bins, prototypes for absent modalities, stand-ins for rare cases, missing-aware prompts."""
-    model, given = comp("regression", absent="trainable", missing_prompts="case").train(), batch("regression")
+    model = comp("regression", absent="trainable", missing_prompts="case", bin_margins=True).train()
+    given = batch("regression")
     output = model(given.features, given.observed_BUM, given.valid_BU)
     model.losses(output, given, "joint")
     model.eval()
+    model.head.readout.temperature_n.copy_(torch.tensor([1.0, 0.7, 1.5, 3.0]))
     assert model.head.prototypes.rare_cases()
     centres, spreads = [np.zeros(d) for d in WIDTHS.values()], [np.ones(d) for d in WIDTHS.values()]
     whole = Deployable(model, centres, spreads, classification=False).eval()

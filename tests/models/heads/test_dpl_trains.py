@@ -55,6 +55,18 @@ def test_trains_learns_and_loads(store: Path, label: str, tmp_path: Path) -> Non
     assert {"joint", "contrast", "offsets"} <= set(terms[-1])
 
 
+def test_bins_with_margins_are_put_right_on_validation(store: Path, tmp_path: Path) -> None:
+    flags = {"data": {"label": "sentiment"}}
+    with_margins = (*QUICK, "head.bin_margins=true", "head.scale=32", "head.learn_scale=never")
+    for name in ("one", "two"):
+        train(store, tmp_path / name, preset="dpl", flags=flags, assignments=with_margins)
+    one, two = (RunFolder.open(tmp_path / name).folds[0].model.head.readout.temperature_n for name in ("one", "two"))
+    assert one.tolist() == two.tolist()
+    assert (one[1:] != 1).all()
+    assert json.loads((tmp_path / "one" / "metrics.json").read_text())["test"][0]["metrics"]["corr"] > 0.5
+    train(store, tmp_path / "one", preset="dpl", flags=flags, assignments=with_margins, resume=True)
+
+
 def test_sets_never_trained_use_a_stand_in_and_say_so(
     store: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

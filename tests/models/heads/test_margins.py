@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from imer.models.heads.margins import margin_cosine, margin_logits
+from imer.models.heads.margins import margin_cosine, margin_logits, mixed_margin_entropy
 
 
 @pytest.mark.parametrize("margin", [0.1, 0.2, 0.3, 0.4, 0.5])
@@ -34,3 +34,20 @@ def test_cosines_of_exactly_one_give_finite_loss_and_gradient() -> None:  # E.13
     assert loss.isfinite()
     assert cosine.grad is not None
     assert cosine.grad.isfinite().all()
+
+
+def test_mixed_margins_are_those_of_the_classes_that_share_a_value() -> None:  # B.10
+    cosine, scale = torch.rand(40, 7) * 1.9 - 0.95, torch.full((40,), 16.0)
+    share = torch.nn.functional.one_hot(torch.arange(40) % 6, 7) * 0.3
+    share = share + torch.nn.functional.one_hot(torch.arange(40) % 6 + 1, 7) * 0.7
+    none, some = torch.zeros(40), torch.full((40,), 0.2)
+    plain = -(share * (16 * cosine).log_softmax(-1)).sum(-1)
+    assert torch.allclose(mixed_margin_entropy(cosine, share, scale, none), plain, atol=1e-4)
+    each = torch.stack([
+        torch.nn.functional.cross_entropy(
+            margin_logits(cosine, torch.full((40,), k), scale, some), torch.full((40,), k), reduction="none"
+        )
+        for k in range(7)
+    ], -1)  # fmt: skip
+    assert torch.allclose(mixed_margin_entropy(cosine, share, scale, some), (share * each).sum(-1), atol=1e-4)
+    assert (mixed_margin_entropy(cosine, share, scale, some) > plain).all()
