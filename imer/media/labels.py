@@ -83,6 +83,8 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         elif again is not None:
             problems.append(RowProblem(line, name, f"{name!r} is named on line {again} already"))
         else:
+            if len(found) > 1:  # the words of the whole clip are those of none of its parts
+                values.pop("text", None)
             for i in found:
                 named_on[i], cells[i] = line, values
     known = Known(

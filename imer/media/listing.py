@@ -47,7 +47,12 @@ def write_listing(
         own = (u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker)
         cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False))
         if known:
-            cells |= {column: value for column, value in known.cells[i].items() if value and column in known.columns}
+            told = {column: value for column, value in known.cells[i].items() if value and column in known.columns}
+            if "dialogue_id" in told:
+                cells["position"] = (
+                    ""  # of the clip's own parts; in a dialogue of several clips the order of the rows counts
+                )
+            cells |= told
         rows.append([cells.get(column, "") for column in columns])
     with published_file(out, overwrite=overwrite) as part, open(part, "w", encoding="utf-8", newline="") as file:
         file.write(csv_row(columns))

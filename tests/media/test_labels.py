@@ -68,7 +68,9 @@ def test_what_it_could_not_place_is_said(folder: Path) -> None:
 
 
 def test_a_listing_takes_what_is_known(folder: Path) -> None:
-    known = _known(folder, "file,speaker,split,text,arousal\nb.wav,ann,train,well then,0.3\nday2/c.wav,bob,test,,0.9\n")
+    known = _known(
+        folder, "file,speaker,split,text,arousal\nb.wav,ann,train,well then,0.3\nday2/c.wav,bob,test,hi ho,0.9\n"
+    )
     utterances = cut_clips([folder], Cutting()).utterances
     write_listing(utterances, folder / "m.csv", known)
     manifest = read_manifest(folder / "m.csv")
@@ -78,6 +80,16 @@ def test_a_listing_takes_what_is_known(folder: Path) -> None:
         ("", "", "", ""), ("ann", "train", "well then", "0.3"), ("", "", "", ""), ("bob", "test", "hi", "0.9"),
         ("bob", "test", "ho", "0.9"),
     ]  # fmt: skip
+
+
+def test_clips_of_one_conversation_stand_in_their_order(folder: Path) -> None:
+    known = _known(folder, "file,dialogue_id,emotion\nday1/a.wav,talk,joy\nday2/c.wav,talk,fear\nday1/b.wav,,calm\n")
+    write_listing(cut_clips([folder], Cutting()).utterances, folder / "m.csv", known)
+    manifest = read_manifest(folder / "m.csv")
+    assert not manifest.problems
+    talk = [(u.utterance_id, u.position) for u in manifest.utterances if u.dialogue_id == "talk"]
+    assert talk == [("day1/a", 0), ("day2/c_1", 1), ("day2/c_2", 2)]
+    assert {u.dialogue_id for u in manifest.utterances} == {"talk", "day1/b", "day2/a"}
 
 
 def test_tables_that_cannot_be_meant(folder: Path) -> None:
