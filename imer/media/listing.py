@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def write_listing(
         columns.remove("emotion")  # it would stay empty beside the labels that there are
     rows: list[list[object]] = []
     outside = set()
+    in_dialogue: Counter[str] = Counter()
     for i, u in enumerate(utterances):
         media = "" if u.audio is None else os.path.relpath(Path(u.audio).resolve(), folder)
         if media.startswith(os.pardir + os.sep):
@@ -48,10 +50,9 @@ def write_listing(
         cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False))
         if known:
             told = {column: value for column, value in known.cells[i].items() if value and column in known.columns}
-            if "dialogue_id" in told:
-                cells["position"] = (
-                    ""  # of the clip's own parts; in a dialogue of several clips the order of the rows counts
-                )
+            if dialogue := told.get("dialogue_id"):  # several clips may share it: its utterances are counted anew
+                cells["position"] = in_dialogue[dialogue]
+                in_dialogue[dialogue] += 1
             cells |= told
         rows.append([cells.get(column, "") for column in columns])
     with published_file(out, overwrite=overwrite) as part, open(part, "w", encoding="utf-8", newline="") as file:

@@ -83,12 +83,13 @@ def test_a_listing_takes_what_is_known(folder: Path) -> None:
 
 
 def test_clips_of_one_conversation_stand_in_their_order(folder: Path) -> None:
+    (folder / "day1/a.srt").write_text((folder / "day2/c.srt").read_text())
     known = _known(folder, "file,dialogue_id,emotion\nday1/a.wav,talk,joy\nday2/c.wav,talk,fear\nday1/b.wav,,calm\n")
     write_listing(cut_clips([folder], Cutting()).utterances, folder / "m.csv", known)
     manifest = read_manifest(folder / "m.csv")
     assert not manifest.problems
     talk = [(u.utterance_id, u.position) for u in manifest.utterances if u.dialogue_id == "talk"]
-    assert talk == [("day1/a", 0), ("day2/c_1", 1), ("day2/c_2", 2)]
+    assert talk == [("day1/a_1", 0), ("day1/a_2", 1), ("day2/c_1", 2), ("day2/c_2", 3)]
     assert {u.dialogue_id for u in manifest.utterances} == {"talk", "day1/b", "day2/a"}
 
 
