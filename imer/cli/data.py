@@ -30,6 +30,7 @@ def manifest_command(
     ] = None,
     window: options.Window = None,
     whole: options.Whole = False,
+    channels: options.Channels = None,
     overwrite: options.Overwrite = False,
     json: options.Json = False,
     quiet: options.Quiet = False,
@@ -50,7 +51,7 @@ def manifest_command(
 
         spare_inputs(out, labels)
         with output_lock(out, report.note):
-            found = cut_clips(clips, Cutting(window, whole))
+            found = cut_clips(clips, Cutting(window, whole, options.names(channels)))
             known = None if labels is None else read_labels(labels, found.utterances)
             outside = write_listing(found.utterances, out, known, overwrite=overwrite)
         report.output(out)

@@ -20,6 +20,18 @@ Features = Annotated[Path, typer.Argument(metavar="FEATURES.h5", help="A feature
 Window = Annotated[
     float | None, typer.Option(metavar="SECONDS", help="Cut clips without a timed transcript into windows so long.")
 ]
+Channels = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME",
+        help="Who is on each channel of the sound, such as agent,customer: each is heard by themselves.",
+    ),
+]
 Whole = Annotated[
     bool, typer.Option("--whole", help="Clips are not cut at the cues of a timed transcript beside them.")
 ]
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """Return the names of an option that takes several, such as agent,customer; none where it is not given."""
+    return () if text is None else tuple(name.strip() for name in text.split(","))

@@ -30,6 +30,7 @@ def predict(
     ] = None,
     window: options.Window = None,
     whole: options.Whole = False,
+    channels: options.Channels = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -99,7 +100,7 @@ def predict(
                 inputs,
                 text=text,
                 speaker=speaker,
-                cutting=Cutting(window, whole),
+                cutting=Cutting(window, whole, options.names(channels)),
                 out=out,
                 fold=fold,
                 mask=mask,

@@ -87,6 +87,8 @@ def write_clip_manifest(utterances: Sequence[Utterance], path: Path) -> None:
         for column, media in (("audio", u.audio), ("visual", u.visual)):
             if media is not None:
                 row[column] = str(media.absolute())
+        if u.channel is not None:
+            row["audio_channel"] = str(u.channel)
         row |= {column: at for column, at in (("start", u.start_s), ("end", u.end_s)) if at is not None}
         if u.text is not None:
             row["text"] = u.text

@@ -52,7 +52,9 @@ def read_clips(
     if speaker:
         raise UsageError("--speaker says who speaks in named clips; in a manifest it stands in the column speaker.")
     if cutting != Cutting():
-        raise UsageError("--window and --whole are for named clips; a manifest has the columns start and end.")
+        raise UsageError(
+            "--window, --whole and --channels are for named clips; a manifest has the columns start, end and audio_channel."
+        )
     manifest = read_manifest(special[0], allow_outside=allow_outside)
     return Clips(list(manifest.utterances), problems=list(manifest.problems))
 

@@ -96,7 +96,7 @@ def predict(
         clips = read_clips(paths, text=text, speaker=speaker or "", cutting=cutting, allow_outside=how.allow_outside)
     elif text is not None or speaker is not None or cutting != Cutting():
         raise UsageError(
-            "--text, --speaker, --window and --whole tell of clips; a feature store has its utterances already."
+            "--text, --speaker, --window, --whole and --channels tell of clips; a feature store has its utterances already."
         )
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()

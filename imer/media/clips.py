@@ -33,12 +33,20 @@ class Cutting:
 
     Where a timed transcript lies beside it, each cue is one, unless clips are to stay `whole`. Other clips are cut into
     windows of `window_s` seconds, if that is given; the last is up to half a window shorter or longer.
+
+    Where `channels` names who is on the first, the second … channel of the sound, as calls are recorded, each clip or window
+    is an utterance of every one of them, without words. A cue is theirs if it names them, and else heard in all channels.
     """
 
     window_s: float | None = None
     whole: bool = False
+    channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if len(set(self.channels)) < len(self.channels) or not all(self.channels):
+            raise UsageError(
+                "--channels takes who is on each channel, such as agent,customer: different names, none empty."
+            )
         if self.whole and self.window_s is not None:
             raise UsageError("--whole and --window contradict each other; give one of them.")
         if self.window_s is not None and not LEAST_WINDOW_S <= self.window_s < float("inf"):
@@ -101,22 +109,48 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     named = _named(paths, found)
     if text is not None and len(named) != 1:
         raise UsageError(f"--text gives the words of a single clip, but there are {len(named)}; use a manifest.")
+    if cutting.channels and (speaker or text is not None):
+        raise UsageError(
+            "--channels says who speaks, and nobody's words go with a channel: leave out --speaker and --text."
+        )
     for name, path in named:
         pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cutting, found))
         width = len(str(len(pieces)))
+        position = 0
         for number, (start_s, end_s, words, voice) in enumerate(pieces):
             part = name if start_s is None else f"{name}_{number + 1:0{width}d}"
-            row = len(found.utterances)
-            found.utterances.append(
-                Utterance(
-                    part, name, number, row + 1, row, audio=path, visual=path, start_s=start_s, end_s=end_s, text=words,
-                    speaker=speaker or voice,
-                )
-            )  # fmt: skip
+            is_cue = start_s is not None and words is not None
+            for heard in _heard(part, words, voice, cutting.channels, is_cue=is_cue):
+                row = len(found.utterances)
+                found.utterances.append(
+                    Utterance(
+                        heard.utterance_id, name, position, row + 1, row, audio=path, visual=path, start_s=start_s,
+                        end_s=end_s, text=heard.words, speaker=speaker or heard.speaker, channel=heard.channel,
+                    )
+                )  # fmt: skip
+                position += 1
     counts = Counter(utterance.utterance_id for utterance in found.utterances)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InvalidInput(f"Two utterances would be called {listed(twice, 3)}; rename a clip, or use a manifest.")
     return found
+
+
+@dataclass(frozen=True)
+class _Heard:
+    utterance_id: str
+    words: str | None
+    speaker: str
+    channel: int | None = None
+
+
+def _heard(part: str, words: str | None, voice: str, channels: Sequence[str], *, is_cue: bool) -> list[_Heard]:
+    """Return who is heard in a part of a clip: one speaker in the whole sound, or each on a channel of their own."""
+    own = [k for k, name in enumerate(channels) if name.casefold() == voice.casefold()]
+    if own:
+        return [_Heard(part, words, channels[own[0]], own[0] + 1)]
+    if is_cue or not channels:
+        return [_Heard(part, words, voice)]
+    return [_Heard(f"{part}_{name}", None, name, k) for k, name in enumerate(channels, start=1)]
 
 
 _Piece = tuple[float | None, float | None, str | None, str]  # start and end in seconds, words, speaker
@@ -141,11 +175,12 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         found.beyond += sum(end_s is not None and cue.start_s >= end_s for cue in read.cues)
         yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in read.cues)
         return
-    if cutting.window_s is not None:  # nobody can say which words of a transcript without times belong to which window
+    # Nobody can say which words of a transcript without times belong to which window, or to whom.
+    if cutting.window_s is not None:
         yield from _windows(path, cutting.window_s)
         return
     words = None
-    for transcript in _beside(path, (TRANSCRIPT_SUFFIX,)):
+    for transcript in () if cutting.channels else _beside(path, (TRANSCRIPT_SUFFIX,)):
         try:
             words = " ".join(read_text(transcript).split())  # a table may not have room for all its lines
             found.transcripts += 1

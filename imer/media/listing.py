@@ -35,8 +35,11 @@ def write_listing(
     if out.suffix.lower() not in ("", ".csv"):
         raise UsageError(f"The manifest is written as CSV: give {out} the suffix .csv.")
     folder = out.resolve().parent
-    columns = [*COLUMNS, *(column for column in known.columns if column not in COLUMNS)] if known else [*COLUMNS]
-    if known and "emotion" not in known.columns and len(columns) > len(COLUMNS):
+    usual = [*COLUMNS]
+    if any(u.channel is not None for u in utterances):
+        usual.insert(usual.index("start"), "audio_channel")
+    columns = [*usual, *(column for column in known.columns if column not in usual)] if known else usual
+    if known and "emotion" not in known.columns and len(columns) > len(usual):
         columns.remove("emotion")  # it would stay empty beside the labels that there are
     rows: list[list[object]] = []
     outside = set()
@@ -47,7 +50,7 @@ def write_listing(
             outside.add(media)
         times = ["" if at is None else f"{at:.10g}" for at in (u.start_s, u.end_s)]
         own = (u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker)
-        cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False))
+        cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False)) | {"audio_channel": u.channel or ""}
         if known:
             told = {column: value for column, value in known.cells[i].items() if value and column in known.columns}
             if dialogue := told.get("dialogue_id"):  # several clips may share it: its utterances are counted anew

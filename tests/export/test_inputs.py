@@ -35,7 +35,7 @@ def test_a_manifest_gives_its_rows(tmp_path: Path) -> None:
     [
         (["m.csv"], {"text": "words"}, "stand in the column text"),
         (["m.csv"], {"speaker": "anna"}, "stands in the column speaker"),
-        (["m.csv"], {"cutting": Cutting(5.0)}, "has the columns start and end"),
+        (["m.csv"], {"cutting": Cutting(5.0)}, "has the columns start, end and audio_channel"),
         (["m.csv", "a.wav"], {}, "m.csv alone"),
         (["a.wav", "f.h5"], {}, "f.h5 alone"),
     ],

@@ -151,6 +151,36 @@ def test_a_transcript_that_cannot_be_read_is_reported_and_the_next_is_tried(fold
     assert "b.txt is not UTF-8 text" in clips.problems[0].message
 
 
+def test_the_parties_of_a_call_are_heard_by_themselves(tmp_path: Path) -> None:
+    write_clip(tmp_path / "call.wav", picture=None, sound=voice(2.0), audio_codec="pcm_s16le")
+    (tmp_path / "call.txt").write_text("words of both")
+    both = ("agent", "customer")
+    clips = cut_clips([tmp_path / "call.wav"], Cutting(1.0, channels=both))
+    said = [(u.utterance_id, u.position, u.start_s, u.channel, u.speaker, u.text) for u in clips.utterances]
+    assert said == [
+        ("call_1_agent", 0, 0.0, 1, "agent", None), ("call_1_customer", 1, 0.0, 2, "customer", None),
+        ("call_2_agent", 2, 1.0, 1, "agent", None), ("call_2_customer", 3, 1.0, 2, "customer", None),
+    ]  # fmt: skip
+    whole = cut_clips([tmp_path / "call.wav"], Cutting(channels=both))
+    assert parts(whole) == [("call_agent", None, None, None), ("call_customer", None, None, None)]
+    assert whole.transcripts == 0
+    write_listing(clips.utterances, tmp_path / "m.csv")
+    read = read_manifest(tmp_path / "m.csv").utterances
+    assert [(u.utterance_id, u.channel, u.speaker, u.position) for u in read] == [
+        said_[:1] + said_[3:5] + said_[1:2] for said_ in said
+    ]
+
+
+def test_a_cue_is_of_whom_it_names(folder: Path) -> None:
+    cues = ["<v Agent>hello", "<v Customer>hi", "<v Bot>wait", "who?"]
+    times = [f"00:0{i}.000 --> 00:0{i + 1}.000\n{cue}\n" for i, cue in enumerate(cues)]
+    (folder / "a.vtt").write_text("\n".join(["WEBVTT\n", *times]))
+    clips = cut_clips([folder / "a.wav"], Cutting(channels=("agent", "customer")))
+    assert [(u.utterance_id, u.channel, u.speaker, u.text) for u in clips.utterances] == [
+        ("a_1", 1, "agent", "hello"), ("a_2", 2, "customer", "hi"), ("a_3", None, "Bot", "wait"), ("a_4", None, "", "who?"),
+    ]  # fmt: skip
+
+
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InvalidInput, match=r"none.mp4 does not exist"):
@@ -164,6 +194,11 @@ def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     for seconds in (0.0, -1.0, 0.5, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="--window takes a number of seconds from 1 on"):
             Cutting(seconds)
+    for names in (("a", "a"), ("a", "")):
+        with pytest.raises(UsageError, match="--channels takes who is on each channel"):
+            Cutting(channels=names)
+    with pytest.raises(UsageError, match="leave out --speaker and --text"):
+        cut_clips([folder / "a.wav"], Cutting(channels=("x", "y")), speaker="z")
     (folder / "a.srt").write_text(CUES)
     (folder / "a_1.wav").write_bytes(b"media")
     with pytest.raises(InvalidInput, match="Two utterances would be called a_1"):
