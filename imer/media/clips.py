@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -145,9 +146,11 @@ class _Heard:
 
 def _heard(part: str, words: str | None, voice: str, channels: Sequence[str], *, is_cue: bool) -> list[_Heard]:
     """Return who is heard in a part of a clip: one speaker in the whole sound, or each on a channel of their own."""
-    own = [k for k, name in enumerate(channels) if name.casefold() == voice.casefold()]
-    if own:
-        return [_Heard(part, words, channels[own[0]], own[0] + 1)]
+    for k, name in enumerate(channels, start=1):
+        if voice.casefold() == name.casefold():
+            return [_Heard(part, words, name, k)]
+        if is_cue and not voice and (said := re.match(rf"\s*{re.escape(name)}\s*:\s*", words or "", re.IGNORECASE)):
+            return [_Heard(part, (words or "")[said.end() :], name, k)]  # "Agent: hello", as SubRip has no other way
     if is_cue or not channels:
         return [_Heard(part, words, voice)]
     return [_Heard(f"{part}_{name}", None, name, k) for k, name in enumerate(channels, start=1)]

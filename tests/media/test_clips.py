@@ -181,6 +181,17 @@ def test_a_cue_is_of_whom_it_names(folder: Path) -> None:
     ]  # fmt: skip
 
 
+def test_subrip_names_who_speaks_before_a_colon(folder: Path) -> None:
+    cues = ["AGENT: hello: you", "customer : hi", "Note: agent left", "agents: no"]
+    times = [f"{i}\n00:00:0{i},000 --> 00:00:0{i + 1},000\n{cue}\n" for i, cue in enumerate(cues)]
+    (folder / "a.srt").write_text("\n".join(times))
+    heard = cut_clips([folder / "a.wav"], Cutting(channels=("agent", "customer"))).utterances
+    assert [(u.channel, u.speaker, u.text) for u in heard] == [
+        (1, "agent", "hello: you"), (2, "customer", "hi"), (None, "", "Note: agent left"), (None, "", "agents: no"),
+    ]  # fmt: skip
+    assert cut_clips([folder / "a.wav"], Cutting()).utterances[0].text == "AGENT: hello: you"  # nobody said who is who
+
+
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InvalidInput, match=r"none.mp4 does not exist"):
