@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
 from imer.media.cells import encodable
 from imer.media.manifest import RowProblem
+from imer.media.parties import heard_in
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 from imer.media.transcripts import read_cues, read_text
 
@@ -121,7 +121,7 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
         for number, (start_s, end_s, words, voice) in enumerate(pieces):
             part = name if start_s is None else f"{name}_{number + 1:0{width}d}"
             is_cue = start_s is not None and words is not None
-            for heard in _heard(part, words, voice, cutting.channels, is_cue=is_cue):
+            for heard in heard_in(part, words, voice, cutting.channels, is_cue=is_cue):
                 row = len(found.utterances)
                 found.utterances.append(
                     Utterance(
@@ -134,26 +134,6 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InvalidInput(f"Two utterances would be called {listed(twice, 3)}; rename a clip, or use a manifest.")
     return found
-
-
-@dataclass(frozen=True)
-class _Heard:
-    utterance_id: str
-    words: str | None
-    speaker: str
-    channel: int | None = None
-
-
-def _heard(part: str, words: str | None, voice: str, channels: Sequence[str], *, is_cue: bool) -> list[_Heard]:
-    """Return who is heard in a part of a clip: one speaker in the whole sound, or each on a channel of their own."""
-    for k, name in enumerate(channels, start=1):
-        if voice.casefold() == name.casefold():
-            return [_Heard(part, words, name, k)]
-        if is_cue and not voice and (said := re.match(rf"\s*{re.escape(name)}\s*:\s*", words or "", re.IGNORECASE)):
-            return [_Heard(part, (words or "")[said.end() :], name, k)]  # "Agent: hello", as SubRip has no other way
-    if is_cue or not channels:
-        return [_Heard(part, words, voice)]
-    return [_Heard(f"{part}_{name}", None, name, k) for k, name in enumerate(channels, start=1)]
 
 
 _Piece = tuple[float | None, float | None, str | None, str]  # start and end in seconds, words, speaker
