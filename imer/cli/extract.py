@@ -63,7 +63,8 @@ def extract_command(
     """
     with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
         from imer.core.errors import PartialFailure, UsageError, listed
-        from imer.extraction.runner import ExtractSettings, extract
+        from imer.extraction.job import ExtractSettings
+        from imer.extraction.runner import extract
         from imer.extraction.summary import Stopped, failure_sentence
 
         if not 0 < frames_per_s <= 1000:

@@ -14,8 +14,9 @@ from imer.core.json_lines import read_json_lines
 from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.extraction.failures import FILE_NAME
+from imer.extraction.job import ExtractSettings, Progress
 from imer.extraction.recipe import Recipe
-from imer.extraction.runner import ExtractSettings, Progress, extract
+from imer.extraction.runner import extract
 
 # Settings of extractors that a feature's description holds under the same name.
 DESCRIBED_OPTIONS = ("frames_per_s", "face_policy", "face_stride", "face_precision")

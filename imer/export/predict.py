@@ -18,7 +18,7 @@ from imer.export.clips import Extraction, extract_clips, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.export.table import answer_table
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
-from imer.extraction.runner import Progress
+from imer.extraction.job import Progress
 from imer.media.clips import Clips, Cutting
 from imer.media.rows import DELIMITERS
 from imer.media.tables import csv_row

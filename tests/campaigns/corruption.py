@@ -157,12 +157,12 @@ def kinds(root: Path) -> list[Kind]:
 
 def _stopped(corpus: Path, out: Path) -> int:
     """Extract, but for the packing: what a kill at that moment leaves."""
-    from imer.extraction import runner
+    from imer.extraction import job
 
     def stop(*_: object, **__: object) -> str:
         os._exit(0)
 
-    runner.pack = stop
+    job.pack = stop
     return workbench.extract(corpus, out)()
 
 

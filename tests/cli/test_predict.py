@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 from imer.cli.app import app
 from imer.core.json_lines import read_json_lines
 from imer.export.publish import export
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.training.train import train
 from tests.clips import face, grey, voice, write_clip
 from tests.conftest import Finished

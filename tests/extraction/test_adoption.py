@@ -10,7 +10,8 @@ import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.files import sha256_file
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.extraction.summary import ExtractSummary
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest

@@ -20,8 +20,9 @@ import imer.core.files
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.json_lines import read_json_lines
 from imer.core.types import Verdict
-from imer.extraction import runner, staging
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction import job, staging
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.extraction.summary import ExtractSummary, Stopped
 from imer.store.reader import FeatureStore
 from tests.clips import face, voice, write_clip, write_manifest
@@ -147,7 +148,7 @@ def _interrupted_before_packing(corpus: Path, out: Path, monkeypatch: pytest.Mon
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "pack", refuse)
+        patch.setattr(job, "pack", refuse)
         with pytest.raises(KeyboardInterrupt):
             run(corpus, out)
 

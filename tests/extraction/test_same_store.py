@@ -19,8 +19,9 @@ import pytest
 
 from imer.core.errors import UsageError
 from imer.core.types import Verdict
-from imer.extraction import runner
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction import job
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.extraction.summary import ExtractSummary
 from imer.store.merging import merge_stores
 from imer.store.reader import FeatureStore
@@ -114,9 +115,9 @@ def by_workers(count: str) -> Callable[[Path, Path], str]:
 
 
 def backwards(corpus: Path, folder: Path) -> str:
-    plan = runner.plan_tasks
+    plan = job.plan_tasks
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "plan_tasks", lambda *given: plan(*given)[::-1])
+        patch.setattr(job, "plan_tasks", lambda *given: plan(*given)[::-1])
         return run(corpus, folder / "f.h5").content_sha256
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from imer.core.types import Verdict
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.extraction.work import do_task
 from imer.extractors.base import Extracted
 from imer.extractors.sentence import MiniLM

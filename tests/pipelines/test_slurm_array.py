@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imer.extraction.runner import ExtractSettings, extract
+from imer.extraction.job import ExtractSettings
+from imer.extraction.runner import extract
 from imer.store.reader import FeatureStore
 from tests.clips import voice, write_clip, write_manifest
 
