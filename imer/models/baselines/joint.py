@@ -50,13 +50,17 @@ class JointNetwork(nn.Module):
         observed_BUM = self.shown(observed_BUM & valid_BU.unsqueeze(-1))
         branches, speaking = self.read(self.entrance(features, observed_BUM), valid_BU, stage)
         answers = torch.stack([head(h_BUH) for head, h_BUH in zip(self.branch_heads.values(), speaking, strict=True)])
-        output = ModelOutput(answers.mean(dim=0), extra={"branches": branches, "observed": observed_BUM})
+        output = ModelOutput(
+            joint_BUC=answers.mean(dim=0),
+            branch=dict(zip(self.modalities, answers, strict=True)),
+            extra={"branches": branches, "observed": observed_BUM},
+        )
         if stage not in self.branch_stages:
             said = self.head(HeadInput(branches, observed_BUM, observed_BUM.to(branches.dtype), answers))
             output.joint_BUC, output.fused_BUH = said.answer_BUC, said.fused_BUH
             output.extra["head"] = said
-            answers = answers if said.branch_MBUC is None else said.branch_MBUC
-        output.branch = dict(zip(self.modalities, answers, strict=True))
+            if said.branch_MBUC is not None:
+                output.branch = dict(zip(self.modalities, said.branch_MBUC, strict=True))
         return output
 
     def losses(self, output: ModelOutput, batch: Batch, stage: str) -> dict[str, Tensor]:

@@ -102,7 +102,11 @@ class Comp(nn.Module):
         else:
             branches = self._propagate(branches, observed_MBU, reading)
         answers_MBUC = self.branch_heads(branches)
-        output = ModelOutput(answers_MBUC.mean(dim=0), extra={"branches": branches})
+        output = ModelOutput(
+            joint_BUC=answers_MBUC.mean(dim=0),
+            branch=dict(zip(self.modalities, answers_MBUC, strict=True)),
+            extra={"branches": branches, "answers": answers_MBUC},
+        )
         if self.decoder is not None and self.training and self._reconstruction_weight(stage) > 0:
             output.reconstruction = self.decoder(encoded)
         if stage != BRANCHES:
@@ -111,9 +115,9 @@ class Comp(nn.Module):
             output.joint_BUC, output.fused_BUH = head_output.answer_BUC, head_output.fused_BUH
             output.weight_BUM = weight_BUM
             output.extra["head"] = head_output
-            answers_MBUC = answers_MBUC if head_output.branch_MBUC is None else head_output.branch_MBUC
-        output.extra["answers"] = answers_MBUC
-        output.branch = dict(zip(self.modalities, answers_MBUC, strict=True))
+            if head_output.branch_MBUC is not None:
+                output.extra["answers"] = head_output.branch_MBUC
+                output.branch = dict(zip(self.modalities, head_output.branch_MBUC, strict=True))
         return output
 
     def _propagate(self, branches: Tensor, observed_MBU: Tensor, reading: Reading) -> Tensor:
