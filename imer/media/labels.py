@@ -51,7 +51,7 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
     UsageError
         It says itself where utterances begin and end, as a manifest does.
     """
-    columns, rows = read_rows(path, _naming_column(path))
+    columns, rows = read_rows(path, _naming_column(path), "table of labels")
     ours = {column: column.lower() for column in columns if column.lower() in (*COLUMNS, *NAMING)}
     columns = [ours.get(column, column) for column in columns]
     key = next((name for name in NAMING if name in columns), None)

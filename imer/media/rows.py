@@ -15,8 +15,8 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
 
-def read_rows(path: Path, key: str = "utterance_id") -> tuple[list[str], Iterator[Row]]:
-    """Return the column names and an iterator over the rows; `key` is a column that a table has.
+def read_rows(path: Path, key: str = "utterance_id", what: str = "manifest") -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows; `key` is a column that it has, `what` it is called in messages.
 
     Raises
     ------
@@ -26,26 +26,24 @@ def read_rows(path: Path, key: str = "utterance_id") -> tuple[list[str], Iterato
     suffix = path.suffix.lower()
     if suffix not in DELIMITERS and suffix not in JSON_LINES:
         found = "a folder" if path.is_dir() else suffix or "no suffix"
-        raise InvalidInput(
-            f"{path} is not a manifest: expected a .csv, .tsv or .jsonl file, found {found}; `imer data manifest CLIPS -o "
-            "manifest.csv` lists clips in one."
-        )
+        lists = "; `imer data manifest CLIPS -o manifest.csv` lists clips in one" if what == "manifest" else ""
+        raise InvalidInput(f"{path} is not a {what}: expected a .csv, .tsv or .jsonl file, found {found}{lists}.")
     if not path.is_file():
-        raise InvalidInput(f"The manifest {path} does not exist or is not a file.")
+        raise InvalidInput(f"The {what} {path} does not exist or is not a file.")
     try:
         content = path.read_bytes()
         if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
             raise InvalidInput(f"{path} is UTF-16 text, as Excel's 'Unicode Text'; save it as 'CSV UTF-8'.")
         text = content.decode("utf-8-sig")
     except OSError as error:
-        raise InvalidInput(f"The manifest {path} cannot be read ({error.strerror}).") from error
+        raise InvalidInput(f"The {what} {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise InvalidInput(
             f"{path} is not UTF-8 text (line {line}); save it as UTF-8 (in Excel: CSV UTF-8)."
         ) from error
     if not text.strip():
-        raise InvalidInput(f"The manifest {path} is empty.")
+        raise InvalidInput(f"The {what} {path} is empty.")
     return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, key)
 
 

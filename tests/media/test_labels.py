@@ -100,5 +100,9 @@ def test_tables_that_cannot_be_meant(folder: Path) -> None:
         InvalidInput, match=r"names none of the 5 utterances in its column file \(x, y\); a name is such as 'a.wav'"
     ):
         _known(folder, "file,emotion\nx,joy\ny,joy\n")
+    with pytest.raises(InvalidInput, match=r"The table of labels .*gone\.csv does not exist"):
+        read_labels(folder / "gone.csv", [])
+    with pytest.raises(InvalidInput, match=r"is not a table of labels: .* found a folder\.$"):
+        read_labels(folder / "day1", [])
     with pytest.raises(UsageError, match="so it can be the manifest"):
         _known(folder, "file,start,end,emotion\nb.wav,0,1,joy\n")
