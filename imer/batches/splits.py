@@ -128,7 +128,9 @@ def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
             raise UsageError(f"--folds {folds}: that is the label to learn; fold by something else, such as speaker.")
         if folds not in corpus.columns:
             others = [name for name in corpus.columns if name != corpus.label]
-            raise UsageError(f"--folds {folds}: there is no such column; {did_you_mean(folds, others)}")
+            raise UsageError(
+                f"--folds {folds}: there is no such column; {did_you_mean(folds, [*others, WITHOUT_TEST])}"
+            )
         return corpus.columns[folds]
     count = int(folds)
     dialogues, index_N = np.unique(corpus.dialogue_ids.astype(str), return_inverse=True)

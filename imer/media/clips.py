@@ -44,7 +44,7 @@ class Cutting:
     channels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if len(set(self.channels)) < len(self.channels) or not all(self.channels):
+        if len({name.casefold() for name in self.channels}) < len(self.channels) or not all(self.channels):
             raise UsageError(
                 "--channels takes who is on each channel, such as agent,customer: different names, none empty."
             )
@@ -62,7 +62,8 @@ class Clips:
 
     `transcripts` counts the clips whose words came from a text file beside them, `timed` those with a timed transcript;
     `problems` are rows of a manifest that cannot be used, and such files that cannot be read; `beyond` counts the cues that
-    begin after their clip's end, `aside` the files of other kinds that lie in the folders, by suffix.
+    begin after their clip's end, `unclaimed` those of nobody on a channel, `aside` the files of other kinds that lie in the
+    folders, by suffix.
     """
 
     utterances: list[Utterance] = field(default_factory=list)
@@ -70,6 +71,7 @@ class Clips:
     timed: int = 0
     problems: list[RowProblem] = field(default_factory=list)
     beyond: int = 0
+    unclaimed: int = 0
     aside: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -81,6 +83,8 @@ class Clips:
             said.append(f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}.")
         if self.timed:
             said.append(f"{self.timed} clips have a timed transcript (.srt, .vtt) beside them, whose cues were taken.")
+        if self.unclaimed:
+            said.append(f"{self.unclaimed} cues name nobody of --channels, or several: they are heard in all channels.")
         if self.transcripts:
             said.append(f"took the words of {self.transcripts} clips from the .txt files beside them.")
         return said
@@ -130,6 +134,7 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
                     )
                 )  # fmt: skip
                 position += 1
+                found.unclaimed += is_cue and bool(cutting.channels) and heard.channel is None
     counts = Counter(utterance.utterance_id for utterance in found.utterances)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InvalidInput(f"Two utterances would be called {listed(twice, 3)}; rename a clip, or use a manifest.")

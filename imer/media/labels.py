@@ -14,7 +14,20 @@ from imer.media.manifest import RowProblem
 from imer.media.rows import DELIMITERS, read_rows
 
 # The column that names a clip or an utterance: the first of these that the table has.
-NAMING = ("utterance_id", "media", "file", "filename", "file_name", "path", "clip", "video", "audio", "name", "id")
+NAMING = (
+    "utterance_id",
+    "media",
+    "file",
+    "filename",
+    "file_name",
+    "path",
+    "clip",
+    "video",
+    "audio",
+    "name",
+    "stem",
+    "id",
+)
 _OF_THE_CLIP = ("utterance_id", "media", "start", "end")  # columns of a listing that no table changes
 
 
@@ -75,18 +88,22 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         values = {ours.get(column, column): value.strip() for column, value in row.items()}
         name = values.pop(key)
         found = clips.find(name)
-        again = next((named_on[i] for i in found if i in named_on), None)
+        again = max((named_on.get(i, 0) for i in found), default=0) if all(i in named_on for i in found) else 0
         if not found:
             strangers.append(name)
         elif len({utterances[i].audio for i in found}) > 1:
             problems.append(RowProblem(line, name, f"{name!r} may be any of several clips; name it by its path"))
-        elif again is not None:
+        elif again:
             problems.append(RowProblem(line, name, f"{name!r} is named on line {again} already"))
         else:
             if len(found) > 1:  # the words of the whole clip are those of none of its parts
                 values.pop("text", None)
             for i in found:
-                named_on[i], cells[i] = line, values
+                if i not in named_on:  # a row of its own says more than one of its whole clip
+                    named_on[i], cells[i] = line, values
+    if any(utterances[i].start_s is not None for i in named_on):
+        for values in cells:  # a clip's place says nothing about those of its parts
+            values.pop("position", None)
     known = Known(
         tuple(column for column in columns if column not in (key, *_OF_THE_CLIP)),
         tuple(cells),
@@ -112,22 +129,34 @@ def _naming_column(path: Path) -> str:
 
 
 class _Names:
-    """All the names by which utterances can be meant, the surest first."""
+    """All names by which utterances can be meant: ids, and every ending of their clips' paths, with and without suffix."""
 
     def __init__(self, folder: Path, utterances: Sequence[Utterance]) -> None:
         self._folder = folder
-        self._levels: list[dict[str, list[int]]] = [{}, {}, {}, {}]
+        self._by_id = {u.utterance_id: [i] for i, u in enumerate(utterances)}
+        self._by_ending: dict[str, list[int]] = {}
         self.example = ""
         for i, u in enumerate(utterances):
-            clip = Path(u.audio or u.visual or "")
-            for level, name in zip(
-                self._levels, (u.utterance_id, str(clip.resolve()), clip.name, clip.stem), strict=True
-            ):
-                level.setdefault(name, []).append(i)
+            clip = Path(u.audio or u.visual or "").resolve()
+            for path in (clip, clip.with_suffix("")):
+                for ending in _endings(path.as_posix()):
+                    self._by_ending.setdefault(ending, []).append(i)
             self.example = self.example or clip.name
 
     def find(self, name: str) -> list[int]:
         """Return the utterances that a name means; of several clips where it is not clear which."""
+        if name in self._by_id:
+            return self._by_id[name]
         name = name.replace("\\", "/")  # as Windows writes paths
-        wanted = (name, str((self._folder / name).resolve()), name, name)
-        return next((level[said] for level, said in zip(self._levels, wanted, strict=True) if said in level), [])
+        wanted = [*_endings((self._folder / name).resolve().as_posix())[:1], *_endings(name)]
+        return next((self._by_ending[ending] for ending in wanted if ending in self._by_ending), [])
+
+
+def _endings(path: str) -> list[str]:
+    """Return a path and what is left of it without its first, second … folder, in small letters.
+
+    >>> _endings("C:/Day/A.wav")
+    ['c:/day/a.wav', 'day/a.wav', 'a.wav']
+    """
+    parts = [part for part in path.casefold().split("/") if part not in ("", ".")]
+    return ["/".join(parts[i:]) for i in range(len(parts))]

@@ -53,6 +53,8 @@ def write_listing(
         cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False)) | {"audio_channel": u.channel or ""}
         if known:
             told = {column: value for column, value in known.cells[i].items() if value and column in known.columns}
+            if u.channel is not None or (u.speaker and u.start_s is not None):  # who speaks in a part, it says itself
+                told = {column: value for column, value in told.items() if column not in ("audio_channel", "speaker")}
             if dialogue := told.get("dialogue_id"):  # several clips may share it: its utterances are counted anew
                 cells["position"] = in_dialogue[dialogue]
                 in_dialogue[dialogue] += 1

@@ -192,6 +192,17 @@ def test_subrip_names_who_speaks_before_a_colon(folder: Path) -> None:
     assert cut_clips([folder / "a.wav"], Cutting()).utterances[0].text == "AGENT: hello: you"  # nobody said who is who
 
 
+def test_a_cue_of_several_is_nobodys_and_that_is_said(folder: Path) -> None:
+    cues = ["- Agent: one", "[Customer] two", "Agent: hello\nCustomer: hi there", "Caller: three"]
+    times = [f"{i}\n00:00:0{i},000 --> 00:00:0{i + 1},000\n{cue}\n" for i, cue in enumerate(cues)]
+    (folder / "a.srt").write_text("\n".join(times))
+    clips = cut_clips([folder / "a.wav"], Cutting(channels=("agent", "customer")))
+    assert [(u.channel, u.text) for u in clips.utterances] == [
+        (1, "one"), (2, "two"), (None, "Agent: hello Customer: hi there"), (None, "Caller: three"),
+    ]  # fmt: skip
+    assert "2 cues name nobody of --channels, or several: they are heard in all channels." in clips.notes
+
+
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     (folder / "empty").mkdir()
     with pytest.raises(InvalidInput, match=r"none.mp4 does not exist"):
@@ -205,7 +216,7 @@ def test_what_cannot_be_meant_is_refused(folder: Path) -> None:
     for seconds in (0.0, -1.0, 0.5, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="--window takes a number of seconds from 1 on"):
             Cutting(seconds)
-    for names in (("a", "a"), ("a", "")):
+    for names in (("a", "A"), ("a", "")):
         with pytest.raises(UsageError, match="--channels takes who is on each channel"):
             Cutting(channels=names)
     with pytest.raises(UsageError, match="leave out --speaker and --text"):

@@ -40,6 +40,7 @@ def _emotions(known: Known) -> list[str]:
         "file,emotion\nday1/a.wav,joy\nb.wav,anger\nday2/a.wav,fear\nc,calm\n",
         "emotion;FILE\njoy;day1/a.wav\nanger;b\nfear;day2\\a.wav\ncalm;c.wav\n",
         "utterance_id\temotion\nday1/a\tjoy\nday1/b\tanger\nday2/a\tfear\nday2/c_1\tcalm\nday2/c_2\tcalm\n",
+        "path,emotion\nC:\\data\\Day1\\A.WAV,joy\n/elsewhere/b.wav,anger\nday2/a,fear\nday2/c_2,calm\nc,calm\n",
         "media,emotion\n./day1/a.wav,joy\nday1/../day1/b.wav,anger\nday2/a.wav,fear\nday2/c.wav,calm\n",
     ],
 )
@@ -91,6 +92,22 @@ def test_clips_of_one_conversation_stand_in_their_order(folder: Path) -> None:
     talk = [(u.utterance_id, u.position) for u in manifest.utterances if u.dialogue_id == "talk"]
     assert talk == [("day1/a_1", 0), ("day1/a_2", 1), ("day2/c_1", 2), ("day2/c_2", 3)]
     assert {u.dialogue_id for u in manifest.utterances} == {"talk", "day1/b", "day2/a"}
+
+
+def test_who_speaks_in_a_part_it_says_itself(folder: Path) -> None:
+    table = "file,speaker,audio_channel,position,emotion\nday2/c.wav,both,right,7,fear\nb.wav,ann,left,3,joy\n"
+    (folder / "day2/c.srt").write_text(
+        "1\n00:00:00,000 --> 00:00:01,000\nBob: hi\n\n2\n00:00:01,000 --> 00:00:02,000\nho\n"
+    )
+    (folder / "labels.csv").write_text(table)
+    utterances = cut_clips([folder], Cutting(channels=("bob", "eve"))).utterances
+    cut = [u for u in utterances if u.audio is not None and u.audio.name == "c.wav"]
+    write_listing(cut, folder / "m.csv", read_labels(folder / "labels.csv", cut))
+    read = read_manifest(folder / "m.csv").utterances
+    assert [(u.speaker, u.channel, u.position, u.labels["emotion"]) for u in read] == [
+        ("bob", 1, 0, "fear"),
+        ("both", 2, 1, "fear"),
+    ]
 
 
 def test_tables_that_cannot_be_meant(folder: Path) -> None:
