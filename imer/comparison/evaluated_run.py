@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
+from imer.core.files import read_json
 from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
@@ -45,12 +46,21 @@ def read_run(path: Path) -> EvaluatedRun:
             f"{path} is a bundle; report on what `imer eval {path} FEATURES.h5 -o DIR` finds, or on the run that it came from."
         )
     if not (folder / METRICS_FILE).is_file():
+        other = "" if _was_tested(path) else " OTHER.h5, since its training had no test part with labels"
         raise InvalidInput(
-            f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}`."
+            f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}{other}`."
         )
     if (folder / FOLDER_MANIFEST).is_file():
         verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
     return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
+
+
+def _was_tested(run: Path) -> bool:
+    """Say whether the training of a run measured it; whoever cannot tell assumes so."""
+    try:
+        return bool(read_json(run / METRICS_FILE).get("test", True))
+    except (InvalidInput, AttributeError):
+        return True
 
 
 def check_distinct(runs: Sequence[EvaluatedRun]) -> None:

@@ -200,6 +200,8 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     if any(len(method.runs) == 1 for method in methods):
         cells.append(f"{'of a single run the ' if several else ''}mean over masks, with the {INTERVAL}")
     blocks: list[Block] = [Paragraph(f"Cells: {'; '.join(cells)}.")]
+    said = {sentence: method.name for method in methods for run in method.runs for sentence in run.evaluation.warnings}
+    blocks += [Paragraph(f"{name}: {sentence}") for sentence, name in said.items()]
     if any(one.run.get("optimistic") for _, one in merged):
         blocks.append(Paragraph(MARKED))
     metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]

@@ -36,7 +36,8 @@ class Cutting:
     windows of `window_s` seconds, if that is given; the last is up to half a window shorter or longer.
 
     Where `channels` names who is on the first, the second … channel of the sound, as calls are recorded, each clip or window
-    is an utterance of every one of them, without words. A cue is theirs if it names them, and else heard in all channels.
+    is an utterance of every one of them, with the picture there is and without words. A cue is theirs if it names them, and
+    else heard in all channels.
     """
 
     window_s: float | None = None

@@ -1,6 +1,8 @@
 """`imer report` on real, tiny runs."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -182,3 +184,23 @@ def test_runs_of_other_test_parts_have_sections_of_their_own(runs, contest, tmp_
     wrong = run_here(runs[0], *contest, "-o", tmp_path / "other.md", "--reference", "magic")
     assert wrong.exit_code == 2
     assert "--reference 'magic' is no method" in wrong.stderr
+
+
+def test_what_an_evaluation_warns_of_is_in_the_report(runs, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(runs[0], path)
+    (path / "eval" / "manifest.json").unlink()
+    metrics = json.loads((path / "eval" / "metrics.json").read_text())
+    (path / "eval" / "metrics.json").write_text(json.dumps({**metrics, "warnings": ["Look out for this."]}))
+    assert run_here(path, "-o", tmp_path / "report.md").exit_code == 0
+    assert "comp: Look out for this." in (tmp_path / "report.md").read_text()
+
+
+def test_a_run_that_was_never_tested_is_told_how(runs, tmp_path):
+    path = tmp_path / "copy"
+    shutil.copytree(runs[0], path)
+    shutil.rmtree(path / "eval")
+    assert "run `imer eval" in run_here(path, "-o", tmp_path / "r.md").stderr
+    metrics = json.loads((path / "metrics.json").read_text())
+    (path / "metrics.json").write_text(json.dumps({**metrics, "test": []}))
+    assert "OTHER.h5, since its training had no test part" in run_here(path, "-o", tmp_path / "r.md").stderr

@@ -63,7 +63,8 @@ class CompSettings:
         stage1            train the branches alone first
         identity_start    new layers of the joint stage start as the identity; false: at random (as published)
         branch_weight     weight of the branches' losses beside the joint one
-        reconstruction_weight, reconstruction_weight_joint   in stage 1 and in stage 2
+        reconstruction_weight  of the loss of rebuilding the features from the branches, in stage 1
+        reconstruction_weight_joint  the same in stage 2
         branch_loss_on_missing   branches answer also where their modality is missing
         regression_loss   of the branches' heads
     """

@@ -30,7 +30,8 @@ class DPLSettings:
     scale_low, scale_high   the bounds of s
     margin_complete, margin_single   angular margin with all modalities observed and with one; linear between;
                       of classes, and of bins with bin_margins
-    scales, margins   the same for single cases by name, such as ["audio=0.3", "audio+text=0.15"]
+    scales            s of single cases by their names, such as ["audio=8", "audio+text=16"]
+    margins           margins of single cases by their names, such as ["audio=0.3", "audio+text=0.15"]
     contrast_weight   weight of the contrastive loss among prototypes
     contrast_scope    which of them meet: those of one modality (intra_modality), all, or none
     contrast_temperature   of that loss
@@ -52,7 +53,7 @@ class DPLSettings:
     zero_as_missing   treat an observed feature vector of zeros as missing
     unseen            a case with fewer than unseen_minimum training utterances in any epoch: use a trained substitute
                       (shared_fallback), use its own prototypes all the same (own), or refuse (error)
-    unseen_minimum    that number
+    unseen_minimum    fewest training utterances of a case, in the epoch with the most, for its own prototypes to be used
     learning_rate_factor   the head's learning rate over the encoder's
     decay             whether the run's weight decay also applies to the prototypes (their directions do not care)
     """
