@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from imer.comparison.evaluated_run import EvaluatedRun
+from imer.core.settings import flat
 from imer.evaluation.results import Evaluation
 from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT
 
@@ -49,8 +50,7 @@ def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
 
 def known_settings(run: EvaluatedRun) -> dict[str, Any]:
     """Return the settings of a run by `section.key`, with what it did before one of them existed."""
-    before = {f"{section}.{key}": was for section, keys in BEFORE_IT_EXISTED.items() for key, was in keys.items()}
-    return {**before, **run.evaluation.run["settings"]}
+    return {**flat(BEFORE_IT_EXISTED), **run.evaluation.run["settings"]}
 
 
 def method_settings(run: EvaluatedRun) -> dict[str, Any]:

@@ -62,6 +62,15 @@ def resolve(schema: Schema, layers: Iterable[Layer]) -> dict[str, Any]:
     return {section: kind(**merged[section]) for section, kind in schema.items()}
 
 
+def flat(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return settings by `section.key`.
+
+    >>> flat({"train": {"seed": 1}})
+    {'train.seed': 1}
+    """
+    return {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+
+
 def _types(kind: type) -> dict[str, Any]:
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
@@ -160,7 +169,7 @@ def stray_variables(sections: Iterable[str], environment: Mapping[str, str] | No
 def assignments_layer(schema: Schema, assignments: Sequence[str]) -> Layer:
     """Read `--set section.key=value`; the section may be left out where only one has the key."""
     values: Values = {}
-    every = {f"{section}.{key}": kind for section, c in schema.items() for key, kind in _types(c).items()}
+    every = flat({section: _types(kind) for section, kind in schema.items()})
     for text in assignments:
         source = f"--set {text}"
         name, equals, value = text.partition("=")

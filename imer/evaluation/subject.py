@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from imer.core.errors import InvalidInput
 from imer.core.folders import output_entry
 from imer.core.json_lines import read_json_lines
+from imer.core.settings import flat
 
 if TYPE_CHECKING:
     from imer.training.run_folder import RunFolder
@@ -55,9 +56,7 @@ def subject_of_run(path: Path, device: str = "auto") -> Subject:
     return Subject(
         path=path,
         folds=run.folds,
-        settings={
-            f"{section}.{key}": value for section, values in run.settings.items() for key, value in values.items()
-        },
+        settings=flat(run.settings),
         sha256=output_entry(path / "checkpoint")["sha256"],
         trained_on=origin.content_sha256,
         stores=_stores(run, origin.features),

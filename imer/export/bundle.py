@@ -25,6 +25,7 @@ from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json, write_json, write_text
 from imer.core.folders import output_entry, verify_folder
+from imer.core.settings import flat
 from imer.core.types import FeatureSpec
 from imer.evaluation.subject import Subject
 from imer.models.ensemble import members_of
@@ -160,18 +161,12 @@ def bundle_subject(folder: Path, device: str = "cpu") -> Subject:
     """
     fold = load_bundle(folder, device)
     config, record = (read_json(folder / name) for name in (CONFIG, RECORD))
-    settings = {
-        f"{section}.{key}": value for section, values in config["settings"].items() for key, value in values.items()
-    }
-    known = {"protocol": record["protocol"], "missing_rate": record["missing_rate"] or "", "seed": record["seed"]}
+    train = {"protocol": record["protocol"], "missing_rate": record["missing_rate"] or "", "seed": record["seed"]}
+    train["members"] = config.get("members", 1)
     return Subject(
         path=folder,
         folds=(fold,),
-        settings={
-            **settings,
-            **{f"train.{key}": value for key, value in known.items()},
-            "train.members": config.get("members", 1),
-        },
+        settings=flat({**config["settings"], "train": train}),
         sha256=output_entry(folder)["sha256"],
         trained_on=record["content_sha256"],
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +10,12 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS
 from imer.media.manifest import RowProblem
-from imer.media.rows import DELIMITERS, read_rows
+from imer.media.rows import read_rows
 
 # The column that names a clip or an utterance: the first of these that the table has.
 NAMING = (
-    "utterance_id",
-    "media",
-    "file",
-    "filename",
-    "file_name",
-    "path",
-    "clip",
-    "video",
-    "audio",
-    "name",
-    "stem",
-    "id",
-)
+    "utterance_id", "media", "file", "filename", "file_name", "path", "clip", "video", "audio", "name", "stem", "id",
+)  # fmt: skip
 _OF_THE_CLIP = ("utterance_id", "media", "start", "end")  # columns of a listing that no table changes
 
 
@@ -64,7 +52,7 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
     UsageError
         It says itself where utterances begin and end, as a manifest does.
     """
-    columns, rows = read_rows(path, _naming_column(path), "table of labels")
+    columns, rows = read_rows(path, NAMING, "table of labels")
     ours = {column: column.lower() for column in columns if column.lower() in (*COLUMNS, *NAMING)}
     columns = [ours.get(column, column) for column in columns]
     key = next((name for name in NAMING if name in columns), None)
@@ -88,12 +76,12 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         values = {ours.get(column, column): value.strip() for column, value in row.items()}
         name = values.pop(key)
         found = clips.find(name)
-        again = max((named_on.get(i, 0) for i in found), default=0) if all(i in named_on for i in found) else 0
         if not found:
             strangers.append(name)
         elif len({utterances[i].audio for i in found}) > 1:
             problems.append(RowProblem(line, name, f"{name!r} may be any of several clips; name it by its path"))
-        elif again:
+        elif all(i in named_on for i in found):
+            again = max(named_on[i] for i in found)
             problems.append(RowProblem(line, name, f"{name!r} is named on line {again} already"))
         else:
             if len(found) > 1:  # the words of the whole clip are those of none of its parts
@@ -116,16 +104,6 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
             f"({listed(strangers, 3) or 'no names'}); a name is such as {clips.example!r}."
         )
     return known
-
-
-def _naming_column(path: Path) -> str:
-    """Guess the column that names clips from the first lines, which also tells what sets cells apart."""
-    if path.suffix.lower() not in DELIMITERS or not path.is_file():
-        return NAMING[0]
-    with open(path, encoding="utf-8-sig", errors="replace") as file:
-        head = file.readline() + "," + file.readline()  # the first may be `sep=;`
-    words = {word.strip(' "\n').lower() for word in re.split(r"[;,\t]", head)}
-    return next((name for name in NAMING if name in words), NAMING[0])
 
 
 class _Names:

@@ -23,24 +23,26 @@ def heard_in(part: str, words: str | None, voice: str, channels: Sequence[str], 
         return [Heard(part, words, voice)]
     if not is_cue:
         return [Heard(f"{part}_{name}", None, name, k) for k, name in enumerate(channels, start=1)]
-    if voice:
-        found = [
-            (k, name, words or "") for k, name in enumerate(channels, start=1) if voice.casefold() == name.casefold()
-        ]
-    else:
-        found = [(k, name, said) for k, name in enumerate(channels, start=1) if (said := _said_by(name, words or ""))]
-        if found and any(_said_by(name, line) for name in channels for line in _later(found[0][2])):
-            found = []  # several speak in it: it is nobody's
-    return [Heard(part, said, name, k) for k, name, said in found[:1]] or [Heard(part, words, voice)]
+    words = words or ""
+    for k, name in enumerate(channels, start=1):
+        if voice:
+            rest = words if voice.casefold() == name.casefold() else None
+        else:
+            begin = _says(name).match(words)
+            rest = words[begin.end() :] if begin and not _says_more(words[begin.end() :], channels) else None
+        if rest is not None:
+            return [Heard(part, rest, name, k)]
+    return [Heard(part, words, voice)]
 
 
-def _said_by(name: str, words: str) -> str:
-    """Return what follows a name at the beginning, since SubRip has no other way to say who speaks: "Agent: hello"."""
+def _says(name: str) -> re.Pattern[str]:
+    """Match a name before what is said, since SubRip has no other way to tell: "Agent: hello", "- [Agent] hello"."""
     name = re.escape(name)
-    begin = re.match(rf"\s*(?:[-–]\s*)?(?:\[{name}\]\s*:?|\({name}\)\s*:?|{name}\s*:)\s*", words, re.IGNORECASE)
-    return words[begin.end() :] if begin else ""
+    return re.compile(
+        rf"\s*(?:[-–]\s*)?(?:\[{name}\]\s*+:?+|\({name}\)\s*+:?+|{name}\s*:)\s*+(?=.)", re.IGNORECASE | re.DOTALL
+    )
 
 
-def _later(words: str) -> list[str]:
-    """Return every ending of the words that begins with one of them."""
-    return [words[found.start() :] for found in re.finditer(r"(?<!\S)\S", words)]
+def _says_more(words: str, channels: Sequence[str]) -> bool:
+    """Say whether somebody else speaks later in the same cue, which is then nobody's."""
+    return any(re.search(rf"(?<!\S){_says(name).pattern}", words, re.IGNORECASE | re.DOTALL) for name in channels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 
 
-def read_rows(path: Path, key: str = "utterance_id", what: str = "manifest") -> tuple[list[str], Iterator[Row]]:
-    """Return the column names and an iterator over the rows; `key` is a column that it has, `what` it is called in messages.
+def read_rows(
+    path: Path, keys: Sequence[str] = ("utterance_id",), what: str = "manifest"
+) -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows; it has one of the columns `keys`; `what` is what messages call it.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def read_rows(path: Path, key: str = "utterance_id", what: str = "manifest") -> 
         ) from error
     if not text.strip():
         raise InvalidInput(f"The {what} {path} is empty.")
-    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, key)
+    return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, *keys)
 
 
 def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:

@@ -22,8 +22,10 @@ _DELIMITERS = (";", "\t", ",")  # spreadsheets write semicolons where a comma is
 Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)
 
 
-def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[str], Iterator[Row]]:
-    """Return the column names and an iterator over the rows. Of several delimiters the one counts that sets `key` apart.
+def table_rows(text: str, delimiter: str, path: Path, *keys: str) -> tuple[list[str], Iterator[Row]]:
+    """Return the column names and an iterator over the rows.
+
+    Of several delimiters the one counts that sets any of the columns `keys` apart.
 
     Raises
     ------
@@ -33,7 +35,7 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
     csv.field_size_limit(MAX_CELL_BYTES)
     lines = list(io.StringIO(text, newline=""))
     head = 1 if lines and lines[0].lower().startswith("sep=") else 0  # what spreadsheets write for each other
-    delimiter = _delimiter(lines, head, delimiter, key)
+    delimiter = _delimiter(lines, head, delimiter, keys)
     try:
         header, first = _record(lines, head, delimiter)
     except (csv.Error, StopIteration) as error:
@@ -63,17 +65,17 @@ def table_rows(text: str, delimiter: str, path: Path, key: str) -> tuple[list[st
             else:
                 cells = dict(zip(every, values, strict=True))
                 cells.pop("", None)
-                yield line, _with_points(cells, key) if delimiter == ";" else cells
+                yield line, _with_points(cells, keys) if delimiter == ";" else cells
                 at = after
 
     return columns, rows()
 
 
-def _with_points(cells: dict[str, str], key: str) -> dict[str, str]:
+def _with_points(cells: dict[str, str], keys: Sequence[str]) -> dict[str, str]:
     """Return cells with decimal points for commas, as spreadsheets write them where cells are set apart by semicolons."""
     return {
         name: value.replace(",", ".")
-        if name.lower() not in (key, "text") and _DECIMAL_COMMA.fullmatch(value)
+        if name.lower() not in (*keys, "text") and _DECIMAL_COMMA.fullmatch(value)
         else value
         for name, value in cells.items()
     }
@@ -97,12 +99,12 @@ def _record(lines: Sequence[str], at: int, delimiter: str) -> tuple[list[str], i
     return next(reader), at + reader.line_num
 
 
-def _delimiter(lines: Sequence[str], head: int, usual: str, key: str) -> str:
+def _delimiter(lines: Sequence[str], head: int, usual: str, keys: Sequence[str]) -> str:
     for delimiter in (usual, *_DELIMITERS):
         try:
             header, _ = _record(lines, head, delimiter)
         except (csv.Error, StopIteration):
             continue
-        if key in (name.strip().lower() for name in header):
+        if any(name.strip().lower() in keys for name in header):
             return delimiter
     return usual
