@@ -15,7 +15,7 @@ from imer.core.errors import EXIT_DONE, EXIT_INTERRUPTED, EXIT_INVALID_INPUT, EX
 _EPILOG = (
     "Exit codes: 0 done · 1 a bug · 2 usage or config · 3 finished, but some items failed (errors.jsonl) · "
     "4 input corrupt or invalid · 5 a dependency, weights or device is missing · 6 output exists or is locked · "
-    "129/130/143 interrupted: the same command continues (extract, train, sweep) or starts again."
+    "129/130/143 interrupted: the same command continues (extract, train, sweep, predict -o) or starts again."
 )
 
 app = typer.Typer(

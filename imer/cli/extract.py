@@ -61,7 +61,7 @@ def extract_command(
     listed in errors.jsonl beside the output (exit code 3; a shard has a list of its own). After a kill or Ctrl-C the
     same command continues. With --add, modalities that are not named are extracted as in the store that is added to.
     """
-    with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+    with reporting("extract", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=True) as report:
         from imer.core.errors import PartialFailure, UsageError, listed
         from imer.extraction.job import ExtractSettings
         from imer.extraction.runner import extract

@@ -70,9 +70,12 @@ def predict(
     From clips, exactly the features that the model was trained on are extracted. What a clip lacks counts as missing;
     a clip that cannot be read is listed (errors.jsonl beside the output, exit code 3) and all others are answered.
     Utterances of one dialogue of a manifest are answered together, in order. A clip with a timed transcript beside it
-    (.srt, .vtt) is answered cue by cue, others as a whole or in windows.
+    (.srt, .vtt) is answered cue by cue, others as a whole or in windows. With -o, a prediction that was interrupted
+    goes on by the same command from the clips that were read.
     """
-    with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+    streamed = str(out) == "-"
+    kept = out is not None and not streamed  # where work that is done stays when the command is interrupted
+    with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=kept) as report:
         from imer.core.errors import PartialFailure, UsageError
         from imer.core.locks import output_lock
         from imer.export.clips import Extraction
@@ -88,7 +91,6 @@ def predict(
             allow_outside=allow_outside,
             accept_versions=accept_versions,
         )
-        streamed = str(out) == "-"
         if streamed and json:
             raise UsageError(
                 "-o - streams the predictions to stdout, where --json puts its document; give one of them."

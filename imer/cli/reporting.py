@@ -20,8 +20,6 @@ import typer
 from imer.cli.output import Report
 from imer.core import errors
 
-RESUMABLE = ("extract", "train", "sweep")  # commands that keep what was done when they are interrupted
-
 
 class Signalled(BaseException):
     """A signal came: unwind, and exit with 129 (SIGHUP), 130 (SIGINT) or 143 (SIGTERM)."""
@@ -88,9 +86,18 @@ def _log_to(report: Report) -> Iterator[None]:
 
 @contextmanager
 def reporting(
-    command: str, *, json: bool = False, quiet: bool = False, verbose: int = 0, log_file: Path | None = None
+    command: str,
+    *,
+    json: bool = False,
+    quiet: bool = False,
+    verbose: int = 0,
+    log_file: Path | None = None,
+    resumable: bool = False,
 ) -> Iterator[Report]:
-    """Run a command's body; print its result; turn whatever happens into a message and an exit code."""
+    """Run a command's body; print its result; turn whatever happens into a message and an exit code.
+
+    A resumable command keeps what was done when it is interrupted.
+    """
     report = Report(command, as_json=json, quiet=quiet, log_file=log_file)
     report.log("info", "started", argv=sys.argv)
     started = time.monotonic()
@@ -109,7 +116,7 @@ def reporting(
         signum = error.signum if isinstance(error, Signalled) else signal.SIGINT
         status, code = "error", errors.EXIT_OF_SIGNAL + signum
         kind = "Interrupted" if signum == signal.SIGINT else "Terminated"
-        again = "continues" if command in RESUMABLE else "starts again"
+        again = "continues" if resumable else "starts again"
         _fail(report, f"{kind.lower()}; the same command {again}.", kind)
     except BrokenPipeError:
         give_up_stdout()

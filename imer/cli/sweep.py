@@ -76,7 +76,7 @@ def sweep_command(
     same command goes on where it was stopped, and may ask for more (seeds, models, rates). Runs that fail are listed in
     errors.jsonl (exit code 3), the others go on.
     """
-    with reporting("sweep", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+    with reporting("sweep", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=True) as report:
         from imer.core.errors import PartialFailure, UsageError
         from imer.core.settings import stray_variables
         from imer.evaluation.conditions import parse_rate_grid

@@ -92,7 +92,7 @@ def train_command(
     JSON document `selected` has the members' `epochs` and the mean of their values; with folds, lists of the folds'
     epochs, and `folds` has each fold's own.
     """
-    with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
+    with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=True) as report:
         from imer.core.errors import UsageError
         from imer.core.pool import job_count
         from imer.core.settings import stray_variables

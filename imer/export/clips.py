@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, listed
-from imer.core.files import write_text
+from imer.core.files import make_folder, write_text
+from imer.core.folders import scratch_folder
 from imer.core.json_lines import read_json_lines
 from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
@@ -17,7 +20,10 @@ from imer.extraction.failures import FILE_NAME
 from imer.extraction.job import ExtractSettings, Progress
 from imer.extraction.recipe import Recipe
 from imer.extraction.runner import extract
+from imer.extraction.staging import staging_folder
+from imer.store.reader import FeatureStore
 
+STORE = "features.h5"  # in the folder where clips are extracted
 # Settings of extractors that a feature's description holds under the same name.
 DESCRIBED_OPTIONS = ("frames_per_s", "face_policy", "face_stride", "face_precision")
 
@@ -99,6 +105,31 @@ def write_clip_manifest(utterances: Sequence[Utterance], path: Path) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
+@contextmanager
+def extraction_folder(output: Path | None) -> Iterator[Path]:
+    """Yield a folder to extract in, which is gone once all is answered.
+
+    Beside an output it is `<output>.staging`, and stays where the command is interrupted: the same command goes on from
+    what is done. Without an output it is a temporary one.
+    """
+    if output is None:
+        with scratch_folder(None) as folder:
+            yield folder
+        return
+    folder = staging_folder(output)
+    make_folder(folder)
+    try:
+        yield folder
+    except BaseException:
+        if not (folder / STORE).exists() and not staging_folder(folder / STORE).exists():
+            shutil.rmtree(folder, ignore_errors=True)  # nothing was done
+        raise
+    if staging_folder(folder / STORE).exists():  # of other clips: what another command had begun for this output
+        (folder / STORE).unlink()
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def extract_clips(
     manifest: Path,
     specs: Mapping[str, FeatureSpec],
@@ -109,6 +140,9 @@ def extract_clips(
     notice: Callable[[str], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Extract the features that `specs` describe into a store; return what failed, as lines of errors.jsonl.
+
+    A store that is there already was finished by a command that was interrupted before it could answer: what is in it is
+    taken over.
 
     Raises
     ------
@@ -123,9 +157,23 @@ def extract_clips(
         text=names["text"],
         visual=names["visual"],
         device=how.device,
-        settings=ExtractSettings(workers=how.workers, allow_outside=how.allow_outside),
+        settings=ExtractSettings(
+            workers=how.workers,
+            allow_outside=how.allow_outside,
+            overwrite=True,
+            add=store if _holds(store, specs) else None,
+        ),
         progress=progress,
         notice=notice,
         **options,
     )
     return read_json_lines(store.parent / FILE_NAME) if summary.errors_file is not None else []
+
+
+def _holds(store: Path, specs: Mapping[str, FeatureSpec]) -> bool:
+    """Whether a store is there with these very features, and not those of another model."""
+    with suppress(InvalidInput), FeatureStore.open(store) as found:
+        made = [found.specs.get(name, {}).get(spec.extractor) for name, spec in specs.items()]
+        wanted = [spec.fingerprint for spec in specs.values()]
+        return [spec and spec.fingerprint for spec in made] == wanted
+    return False

@@ -10,11 +10,10 @@ from typing import Any
 
 from imer.core.errors import OutputExists, UsageError
 from imer.core.files import spare_inputs, write_text
-from imer.core.folders import scratch_folder
 from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.chosen import MeanOfFolds, why_chosen
-from imer.export.clips import Extraction, extract_clips, write_clip_manifest
+from imer.export.clips import STORE, Extraction, extract_clips, extraction_folder, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.export.table import answer_table
 from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
@@ -176,8 +175,8 @@ def _answer_clips(
         said.notes.append(
             f"{silent} of {len(clips.utterances)} utterances come without words, so their text counts as missing."
         )
-    with scratch_folder(out) as folder:
-        store = folder / "features.h5"
+    with extraction_folder(out) as folder:
+        store = folder / STORE
         if is_manifest(paths):
             manifest = paths[0]
         else:

@@ -17,7 +17,7 @@ from imer.extraction.packing import pack
 from imer.extraction.plan import Task, media_path, natural_verdict, plan_tasks
 from imer.extraction.recipe import Recipe
 from imer.extraction.sources import Sources
-from imer.extraction.staging import StagedCell, Staging
+from imer.extraction.staging import StagedCell, Staging, staging_folder
 from imer.extraction.summary import ExtractSummary, Stopped
 from imer.extractors.base import Extracted
 from imer.media.manifest import Manifest, RowProblem
@@ -72,7 +72,7 @@ class Job:
         self.specs = {modality: specs[modality] for modality in ordered_modalities(specs)}
         self.sources = Sources(self.utterances, self.specs, self.table.path.parent)
         self.notice, self.progress = notice, progress
-        self.staging = Staging(out.with_name(out.name + ".staging"))
+        self.staging = Staging(staging_folder(out))
         self._stage_s: dict[str, float] = {}
         self._n_failed = 0
         self._taken: set[tuple[int, str]] = set()  # what a plan would take over; a run stages it instead

@@ -58,6 +58,11 @@ class StagedCell:
         return self.verdict in FAILURES
 
 
+def staging_folder(output: Path) -> Path:
+    """Return where the work on an output is kept until it is published."""
+    return output.with_name(output.name + ".staging")
+
+
 class Staging:
     """The staging folder of one output."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,60 @@ def test_raw_clips_are_answered_exactly_as_their_features(imer: Imer, trained: T
     assert lines["u6"]["observed"] == ["text", "visual"]
     assert lines["u3"]["verdicts"]["text"] == "empty_text"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["raw.jsonl", "stored.jsonl"]
+
+
+KILLED_WHILE = {
+    "extracting": (
+        "import imer.extraction.staging as staging\nstaging.SHARD_CELLS = 6\nflush = staging.Staging.flush\n"
+        "def stop(self):\n    flush(self)\n    len(self.cells) < 12 or os.kill(os.getpid(), 9)\nstaging.Staging.flush = stop\n"
+    ),
+    "packing": "import imer.extraction.job as job\njob.pack = lambda *a, **k: os.kill(os.getpid(), 9)\n",
+    "answering": "import imer.export.predict as p\np.answer_store = lambda *a, **k: os.kill(os.getpid(), 9)\n",
+}
+
+
+@pytest.mark.parametrize("moment", list(KILLED_WHILE))
+def test_killed_it_goes_on_to_the_same_answers(imer: Imer, trained: Trained, tmp_path: Path, moment: str) -> None:
+    whole = imer("predict", trained.bundle, trained.folder / "clips", "-o", tmp_path / "whole.jsonl", "--workers", 1)
+    assert whole.code == 0, whole.err
+    again = ["predict", trained.bundle, trained.folder / "clips", "-o", tmp_path / "p.jsonl", "--workers", "1"]
+    killed = f"import os\n{KILLED_WHILE[moment]}from imer.__main__ import main\nmain()\n"
+    process = subprocess.run([sys.executable, "-c", killed, *map(str, again)], capture_output=True, timeout=120)
+    assert process.returncode == -9, process.stderr
+    assert not (tmp_path / "p.jsonl").exists()
+    resumed = imer(*again)
+    assert resumed.code == 0, resumed.err
+    said = {
+        "extracting": "continuing", "packing": "24 of 24 items are done already", "answering": "took over 16 of 24 items"
+    }  # fmt: skip
+    assert said[moment] in resumed.err
+    assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["p.jsonl", "whole.jsonl"]
+
+
+def test_what_was_kept_for_another_model_or_is_damaged_is_made_again(
+    imer: Imer, trained: Trained, tmp_path: Path
+) -> None:
+    whole = imer("predict", trained.bundle, trained.folder / "clips", "-o", tmp_path / "whole.jsonl", "--workers", 1)
+    assert whole.code == 0, whole.err
+    folder = tmp_path / "p.jsonl.staging"
+    folder.mkdir()
+    for kept in (trained.store.read_bytes()[:-9], b"no store"):
+        (folder / "features.h5").write_bytes(kept)
+        done = imer(
+            "predict",
+            trained.bundle,
+            trained.folder / "clips",
+            "-o",
+            tmp_path / "p.jsonl",
+            "--workers",
+            1,
+            "--overwrite",
+        )
+        assert done.code == 0, done.err
+        assert (tmp_path / "p.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        assert not folder.exists()
+        folder.mkdir()
 
 
 def test_a_folder_with_a_bad_clip(imer: Imer, trained: Trained, tmp_path: Path) -> None:
