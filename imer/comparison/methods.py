@@ -36,7 +36,10 @@ def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
     for run in runs:
         groups.setdefault(json.dumps(method_settings(run), sort_keys=True), []).append(run)
     names = _names([method_settings(members[0]) for members in groups.values()])
-    return [Method(name, tuple(members)) for name, members in zip(names, groups.values(), strict=True)]
+    folders = [members[0].evaluation.run["name"] for members in groups.values()]
+    # A bundle knows few of its settings: where what it knows is the same, its folder tells it apart.
+    unlike = [f"{n} [{folder}]" if names.count(n) > 1 else n for n, folder in zip(names, folders, strict=True)]
+    return [Method(name, tuple(members)) for name, members in zip(unlike, groups.values(), strict=True)]
 
 
 def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
@@ -78,15 +81,15 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
             keys = _varying([settings[i] for i in same], None) if len(same) > 1 else []
             first = settings[same[0]]
             for i in same:
-                own = keys if len(same) <= 2 else [key for key in keys if settings[i].get(key) != first.get(key)]
+                own = keys if len(same) <= 2 else _varying([settings[i], first], None)
                 names[i] = _name(settings[i], [*telling, *own]) if own else name
     return names
 
 
 def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> list[str]:
-    """Return those of the keys (all by default) whose values differ."""
+    """Return those of the keys (all by default) whose values differ, where they are known."""
     candidates = sorted({key for one in settings for key in one}) if keys is None else keys
-    return [key for key in candidates if len({json.dumps(one.get(key)) for one in settings}) > 1]
+    return [key for key in candidates if len({json.dumps(one[key]) for one in settings if key in one}) > 1]
 
 
 def _name(settings: dict[str, Any], keys: Sequence[str]) -> str:

@@ -8,6 +8,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from imer.cli.app import app
+from imer.comparison.evaluated_run import read_run
+from imer.comparison.methods import group_methods
 from imer.comparison.report import write_report
 from imer.core.errors import InvalidInput
 from imer.evaluation.evaluate import evaluate
@@ -47,6 +49,9 @@ def test_it_has_the_results_of_its_run(classifier: Shipped, bundle: Path, others
     write_report([tmp_path / "bundle"], tmp_path / "report.md")
     assert "best ua on val" in (tmp_path / "report.md").read_text()
     assert verify_any(bundle)[0] == "folder"  # nothing was written into it
+    # Beside its run it is told apart by its folder, and not by the settings that a bundle does not know.
+    methods = group_methods([read_run(tmp_path / "run"), read_run(tmp_path / "bundle")])
+    assert [one.name for one in methods] == [f"comp [{classifier.run.name}]", f"comp [{bundle.name}]"]
 
 
 def test_on_the_store_of_its_training_it_is_refused(classifier: Shipped, bundle: Path, tmp_path: Path) -> None:
