@@ -21,7 +21,7 @@ test: install
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests
 
 lint: install
-	$(BIN)/ruff check imer tests && $(BIN)/mypy && $(BIN)/lint-imports
+	$(BIN)/ruff check imer tests benchmarks pipelines && $(BIN)/mypy && $(BIN)/lint-imports
 
 clean:
 	rm -rf $(DEMO) build dist *.egg-info

@@ -91,7 +91,7 @@ def stage(manifest: Path, out: Path, shard: str | None = None) -> None:
         numbers = [i for i in numbers if in_shard(utterances[i], root, part)]
         utterances = tuple(utterances[i] for i in numbers)
     specs = Recipe.of(None, None, None, {}, "cpu").specs()
-    sources = Sources(utterances, specs)
+    sources = Sources(utterances, specs, manifest.parent)
     staging = Staging(out.with_name(out.name + ".staging"))
     staging.start(resume=True, notice=print)
     for task in plan_tasks(utterances, specs, lambda row, modality: True):  # in the order of a real extraction

@@ -11,8 +11,12 @@ import csv
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 DISTINCT = 12
 FRAME_RATE, SAMPLE_RATE_HZ = 25, 16_000
@@ -90,7 +94,7 @@ def make_weights(path: Path) -> None:
     torch.save(network.eval().state_dict(), path)
 
 
-def _crops() -> object:
+def _crops() -> torch.Tensor:
     """Return 96 pictures float32 [96, 3, 160, 160] in about −1…1: faces, and other things, shifted and lit differently."""
     import torch
     from PIL import Image

@@ -263,11 +263,11 @@ def fit_for_vmap() -> Iterator[None]:
     for kind in own:
         kind.apply = staticmethod(lambda *given, kind=kind: kind.forward(_Nothing(), *given))
     before = Dropout.forward
-    Dropout.forward = lambda self, x: functional.dropout(x, self.probability, self.training)
+    Dropout.forward = lambda self, x: functional.dropout(x, self.probability, self.training)  # type: ignore[method-assign]
     try:
         yield
     finally:
-        Dropout.forward = before
+        Dropout.forward = before  # type: ignore[method-assign]
         for kind in own:
             del kind.apply
 

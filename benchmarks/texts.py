@@ -24,6 +24,7 @@ def measure(texts: list[str], model_folder: str | None) -> dict[str, object]:
 
     from imer.core.types import Utterance
     from imer.extraction.plan import TextTask, plan_tasks
+    from imer.extractors.base import Extracted
     from imer.extractors.sentence import MiniLM, SentenceModel
 
     model = MiniLM() if model_folder is None else SentenceModel(sentence_model=model_folder)
@@ -33,7 +34,7 @@ def measure(texts: list[str], model_folder: str | None) -> dict[str, object]:
         model.extract(text)
     rows = [Utterance(str(i), str(i), 0, i, text=text) for i, text in enumerate(texts)]
     tasks = [task for task in plan_tasks(rows, ["text"], lambda row, modality: True) if isinstance(task, TextTask)]
-    found = {}
+    found: dict[int, Extracted] = {}
     started = time.process_time()
     for task in tasks:
         found.update(zip(task.rows, model.extract_all(task.texts), strict=True))
@@ -41,7 +42,8 @@ def measure(texts: list[str], model_folder: str | None) -> dict[str, object]:
     started = time.process_time()
     alone = [model.extract(text) for text in texts]
     alone_s = time.process_time() - started
-    same = sum(np.array_equal(alone[i].values_TD, found[i].values_TD) for i in range(len(texts)))
+    pairs = [(alone[i].values_TD, found[i].values_TD) for i in range(len(texts))]
+    same = sum(a is b if a is None or b is None else np.array_equal(a, b) for a, b in pairs)
     return {
         "texts": len(texts), "alone_ms": round(alone_s / len(texts) * 1e3, 2),
         "together_ms": round(together_s / len(texts) * 1e3, 2), "factor": round(alone_s / together_s, 2),

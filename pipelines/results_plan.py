@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import itertools
 from dataclasses import dataclass, replace
+from typing import Any
 
 from imer.experiments.plan import Cell
 from imer.training.settings import load_settings
@@ -126,7 +127,7 @@ def _cell(
     train = {"protocol": protocol, "seed": seed, "threads": 1, "missing_rate": "" if rate is None else f"{rate:g}"}
     run = {} if method.preset else {"model": method.model, **({"head": method.head} if method.head else {})}
     data = {"features": str(args.stores / f"{corpus.name}.h5"), "label": corpus.label, "folds": corpus.folds}
-    training = {
+    training: dict[str, Any] = {
         "preset": method.preset or None,
         "flags": {"run": run, "data": data, "train": train},
         "assignments": [*method.settings, *args.set],

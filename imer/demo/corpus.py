@@ -21,6 +21,7 @@ from imer.core.processes import usable_cores
 from imer.core.types import MODALITIES
 from imer.demo import DEFAULT_UTTERANCES
 from imer.demo.clip import write_clip
+from imer.demo.face import require_portrait
 from imer.demo.prosody import colour, envelope, speech_of
 from imer.demo.scene import FRAME_RATE, frames
 from imer.demo.script import EMOTIONS, Line, unseen_lines, write_script
@@ -81,6 +82,7 @@ def make_demo(
     if not is_free(folder) and not all((folder / name).is_file() for name in (FOLDER_MANIFEST, "cues.csv")):
         raise OutputExists(f"{folder} exists and was not made by `imer demo`; choose another name.")
     require_synthesiser()
+    require_portrait()
     lines, unseen = write_script(n_utterances, seed), unseen_lines(seed)
     with output_lock(folder), published_folder(folder, overwrite=overwrite) as part:
         (part / CLIP_FOLDER).mkdir()

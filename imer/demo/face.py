@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from imer.core.errors import MissingDependency
 from imer.demo.expressions import ACTIONS, AT_REST, LANDMARKS, PAINTED, Shift
 
 FloatArray = NDArray[np.float32]
@@ -105,14 +106,30 @@ def _anchors(box: tuple[slice, slice]) -> FloatArray:
     return np.array(edge, np.float32)
 
 
+def require_portrait() -> FloatArray:
+    """Return the whole portrait, RGB from 0 to 255, float32 [height, width, 3].
+
+    Raises
+    ------
+    MissingDependency
+        The package `scikit-image`, which has it, is not installed.
+    """
+    try:
+        from skimage import data
+    except ImportError as error:
+        raise MissingDependency(
+            "The demo's portrait comes with scikit-image, which is not installed; run: pip install 'imer[demo]'"
+        ) from error
+    return np.asarray(data.astronaut(), dtype=np.float32)
+
+
 @cache
 def face_rig() -> Rig:
     """Load the portrait, bring it to rest and compute the field of every action (once a process, about a second)."""
     from scipy.interpolate import RBFInterpolator
     from scipy.ndimage import gaussian_filter, map_coordinates
-    from skimage import data
 
-    portrait = data.astronaut().astype(np.float32)
+    portrait = require_portrait()
     ys = (np.arange(HEIGHT, dtype=np.float32) / SCALE + PORTRAIT_TOP)[:, None] + np.zeros((1, WIDTH), np.float32)
     xs = (np.arange(WIDTH, dtype=np.float32) / SCALE + PORTRAIT_LEFT)[None, :] + np.zeros((HEIGHT, 1), np.float32)
     left, top, right, bottom = FACE_BOX

@@ -10,7 +10,7 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS
 from imer.media.manifest import RowProblem
-from imer.media.rows import read_rows
+from imer.media.rows import known_names, read_rows
 
 # The column that names a clip or an utterance: the first of these that the table has.
 NAMING = (
@@ -53,7 +53,7 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         It says itself where utterances begin and end, as a manifest does.
     """
     columns, rows = read_rows(path, NAMING, "table of labels")
-    ours = {column: column.lower() for column in columns if column.lower() in (*COLUMNS, *NAMING)}
+    ours = known_names(columns, (*COLUMNS, *NAMING))
     columns = [ours.get(column, column) for column in columns]
     key = next((name for name in NAMING if name in columns), None)
     if key is None:

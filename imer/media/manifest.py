@@ -18,7 +18,7 @@ from imer.core.errors import InvalidInput, did_you_mean, listed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS, MAX_ID_BYTES, BadRow, Places, utterance_of
 from imer.media.positions import with_positions
-from imer.media.rows import read_rows
+from imer.media.rows import known_names, read_rows
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     """
     path = Path(path)
     columns, rows = read_rows(path)
-    known = _known_names(columns)
+    known = known_names(columns, COLUMNS)
     columns = [known.get(column, column) for column in columns]
     if "utterance_id" not in columns:
         near = did_you_mean("utterance_id", columns) if columns else "it has no columns"
@@ -91,10 +91,3 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     if not utterances:
         raise InvalidInput(f"{path} has no usable row ({len(problems)} are broken): {listed(problems, 3)}.")
     return Manifest(path, with_positions(utterances, numbers), tuple(problems), tuple(columns), n_rows)
-
-
-def _known_names(columns: list[str]) -> dict[str, str]:
-    """Return the columns that are ours but for their capitals: `Utterance_ID` → `utterance_id`."""
-    mine = {column: column.lower() for column in columns if column not in COLUMNS and column.lower() in COLUMNS}
-    spelt = list(mine.values())
-    return {column: name for column, name in mine.items() if name not in columns and spelt.count(name) == 1}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,13 @@ def read_rows(
     if not text.strip():
         raise InvalidInput(f"The {what} {path} is empty.")
     return _json_rows(text) if suffix in JSON_LINES else table_rows(text, DELIMITERS[suffix], path, *keys)
+
+
+def known_names(columns: Sequence[str], ours: Collection[str]) -> dict[str, str]:
+    """Return the columns that are ours but for their capitals, where only one is meant: `Utterance_ID` → `utterance_id`."""
+    mine = {column: column.lower() for column in columns if column not in ours and column.lower() in ours}
+    spelt = list(mine.values())
+    return {column: name for column, name in mine.items() if name not in columns and spelt.count(name) == 1}
 
 
 def _json_rows(text: str) -> tuple[list[str], Iterator[Row]]:

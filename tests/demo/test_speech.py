@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from imer.core.errors import MissingDependency
+from imer.demo.face import require_portrait
 from imer.demo.prosody import colour, envelope, speech_of
 from imer.demo.script import unseen_lines
 from imer.demo.speech import SAMPLE_RATE_HZ, Speech, require_synthesiser, speak_all
@@ -25,6 +26,12 @@ def test_missing_synthesiser_names_the_extra(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     with pytest.raises(MissingDependency, match=r"pip install 'imer\[demo\]'"):
         require_synthesiser()
+
+
+def test_missing_portrait_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "skimage", None)
+    with pytest.raises(MissingDependency, match=r"pip install 'imer\[demo\]'"):
+        require_portrait()
 
 
 def _brightness(samples: np.ndarray) -> float:

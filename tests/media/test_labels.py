@@ -123,3 +123,10 @@ def test_tables_that_cannot_be_meant(folder: Path) -> None:
         read_labels(folder / "day1", [])
     with pytest.raises(UsageError, match="so it can be the manifest"):
         _known(folder, "file,start,end,emotion\nb.wav,0,1,joy\n")
+
+
+def test_columns_that_differ_in_capitals_alone_are_two(folder: Path) -> None:
+    known = _known(folder, "File,file,Speaker,speaker,emotion\nday1/a.wav,b.wav,Ann,,joy\n")
+    assert _emotions(known) == ["", "joy", "", "", ""]  # `file` names clips, `File` is a column of its own
+    assert known.cells[1]["Speaker"] == "Ann"
+    assert known.cells[1]["speaker"] == ""
