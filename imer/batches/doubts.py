@@ -90,7 +90,7 @@ def odd_values(target_N: np.ndarray) -> list[str]:
 def off_the_sentiment_scale(label: str, target_N: np.ndarray) -> list[str]:
     """Say where labels are not those that Acc-2 and Acc-7 were made for: around 0, within ±3."""
     values = target_N[np.isfinite(target_N)]
-    if not len(values) or (values.min() < 0 < values.max() and np.abs(values).max() <= 3.5):
+    if len(np.unique(values)) < 2 or (values.min() < 0 < values.max() and np.abs(values).max() <= 3.5):
         return []
     low, high = (number_text(float(value)) for value in (values.min(), values.max()))
     return [

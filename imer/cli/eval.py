@@ -102,7 +102,7 @@ def _subject(path: Path, features: Path | None, out: Path | None, device: str) -
         return path
     from imer.core.errors import UsageError
 
-    if features is None or out is None:
+    if features is None or out is None or out.resolve().is_relative_to(path.resolve()):
         raise UsageError(
             f"{path} is a bundle, which has no data and is not written into: imer eval {path} FEATURES.h5 -o DIR."
         )

@@ -17,6 +17,10 @@ from imer.metrics.compute import sign_of
 
 _BASELINES = "imer.models.baselines."
 MARK = " †"  # behind the names of methods whose figures are optimistic
+MARKED = (
+    "† optimistic: the epoch was chosen on the very part that is judged, or the model learnt from it, so these figures are no "
+    "honest estimate."
+)
 
 
 @dataclass(frozen=True)

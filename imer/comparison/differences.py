@@ -24,7 +24,7 @@ Difference = tuple[float | None, Interval]
 
 @dataclass(frozen=True)
 class _Answers:
-    """The predictions of one mask of one condition, by utterance in the order of their ids."""
+    """The predictions of one mask of one condition, by utterance in the order of their ids; `ids` names each once."""
 
     ids: tuple[str, ...]
     dialogues: tuple[str, ...]
@@ -64,7 +64,8 @@ def _answers(rows: list[tuple[tuple[str, str], str, Any, Any]], classes: Sequenc
     else:
         target_N = np.array([np.nan if t is None else t for t in targets], dtype=np.float64)
         predicted_N = np.array(predictions, dtype=np.float64)
-    return _Answers(tuple(name for name, _ in places), dialogues, target_N, predicted_N)
+    # Where every fold answered every utterance, each is named as often: metrics of all of them are those of the set.
+    return _Answers(tuple(dict.fromkeys(name for name, _ in places)), dialogues, target_N, predicted_N)
 
 
 @dataclass(frozen=True)

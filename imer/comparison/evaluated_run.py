@@ -46,10 +46,10 @@ def read_run(path: Path) -> EvaluatedRun:
             f"{path} is a bundle; report on what `imer eval {path} FEATURES.h5 -o DIR` finds, or on the run that it came from."
         )
     if not (folder / METRICS_FILE).is_file():
-        other = "" if _was_tested(path) else " OTHER.h5, since its training had no test part with labels"
-        raise InvalidInput(
-            f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run `imer eval {path}{other}`."
-        )
+        command = f"`imer eval {path}`"
+        if not _was_tested(path):
+            command = f"`imer eval {path} OTHER.h5`, since its training had no test part with labels"
+        raise InvalidInput(f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run {command}.")
     if (folder / FOLDER_MANIFEST).is_file():
         verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
     return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
@@ -64,17 +64,17 @@ def _was_tested(run: Path) -> bool:
 
 
 def check_distinct(runs: Sequence[EvaluatedRun]) -> None:
-    """Refuse one model twice: it would count as two seeds.
+    """Refuse one model twice on the same data: it would count as two seeds.
 
     Raises
     ------
     UsageError
-        Two of the evaluations are of the same model.
+        Two of the evaluations are of the same model on the same data and split.
     """
-    seen: dict[tuple[str, Any], Path] = {}
+    seen: dict[tuple[Any, ...], Path] = {}
     for run in runs:
         folder = run.folders[0][0]
-        model = (str(run.evaluation.run["sha256"]), run.evaluation.run.get("seed"))
+        model = (str(run.evaluation.run["sha256"]), run.evaluation.run.get("seed"), *data_key(run.evaluation))
         if model in seen:
             raise UsageError(
                 f"{seen[model]} and {folder} are evaluations of one model, which would count as two seeds; name one of them, "

@@ -27,18 +27,22 @@ def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
     InvalidInput
         One of them was not evaluated at its own rate.
     """
-    families: dict[str, list[tuple[float, EvaluatedRun]]] = {}
+    families: dict[tuple[str, object], list[tuple[float, EvaluatedRun]]] = {}
     for number, run in enumerate(runs):
         rate = _trained_rate(run)
-        settings = {**method_settings(run), "train.seed": run.evaluation.run["seed"], "train.missing_rate": None}
-        key = json.dumps([number] if rate is None else settings, sort_keys=True)
-        families.setdefault(key, []).append((-1.0 if rate is None else rate, run))
+        if rate is None:
+            families[str(number), None] = [(-1.0, run)]
+            continue
+        method = json.dumps({**method_settings(run), "train.missing_rate": None}, sort_keys=True)
+        families.setdefault((method, run.evaluation.run["seed"]), []).append((rate, run))
+    # A seed of which only one rate was finished is still a curve beside its other seeds.
+    curves = {method for (method, _), members in families.items() if len({rate for rate, _ in members}) > 1}
     joined = []
-    for members in families.values():
-        if len({rate for rate, _ in members}) == 1:
-            joined += [run for _, run in members]
-        else:
+    for (method, _), members in families.items():
+        if method in curves:
             joined.append(_joined(sorted(members, key=lambda member: member[0])))
+        else:
+            joined += [run for _, run in members]
     return joined
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,15 +32,19 @@ class Method:
 
 
 def group_methods(runs: Sequence[EvaluatedRun]) -> list[Method]:
-    """Group runs whose settings are equal but for the seed, in the order given, with the shortest telling names."""
-    groups: dict[str, list[EvaluatedRun]] = {}
+    """Group runs that differ in their seed alone, in the order given, with the shortest names that tell them apart."""
+    groups: dict[tuple[str, int], list[EvaluatedRun]] = {}
+    met: Counter[tuple[str, Any]] = Counter()
     for run in runs:
-        groups.setdefault(json.dumps(method_settings(run), sort_keys=True), []).append(run)
+        method, seed = json.dumps(method_settings(run), sort_keys=True), run.evaluation.run["seed"]
+        groups.setdefault((method, met[method, seed]), []).append(run)  # the same seed again is no further seed
+        met[method, seed] += 1
     names = _names([method_settings(members[0]) for members in groups.values()])
-    folders = [members[0].evaluation.run["name"] for members in groups.values()]
-    # A bundle knows few of its settings: where what it knows is the same, its folder tells it apart.
-    unlike = [f"{n} [{folder}]" if names.count(n) > 1 else n for n, folder in zip(names, folders, strict=True)]
-    return [Method(name, tuple(members)) for name, members in zip(unlike, groups.values(), strict=True)]
+    firsts = [members[0] for members in groups.values()]
+    # What settings do not tell apart, or a bundle of before does not know of them: its folder does, or that of its results.
+    for where in ([one.evaluation.run["name"] for one in firsts], [one.folders[0][0] for one in firsts]):
+        names = [f"{n} [{w}]" if names.count(n) > 1 else n for n, w in zip(names, where, strict=True)]
+    return [Method(name, tuple(members)) for name, members in zip(names, groups.values(), strict=True)]
 
 
 def same_test_part(methods: Sequence[Method]) -> list[list[Method]]:
@@ -57,8 +62,14 @@ def known_settings(run: EvaluatedRun) -> dict[str, Any]:
 
 
 def method_settings(run: EvaluatedRun) -> dict[str, Any]:
-    """Return those of them that make its method: not the seed, nor where and how fast it was trained."""
-    return {key: value for key, value in known_settings(run).items() if key not in _NOT_THE_METHOD}
+    """Return what makes its method: settings but the seed and where and how fast it was trained, and what it learnt from."""
+    settings = {key: value for key, value in known_settings(run).items() if key not in _NOT_THE_METHOD}
+    return settings | {
+        "data.trained_on": str(run.evaluation.run.get("trained_on") or "")[:12],
+        "data.modalities": list(run.evaluation.modalities),
+        "data.class_names": list(run.evaluation.class_names),
+        "run.folds": list(run.evaluation.run["folds"]),
+    }
 
 
 def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
@@ -77,12 +88,12 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
         alike: dict[str, list[int]] = {}
         for i in members:
             alike.setdefault(_name(settings[i], telling), []).append(i)
-        for name, same in alike.items():
+        for same in alike.values():
             keys = _varying([settings[i] for i in same], None) if len(same) > 1 else []
             first = settings[same[0]]
             for i in same:
                 own = keys if len(same) <= 2 else _varying([settings[i], first], None)
-                names[i] = _name(settings[i], [*telling, *own]) if own else name
+                names[i] = _name(settings[i], telling, own)
     return names
 
 
@@ -92,13 +103,15 @@ def _varying(settings: Sequence[dict[str, Any]], keys: Sequence[str] | None) -> 
     return [key for key in candidates if len({json.dumps(one[key]) for one in settings if key in one}) > 1]
 
 
-def _name(settings: dict[str, Any], keys: Sequence[str]) -> str:
-    details = [
-        f"{key.split('.')[-1]}={_said(settings[key])}" for key in keys if settings.get(key) not in (None, "", [])
-    ]
+def _name(settings: dict[str, Any], telling: Sequence[str], own: Sequence[str] = ()) -> str:
+    """Return the model with these settings; of those that are empty only its `own`."""
+    keys = [*(key for key in telling if settings.get(key) not in (None, "", [])), *own]
+    details = [f"{key.split('.')[-1]}={_said(settings.get(key))}" for key in keys]
     model = str(settings["run.model"])
     return f"{model} ({', '.join(details)})" if details else model
 
 
 def _said(value: Any) -> str:
+    if value in (None, "", []):
+        return "none"
     return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)

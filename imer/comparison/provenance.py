@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from imer.comparison.document import (
     Block,
@@ -50,13 +51,13 @@ def methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
         "runs sha256",
     ]
     caption = "First 16 digits of the digests; that of the runs is over the digests of their checkpoints, in order."
-    told = {method.name: method.runs[0] for methods in sections for method in methods}
+    told = [(method.name, run) for methods in sections for method in methods for run in method.runs]
     return [Heading("Runs"), Grid((columns, rows), caption), *_relative_to_speakers(told)]
 
 
-def _relative_to_speakers(runs: Mapping[str, EvaluatedRun]) -> list[Block]:
+def _relative_to_speakers(runs: Sequence[tuple[str, EvaluatedRun]]) -> list[Block]:
     """Say which of the named runs know who speaks."""
-    knowing = [name for name, run in runs.items() if run.evaluation.run.get("within_speaker")]
+    knowing = list(dict.fromkeys(name for name, run in runs if run.evaluation.run.get("within_speaker")))
     if not knowing:
         return []
     return [
@@ -69,7 +70,8 @@ def _relative_to_speakers(runs: Mapping[str, EvaluatedRun]) -> list[Block]:
 
 def runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
     """Say where the figures of a report come from, one row per run, and what their data are."""
-    rows, data = [], {}
+    rows: list[list[str]] = []
+    data: dict[str, dict[str, Any]] = {}
     for run in runs:
         facts, features = run.evaluation.run, run.evaluation.features
         optimistic = "yes: not an honest estimate" if facts.get("optimistic") else "no"
@@ -83,12 +85,13 @@ def runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
                 optimistic,
             ]
         )
-        data[str(features["content_sha256"])] = features
+        of_store = data.setdefault(str(features["content_sha256"]), {**features, "modalities": {}})
+        of_store["modalities"] |= features.get("modalities", {})
     columns = ["run", "seed", "sha256", "epoch chosen by", "optimistic"]
     blocks: list[Block] = [
         Heading("Runs"),
         Grid((columns, rows), "sha256: over the files of the checkpoint, first 16 digits."),
-        *_relative_to_speakers({str(run.evaluation.run["path"]): run for run in runs}),
+        *_relative_to_speakers([(str(run.evaluation.run["path"]), run) for run in runs]),
     ]
     cells = []
     for features in data.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from imer.comparison.contestants import marked
+from imer.comparison.contestants import MARKED, marked
 from imer.comparison.document import (
     Block,
     Grid,
@@ -21,7 +21,7 @@ from imer.comparison.matched import join_matched
 from imer.comparison.methods import Method, group_methods, same_test_part
 from imer.comparison.over_runs import left_out, over_runs
 from imer.comparison.provenance import methods_section, runs_section
-from imer.comparison.scoreboard import MARKED, scoreboard
+from imer.comparison.scoreboard import by_protocol, scoreboard
 from imer.comparison.sections import (
     balance_blocks,
     calibration_blocks,
@@ -148,8 +148,11 @@ def report_blocks(
     """
     check_distinct(runs)
     sections = _sections(runs)
-    names = {method.name for methods in sections for method in methods}
-    if reference is not None and not table and reference not in names:
+    tables = [_runs_of(methods) for methods in sections]
+    if table:
+        tables = [runs for members in tables for runs in by_protocol(members).values()]
+    names = {method.name for members in tables for method in group_methods(members)}
+    if reference is not None and reference not in names:
         raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(sorted(names))}.")
     blocks: list[Block] = []
     for sentence in _omissions(method for methods in sections for method in methods):
@@ -159,7 +162,7 @@ def report_blocks(
         name = prefix if len(sections) == 1 else f"{prefix}-{number}"
         blocks += _head(methods)
         if table:
-            blocks += scoreboard([run for method in methods for run in method.runs], reference)
+            blocks += [*_warned(methods), *scoreboard(_runs_of(methods), reference)]
         else:
             blocks += _data_section(methods, name, reference)
     blocks += methods_section(sections) if table else runs_section(runs)
@@ -180,13 +183,32 @@ def _head(methods: Sequence[Method]) -> list[Block]:
     counts = first.counts
     source = Path(str(first.features["path"])).name
     folds = f" of {counts['folds']} folds pooled" if counts["folds"] > 1 else ""
+    constant = f" Baseline: always the {'majority class' if first.class_names else 'mean label'} of training."
+    baseline = constant if first.baseline["metrics"] is not None else ""
     return [
         Heading(f"{first.label} on {source}, {first.split} split"),
         Paragraph(
             f"{counts['labelled']} labelled utterances of {counts['dialogues']} dialogues{folds} "
-            f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}. "
-            f"Baseline: always the {'majority class' if first.class_names else 'mean label'} of training."
+            f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}.{baseline}"
         ),
+    ]
+
+
+def _runs_of(methods: Iterable[Method]) -> list[EvaluatedRun]:
+    return [run for method in methods for run in method.runs]
+
+
+def _warned(methods: Sequence[Method]) -> list[Block]:
+    """Repeat what the evaluations warned of, and say of which methods."""
+    said: dict[str, dict[str, None]] = {}
+    for method in methods:
+        for run in method.runs:
+            for sentence in run.evaluation.warnings:
+                said.setdefault(sentence, {})[method.name] = None
+    everybody = len(methods) > 1
+    return [
+        Paragraph(f"{'All' if everybody and len(names) == len(methods) else listed([*names], 20)}: {sentence}")
+        for sentence, names in said.items()
     ]
 
 
@@ -200,8 +222,7 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     if any(len(method.runs) == 1 for method in methods):
         cells.append(f"{'of a single run the ' if several else ''}mean over masks, with the {INTERVAL}")
     blocks: list[Block] = [Paragraph(f"Cells: {'; '.join(cells)}.")]
-    said = {sentence: method.name for method in methods for run in method.runs for sentence in run.evaluation.warnings}
-    blocks += [Paragraph(f"{name}: {sentence}") for sentence, name in said.items()]
+    blocks += _warned(methods)
     if any(one.run.get("optimistic") for _, one in merged):
         blocks.append(Paragraph(MARKED))
     metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]

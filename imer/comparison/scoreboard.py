@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from imer.comparison.contestants import MARK, Contestant, best_baseline, contestants_of
+from imer.comparison.contestants import MARK, MARKED, Contestant, best_baseline, contestants_of
 from imer.comparison.differences import Difference, MethodDifferences, paired, tally_differences
 from imer.comparison.document import Block, Grid, Heading, Paragraph
 from imer.comparison.evaluated_run import EvaluatedRun
 from imer.comparison.methods import known_settings, method_settings
 from imer.comparison.over_runs import ConditionKey, condition_key
 from imer.comparison.sections import OVER, condition_title, difference_cell
-from imer.core.errors import UsageError, listed
+from imer.core.errors import listed
 from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER, sign_of
@@ -23,7 +23,6 @@ from imer.metrics.definitions import TITLES
 from imer.training.settings import CHANGES_VALIDATION
 
 SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
-MARKED = "† optimistic: the epoch was chosen on the test part, so these figures are no honest estimate."
 
 
 def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> list[Block]:
@@ -32,14 +31,11 @@ def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> li
     Parameters
     ----------
     reference
-        Name of the method that the others are compared to; by default the best baseline, or where there is none the
-        first method.
+        Name of the method that the others are compared to; by default, and in a table without it, the best baseline, or where
+        there is none the first method.
     """
     blocks: list[Block] = []
-    tables = [contestants_of(members) for members in _by_protocol(runs).values()]
-    names = [one.method.name for table in tables for one in table]
-    if reference is not None and reference not in names:
-        raise UsageError(f"--reference {reference!r} is no method of this report; there are {listed(names)}.")
+    tables = [contestants_of(members) for members in by_protocol(runs).values()]
     for contestants in tables:
         if len(tables) > 1:
             blocks.append(Heading(f"Trained with the protocol {contestants[0].protocol}", 3))
@@ -47,7 +43,8 @@ def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> li
     return [*blocks, *_mixed_against_matched(tables)]
 
 
-def _by_protocol(runs: Sequence[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
+def by_protocol(runs: Sequence[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
+    """Return the runs of each table: those that were trained alike."""
     found: dict[str, list[EvaluatedRun]] = {}
     for run in runs:
         found.setdefault(str(run.evaluation.run["settings"]["train.protocol"]), []).append(run)
@@ -250,11 +247,11 @@ def _difference(found: Difference | None) -> str:
 
 def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[Block]:
     """One model for all missing rates minus one model for each, for the methods that have both."""
-    by_protocol = {table[0].protocol: table for table in tables}
+    table_of = {table[0].protocol: table for table in tables}
     rows = []
     task = tables[0][0].merged.task
-    for one in by_protocol.get("mixed", []):
-        for other in by_protocol.get("matched", []):
+    for one in table_of.get("mixed", []):
+        for other in table_of.get("matched", []):
             if _but_for_protocol(one) == _but_for_protocol(other) and paired(one.tallies, other.tallies):
                 found = tally_differences(one.tallies, other.tallies, over=one.rates & other.rates).over_rates
                 rows.append([one.name, *(_difference(found.get(metric)) for metric in SHOWN[task])])

@@ -24,10 +24,11 @@ from imer.masks.make import draw_mask
 from imer.masks.sampling import missing_rate as realised_rate
 from imer.masks.table import MaskTable
 from imer.metrics.calibration import calibration
-from imer.metrics.compute import Metrics
+from imer.metrics.compute import Metrics, constant_answer
 
 if TYPE_CHECKING:
     from imer.batches.corpus import Corpus
+    from imer.training.trained_fold import TrainedFold
 
 MASK_SEEDS = 5
 MOST_MASK_SEEDS = 1000  # each different mask is a pass over the data
@@ -211,8 +212,7 @@ def summarise_all(
         summary.append(condition)
         if progress is not None:
             progress("intervals", number, len(drawn))
-    training = [corpus.target_N[corpus.rows_of(one.fold.train_ids)] for one in source.folds]
-    baseline = constant_baseline(labels, pooled.fold_P, training)
+    baseline = constant_baseline(labels, pooled.fold_P, [_constant_answer(one.fold, corpus) for one in source.folds])
     return Evaluation(
         run=source.run,
         features=source.features,
@@ -243,6 +243,14 @@ def summarise_all(
         },
         warnings=_warnings(source, pooled, summary_without_any=[one.without_any for one in summary]),
     )
+
+
+def _constant_answer(fold: TrainedFold, corpus: Corpus) -> float | None:
+    """Return the majority class or mean label of what a fold learnt from; of an older one, where that is all in the corpus."""
+    if fold.constant_answer is not None:
+        return fold.constant_answer
+    rows = corpus.rows_of(fold.train_ids)
+    return constant_answer(corpus.target_N[rows]) if len(rows) == len(fold.train_ids) else None
 
 
 def _own_heads(pooled: Pooled, labels: Labels, modalities: list[str]) -> dict[str, Metrics]:

@@ -92,9 +92,22 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
             )
     if corpus.task == "regression":
         warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
-    optimistic = any(is_optimistic(fold.selected) for fold in subject.folds)
-    if optimistic:
+    if sum(len(one.rows) for one in folds) > len(rows):
+        each = all(len(one.rows) == len(rows) for one in folds)
+        warnings.append(
+            f"{'each' if each else 'several'} of the {len(folds)} folds answer{'s all' if each else ' the same of the'} "
+            f"{len(rows)} utterances, so that n counts each {f'{len(folds)} times' if each else 'as often'}; `imer predict` "
+            "answers with one model."
+        )
+    optimistic = True
+    if any(is_optimistic(fold.selected) for fold in subject.folds):
         warnings.append("The epoch was not chosen on validation data, so these results are optimistic.")
+    elif split == "train" and _are_its_own(folds, corpus, "train_ids"):
+        warnings.append("The model learnt from these very utterances, so these results are optimistic.")
+    elif split == "val" and _are_its_own(folds, corpus, "val_ids"):
+        warnings.append("The epoch was chosen on these very utterances, so these results are optimistic.")
+    else:
+        optimistic = False
     if within := subject.folds[0].within_speaker:
         warnings.append(
             f"The {listed(within)} features are taken relative to their speaker, over all the utterances asked about: the "
@@ -115,12 +128,10 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
 def _of_new_data(folds: Sequence[FoldRows], rows: np.ndarray, corpus: Corpus, split: str) -> list[str]:
     """Say which utterances of another store are asked about (`rows`, by any fold), where a user may expect others."""
     if sum(len(one.rows) for one in folds) > len(rows):
-        return [
-            f"each of the {len(folds)} folds answers all {len(rows)} utterances, so that n counts each {len(folds)} times; "
-            "`imer predict` answers with one model."
-        ]
-    if split != "test":
         return []
+    if split != "test":
+        named = (corpus.splits != "").any()
+        return [] if named else [f"it names no splits: all of its {len(rows)} utterances are taken for {split}."]
     by_split = len(folds) == 1 and (corpus.splits != "").any()
     if len(rows) != (int((corpus.splits == split).sum()) if by_split else corpus.n):
         return [
@@ -128,6 +139,11 @@ def _of_new_data(folds: Sequence[FoldRows], rows: np.ndarray, corpus: Corpus, sp
             "utterances ids of their own, so that all of them are."
         ]
     return []
+
+
+def _are_its_own(folds: Sequence[FoldRows], corpus: Corpus, part: str) -> bool:
+    """Whether a fold is asked about utterances of its own part `part` (train_ids or val_ids)."""
+    return any(not set(getattr(one.fold, part)).isdisjoint(corpus.utterance_ids[one.rows].tolist()) for one in folds)
 
 
 def _recorded_store(subject: Subject) -> Path:
@@ -235,6 +251,7 @@ def _run_facts(subject: Subject, *, optimistic: bool) -> dict[str, Any]:
         "path": str(subject.path),
         "sha256": subject.sha256,
         "seed": subject.settings.get("train.seed"),
+        "trained_on": subject.trained_on,
         "folds": [fold.name for fold in subject.folds],
         "selection": f"best {selected[0]['metric']} on {selected[0]['on']} (epoch {epochs})",
         "selected": {

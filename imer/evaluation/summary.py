@@ -133,19 +133,15 @@ def _per_fold(pooled: Pooled, drawn: Drawn, labels: Labels, fold_names: Sequence
     return found
 
 
-def constant_baseline(labels: Labels, fold_P: np.ndarray, training_targets: Sequence[np.ndarray]) -> Metrics | None:
+def constant_baseline(labels: Labels, fold_P: np.ndarray, answers: Sequence[float | None]) -> Metrics | None:
     """Return the metrics of always answering each fold's majority class (or mean label) of training.
 
-    None where a fold has no training label to go by. Correlations are left undefined: the answers of different folds
-    differ a little, but a constant answer says nothing within any of them.
+    None where that of a fold is not known. Correlations are left undefined: the answers of different folds differ a little,
+    but a constant answer says nothing within any of them.
     """
-    answers = []
-    for target_N in training_targets:
-        known = target_N[labelled(target_N)]
-        if not known.size:
-            return None
-        answers.append(np.bincount(known).argmax() if labels.n_classes else known.mean())
-    predicted_P = np.array(answers)[fold_P]
+    if None in answers:
+        return None
+    predicted_P = np.array(answers, dtype=np.int64 if labels.n_classes else np.float64)[fold_P]
     one_group_P = np.zeros(len(fold_P), np.int64)
     metrics = plain_numbers(tally(labels.target_P, predicted_P, one_group_P, 1, labels.n_classes).metrics())
     return {name: None if name in ("corr", "ccc") else value for name, value in metrics.items()}

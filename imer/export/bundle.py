@@ -23,8 +23,8 @@ from imer.batches.dialogues import LONGEST_READ
 from imer.batches.scaling import Scaler
 from imer.batches.speakers import PRIOR_UTTERANCES
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json, write_json, write_text
-from imer.core.folders import output_entry, verify_folder
+from imer.core.files import read_json, sha256_json, write_json, write_text
+from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.core.settings import flat
 from imer.core.types import FeatureSpec
 from imer.evaluation.subject import Subject
@@ -147,6 +147,7 @@ def load_bundle(folder: Path, device: str = "cpu", *, verify: bool = True) -> Tr
         selected=record["selected"],
         val=record["val"],
         longest_dialogue=record.get("longest_dialogue"),
+        constant_answer=record.get("constant_answer"),
         within_speaker=tuple(name for name, entry in modalities.items() if entry.get("within_speaker")),
     )
 
@@ -160,13 +161,21 @@ def bundle_subject(folder: Path, device: str = "cpu") -> Subject:
         See `load_bundle`.
     """
     fold = load_bundle(folder, device)
-    config, record = (read_json(folder / name) for name in (CONFIG, RECORD))
-    train = {"protocol": record["protocol"], "missing_rate": record["missing_rate"] or "", "seed": record["seed"]}
-    train["members"] = config.get("members", 1)
+    record = read_json(folder / RECORD)
+    # Its own files alone: what somebody put beside them makes no other model of it.
+    digest = sha256_json(read_json(folder / FOLDER_MANIFEST)["files"])
     return Subject(
         path=folder,
         folds=(fold,),
-        settings=flat({**config["settings"], "train": train}),
-        sha256=output_entry(folder)["sha256"],
+        settings=record.get("settings") or _settings_of_before(folder, record, digest),
+        sha256=digest,
         trained_on=record["content_sha256"],
     )
+
+
+def _settings_of_before(folder: Path, record: Mapping[str, Any], digest: str) -> dict[str, Any]:
+    """Return what a bundle from before it kept its run's settings knows of them, and what tells it from every other."""
+    config = read_json(folder / CONFIG)
+    train = {"protocol": record["protocol"], "missing_rate": record["missing_rate"] or "", "seed": record["seed"]}
+    train["members"] = config.get("members", 1)
+    return flat({**config["settings"], "train": train, "bundle": {"sha256": digest[:12]}})

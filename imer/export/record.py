@@ -9,10 +9,12 @@ import numpy as np
 
 from imer.core.errors import listed
 from imer.core.files import sha256_file
+from imer.core.settings import flat
 from imer.export.card import CardFacts
 from imer.training.origin import Origin
 from imer.training.run_folder import RunFolder
 from imer.training.selection import is_optimistic
+from imer.training.settings import NOT_THE_RESULT
 from imer.training.trained_fold import TrainedFold
 
 _PARTS = {"val": "validation", "test": "test"}
@@ -33,12 +35,14 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
         "protocol": metrics["protocol"],
         "missing_rate": metrics["missing_rate"],
         "seed": run.settings["train"]["seed"],
+        "settings": {key: value for key, value in flat(run.settings).items() if key not in NOT_THE_RESULT},
         "utterances": of_fold["utterances"],
         "labelled": of_fold["n"],
         "taught": len(fold.train_ids),  # by all members together: each may have left out others for its validation
         "selected": fold.selected,
         "optimistic": is_optimistic(fold.selected),
         "longest_dialogue": fold.longest_dialogue,
+        "constant_answer": fold.constant_answer,
         "val": fold.val,
         "test": _test_means(metrics["test"]),
         # Without its bins; a run of before has none.

@@ -30,6 +30,14 @@ def labelled(target_N: np.ndarray) -> np.ndarray:
     return np.isfinite(target_N) if target_N.dtype.kind == "f" else target_N >= 0
 
 
+def constant_answer(target_N: np.ndarray) -> float | None:
+    """Return the majority class's index, or the mean label; None where nothing is labelled."""
+    known_N = target_N[labelled(target_N)]
+    if not known_N.size:
+        return None
+    return float(known_N.mean() if known_N.dtype.kind == "f" else np.bincount(known_N).argmax())
+
+
 def classification_metrics(target_N: np.ndarray, predicted_N: np.ndarray, n_classes: int) -> Metrics:
     """Return `wa`, `ua`, `f1_weighted` and `f1_macro` over the labelled utterances.
 

@@ -20,6 +20,7 @@ from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
 from imer.core.files import write_json
 from imer.core.folders import published_folder
+from imer.metrics.compute import constant_answer
 from imer.models.base import ModelSpec
 from imer.models.ensemble import member_key
 from imer.training.checkpoint import WEIGHTS, save_tensors
@@ -62,6 +63,7 @@ def publish_fold(
         "spec": asdict(spec),
         "settings": {section: asdict(part) for section, part in settings.sections().items()},
         "label": corpus.label,
+        "constant_answer": constant_answer(corpus.target_N[train]),
         "longest_dialogue": int(Dialogues.of(corpus, train).as_read(settings.train.pad_to).lengths.max()),
         "class_names": list(corpus.class_names),
         "feature_names": corpus.feature_names,

@@ -42,8 +42,10 @@ def write_results(
     rows = np.concatenate([split.test for split in splits])
     is_measured = bool(corpus.labelled_N[rows].any())
     conditions = conditions_of_test(masks, splits, settings)
+    if not is_measured:  # what is handed in of it is answered from all that there is
+        conditions = [masks.natural(np.sort(rows))] if len(rows) else []
     results, lines, outputs, observed = [], [], [], []
-    for number, condition in enumerate(conditions if is_measured else conditions[:1]):
+    for number, condition in enumerate(conditions):
         found = [f.predict(corpus, s.test, condition.observed_NM) for f, s in zip(folds, splits, strict=True)]
         if number == 0:
             lines = [_line(corpus, f, p, i) for f, p in zip(folds, found, strict=True) for i in range(len(p.rows_N))]

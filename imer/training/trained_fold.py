@@ -47,6 +47,7 @@ class TrainedFold:
     val            its validation metrics at that epoch
     within_speaker   modalities whose features it reads relative to their speaker
     longest_dialogue   the most utterances of one that it learnt from; None where nobody wrote it down
+    constant_answer    the majority class's index, or the mean label, of what it learnt from; likewise
     """
 
     name: str
@@ -68,6 +69,7 @@ class TrainedFold:
     batch_dialogues: int
     within_speaker: tuple[str, ...] = ()
     longest_dialogue: int | None = None
+    constant_answer: float | None = None
 
     @property
     def modalities(self) -> dict[str, int]:
@@ -168,6 +170,7 @@ def load_fold(folder: Path, device: str = "cpu") -> TrainedFold:
         val=values["val"],
         # Absent before they existed.
         longest_dialogue=values.get("longest_dialogue"),
+        constant_answer=values.get("constant_answer"),
         within_speaker=named_modalities(
             values["settings"]["data"].get("within_speaker", ()), values["spec"]["modalities"]
         ),

@@ -203,4 +203,4 @@ def test_a_run_that_was_never_tested_is_told_how(runs, tmp_path):
     assert "run `imer eval" in run_here(path, "-o", tmp_path / "r.md").stderr
     metrics = json.loads((path / "metrics.json").read_text())
     (path / "metrics.json").write_text(json.dumps({**metrics, "test": []}))
-    assert "OTHER.h5, since its training had no test part" in run_here(path, "-o", tmp_path / "r.md").stderr
+    assert "OTHER.h5`, since its training had no test part" in run_here(path, "-o", tmp_path / "r.md").stderr

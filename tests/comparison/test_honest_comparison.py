@@ -7,7 +7,7 @@ import pytest
 
 from imer.batches.corpus import Corpus
 from imer.comparison.contestants import best_baseline, contestants_of
-from imer.comparison.differences import read_tallies, tally_differences
+from imer.comparison.differences import paired, read_tallies, tally_differences
 from imer.comparison.evaluated_run import check_distinct, read_run
 from imer.comparison.methods import group_methods
 from imer.comparison.over_runs import left_out
@@ -185,3 +185,43 @@ def test_masks_that_coincide_count_as_often_as_they_were_drawn(made, tmp_path):
     assert (natural.mask_index, natural.mask_seeds) == ([0], [0])
     assert len(half.mask_index) == len(half.mask_seeds) == 20
     assert len(masks) == 3
+
+
+def test_one_run_on_two_parts_is_no_second_seed(made, tmp_path):
+    parts = [judged(made, "linear", tmp_path / split, split=split) for split in ("test", "val")]
+    check_distinct(parts)
+    with pytest.raises(UsageError, match="count as two seeds"):
+        check_distinct([parts[0], parts[0]])
+
+
+def test_warnings_name_all_whom_they_concern_in_the_table_too(made, tmp_path):
+    for name in ("linear", "seed0"):
+        judged(made, name, tmp_path / name, split="train")
+    for table in (False, True):
+        write_report([tmp_path / "linear", tmp_path / "seed0"], tmp_path / f"r{table}.md", table=table)
+        assert "All: The model learnt from these very utterances" in (tmp_path / f"r{table}.md").read_text()
+
+
+def test_the_reference_of_one_part_need_not_be_in_the_other(made, tmp_path):
+    judged(made, "linear", tmp_path / "a", missing_rate="0,0.3")
+    judged(made, "seed0", tmp_path / "b", missing_rate="0,0.3")
+    judged(made, "seed1", tmp_path / "c", split="val", missing_rate="0,0.3")
+    folders = [tmp_path / name for name in "abc"]
+    write_report(folders, tmp_path / "r.md", table=True, reference="linear")
+    with pytest.raises(UsageError, match="is no method of this report; there are comp, linear"):
+        write_report(folders, tmp_path / "no.md", table=True, reference="mlp")
+
+
+def test_folds_that_all_answered_everything_are_paired_with_a_single_run(made, tmp_path):
+    train(
+        made["store"],
+        tmp_path / "folds",
+        flags={"run": {"model": "linear"}, "data": {"label": "emotion", "folds": "3"}},
+    )
+    new = write_small_store(tmp_path / "new.h5", seed=5, prefix="new_")
+    evaluate(tmp_path / "folds", new, out=tmp_path / "a", **QUICK)
+    evaluate(made["linear"], new, out=tmp_path / "b", split="test", **QUICK)
+    tallies = [read_tallies(method) for method in group_methods([read_run(tmp_path / "a"), read_run(tmp_path / "b")])]
+    assert paired(*tallies) == (tallies[0].ids == tallies[1].ids)
+    (names,) = tallies[0].ids
+    assert len(names) == len(set(names))

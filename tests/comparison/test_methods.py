@@ -1,6 +1,7 @@
 """Runs side by side: seeds, matched rates, paired differences; on real, tiny runs."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -119,11 +120,54 @@ def test_a_matched_run_without_its_own_rate_is_named(runs):
 
 def test_settings_are_named_as_words(runs):
     evaluation = runs["seed0"].evaluation
-    settings = {**evaluation.run["settings"], "data.modalities": ["audio", "text"]}
-    fewer = EvaluatedRun(
-        runs["seed0"].folders, replace(evaluation, run={**evaluation.run, "settings": settings, "seed": 7})
-    )
-    assert {one.name for one in group_methods([runs["seed0"], fewer])} >= {"comp (modalities=audio+text)"}
+    fewer = replace(evaluation, modalities=["audio", "text"], run={**evaluation.run, "seed": 7})
+    found = group_methods([runs["seed0"], EvaluatedRun(runs["seed0"].folders, fewer)])
+    assert {one.name for one in found} >= {"comp (modalities=audio+text)"}
+
+
+def like(run, name, seed=0, parent="here", **changes):
+    """Return an evaluation as that of another run: facts of the run by their names, settings by `section__key`."""
+    settings = {key.replace("__", "."): changes.pop(key) for key in list(changes) if "__" in key}
+    facts = {**run.evaluation.run, "name": name, "path": f"somewhere/{name}", "seed": seed, **changes}
+    facts["settings"] = {**facts["settings"], **settings}
+    return EvaluatedRun(((Path(parent) / name, None),), replace(run.evaluation, run=facts))
+
+
+def test_only_runs_that_differ_in_their_seed_alone_are_one_method(runs):
+    run = runs["seed0"]
+    assert [len(one.runs) for one in group_methods([run, like(run, "b", 1), like(run, "c", 2)])] == [3]
+    elsewhere = like(run, "b", 1, trained_on="0123456789abcdef")
+    assert [len(one.runs) for one in group_methods([run, elsewhere])] == [1, 1]
+    assert [len(one.runs) for one in group_methods([run, like(run, "b", 1, folds=["2"])])] == [1, 1]
+    again = group_methods([run, like(run, "b", 0), like(run, "c", 1)])  # the same seed twice is no further seed
+    assert [(one.name, len(one.runs)) for one in again] == [
+        (f"comp [{run.evaluation.run['name']}]", 2),
+        ("comp [b]", 1),
+    ]
+    classes = replace(run.evaluation, class_names=["x", "y"], run={**run.evaluation.run, "seed": 1})
+    assert len(group_methods([run, EvaluatedRun(run.folders, classes)])) == 2
+
+
+def test_methods_never_share_a_name(runs):
+    run = runs["seed0"]
+    within = like(run, "a", data__within_speaker=["audio"])
+    plain = like(run, "b")
+    faster = like(run, "c", train__learning_rate=0.5)
+    assert [one.name for one in group_methods([within, plain, faster])] == [
+        "comp",
+        "comp (within_speaker=none)",
+        "comp (within_speaker=none, learning_rate=0.5)",
+    ]
+    settings = run.evaluation.run["settings"]
+    bundles = [like(run, "model", 0, x, settings={**settings, "bundle.sha256": x}) for x in "ab"]
+    assert len({one.name for one in group_methods([*bundles, like(run, "model")])}) == 3
+
+
+def test_a_seed_with_one_rate_is_a_curve_beside_its_other_seeds(runs):
+    lone = like(runs["rate3"], "lone", 1)
+    joined = join_matched([runs["rate3"], runs["rate6"], lone])
+    assert [len(run.folders) for run in joined] == [2, 1]
+    assert [(one.name, len(one.runs)) for one in group_methods(joined)] == [("comp", 2)]
 
 
 def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs):

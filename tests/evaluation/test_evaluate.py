@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
-from imer.core.files import read_json
+from imer.core.files import read_json, write_json
 from imer.core.folders import write_manifest
 from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance, Verdict
@@ -138,12 +138,43 @@ def test_unlabelled_utterances_are_context_and_not_counted(swept):
     assert sum(line["label"] is not None for line in lines) == evaluation.counts["labelled"]
 
 
+def majority_of(path):
+    """Return the index of the most frequent class of the training part."""
+    with FeatureStore.open(path) as store:
+        values = store.labels["emotion"].values
+        return int(np.bincount(values[(store.splits == "train") & (values >= 0)]).argmax())
+
+
+@pytest.mark.parametrize(("split", "why"), [("train", "learnt from these"), ("val", "chosen on these")])
+def test_figures_of_its_own_training_are_marked(setting, tmp_path, split, why):
+    found = evaluate(setting["classes"], split=split, out=tmp_path / "out", **FAST)
+    assert found.run["optimistic"]
+    assert any(why in warning for warning in found.warnings)
+    several = evaluate(setting["values"], split=split, out=tmp_path / "folds", **FAST)
+    assert several.run["optimistic"]
+    assert any("several of the 3 folds answer the same" in warning for warning in several.warnings) == (
+        split == "train"
+    )
+
+
+def test_an_older_run_has_a_baseline_where_all_its_training_is_there(setting, tmp_path):
+    run = shutil.copytree(setting["classes"], tmp_path / "run")
+    values = read_json(run / "checkpoint" / "checkpoint.json")
+    del values["constant_answer"]
+    write_json(run / "checkpoint" / "checkpoint.json", values)
+    write_manifest(run / "checkpoint", [p.name for p in (run / "checkpoint").iterdir() if p.name != "manifest.json"])
+    here = evaluate(run, setting["store"], out=tmp_path / "a", **FAST)
+    assert here.baseline == evaluate(setting["classes"], out=tmp_path / "b", **FAST).baseline
+    elsewhere = evaluate(run, other_store(tmp_path / "new.h5"), out=tmp_path / "c", **FAST)
+    assert elsewhere.baseline["metrics"] is None
+
+
 def test_the_baseline_comes_from_the_training_labels(setting, swept):
     evaluation, _ = swept["classes"]
     with FeatureStore.open(setting["store"]) as store:
         label, splits = store.labels["emotion"], store.splits
-    train, test = (label.values[(splits == part) & (label.values >= 0)] for part in ("train", "test"))
-    majority = np.bincount(train).argmax()
+    test = label.values[(splits == "test") & (label.values >= 0)]
+    majority = majority_of(setting["store"])
     assert evaluation.baseline["metrics"]["wa"] == pytest.approx(np.mean(test == majority))
     values = swept["values"][0].baseline["metrics"]
     assert values["corr"] is None
@@ -296,7 +327,12 @@ def test_new_data_with_the_same_features(setting, tmp_path):
     store = other_store(tmp_path / "new.h5")
     found = evaluate(setting["classes"], store, out=tmp_path / "out", **FAST)
     assert found.counts["labelled"] == 12
-    assert found.baseline["metrics"] is None
+    own = evaluate(setting["classes"], out=tmp_path / "own", **FAST)
+    majority = majority_of(setting["store"])
+    with FeatureStore.open(store) as opened:
+        expected = np.mean(opened.labels["emotion"].values == majority)
+    assert found.baseline["metrics"]["wa"] == pytest.approx(expected)  # what the training would have answered
+    assert not any("optimistic" in warning for warning in own.warnings)
     assert any("not the store of the training" in warning for warning in found.warnings)
 
 

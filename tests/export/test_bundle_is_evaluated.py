@@ -43,7 +43,8 @@ def test_it_has_the_results_of_its_run(classifier: Shipped, bundle: Path, others
     assert of_bundle.results == of_run.results
     assert of_bundle.diagnostics["calibration"] == of_run.diagnostics["calibration"]
     assert (of_bundle.run["seed"], of_bundle.run["selected"]) == (of_run.run["seed"], of_run.run["selected"])
-    assert of_bundle.baseline["metrics"] is None  # it knows no label of its training
+    assert of_bundle.baseline == of_run.baseline  # it knows the constant answer of its training
+    assert of_bundle.baseline["metrics"] is not None
     assert any("see to it that none is among these" in one for one in of_bundle.warnings)
     assert not any("see to it" in one for one in of_run.warnings)
     write_report([tmp_path / "bundle"], tmp_path / "report.md")
@@ -61,7 +62,8 @@ def test_on_the_store_of_its_training_it_is_refused(classifier: Shipped, bundle:
 
 
 def test_from_the_shell(bundle: Path, others: Path, tmp_path: Path) -> None:
-    for lacking in ([bundle], [bundle, others], [bundle, "-o", tmp_path / "eval"]):
+    inside = [bundle, others, "-o", bundle / "eval"]
+    for lacking in ([bundle], [bundle, others], [bundle, "-o", tmp_path / "eval"], inside):
         done = _eval(*lacking)
         assert (done.exit_code, "FEATURES.h5 -o DIR" in done.stderr) == (2, True)
     done = _eval(bundle, others, "-o", tmp_path / "eval", "--device", "cpu")

@@ -86,3 +86,14 @@ def test_what_looks_at_the_test_part_says_that_there_is_none(unlabelled: Path, t
     with pytest.raises(UsageError, match="A sweep compares on the test part"):
         sweep(unlabelled, tmp_path / "sweep", asked)
     assert not (tmp_path / "sweep").exists()
+
+
+def test_an_unlabelled_test_part_is_answered_from_all_that_there_is(unlabelled: Path, tmp_path: Path) -> None:
+    quick(unlabelled, tmp_path / "run", "train.protocol=matched", "train.missing_rate=0.5")
+    lines = read_json_lines(tmp_path / "run" / "predictions.jsonl")
+    with FeatureStore.open(unlabelled) as store:
+        present = dict(zip(store.utterance_ids.tolist(), store.present_NM().sum(axis=1).tolist(), strict=True))
+    assert lines
+    assert {line["utterance_id"]: len(line["observed"]) for line in lines} == {
+        line["utterance_id"]: present[line["utterance_id"]] for line in lines
+    }
