@@ -6,10 +6,15 @@ The five public functions are imported when first used, so that `import imer` co
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Any
 
 from imer._version import __version__
+
+# ONNX Runtime (1.29 and later) reports to its makers, in native code that no guard in Python sees, and keeps files in the
+# user's cache for it. It looks at this when it is loaded, here and in every worker.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _PUBLIC = {
     "extract": "imer.extraction.runner",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from io import TextIOWrapper
 
 from imer.core.errors import EXIT_INTERRUPTED
 
@@ -18,9 +19,17 @@ def open_standard_streams() -> None:
     os.close(descriptor)
 
 
+def write_anything() -> None:
+    """Let standard streams whose encoding lacks a character write its number instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def main() -> None:
     """Run the command line. Ctrl-C while its parts are still being imported ends as quietly as later."""
     open_standard_streams()
+    write_anything()
     try:
         from imer.cli.app import run
 

@@ -100,6 +100,7 @@ def sweep_command(
             protocols=_words(protocols),
             seeds=parse_seeds(seeds),
             rates=tuple(parse_rate_grid(missing_rates)) if missing_rates else (),
+            rates_reachable=":" in (missing_rates or ""),
             pattern=pattern,
             mask_seeds=mask_seeds,
             grid=tuple(grid or ()),

@@ -25,7 +25,9 @@ def append_line(path: Path, line: str) -> None:
     files.fault_point("append")
     with files.naming(path), open(path, "ab+") as file:
         _drop_torn_line(file)
-        file.write(line.encode() + b"\n")
+        file.write(
+            line.encode("utf-8", "backslashreplace") + b"\n"
+        )  # half a character, of a file name that is no UTF-8
         file.flush()
         os.fsync(file.fileno())
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from imer.core.errors import UsageError, listed
+from imer.masks.sampling import Mask, is_reachable, reachable_rate
 from imer.masks.table import MaskTable
 from imer.masks.wishes import all_patterns, parse_pattern, parse_rates
 
@@ -84,6 +85,25 @@ def parse_rate_grid(text: str) -> list[float]:
         if not 0.0 <= rate <= 1.0:
             raise UsageError(f"A missing rate lies between 0 and 1, but {rate:g} was given.")
     return sorted(set(rates))
+
+
+def as_far_as_reachable(
+    conditions: Sequence[Condition], present_NM: Mask, missing_rate: str | None
+) -> tuple[list[Condition], list[str]]:
+    """Leave out what cannot be reached of a grid start:stop:step, of which nobody names each rate; and say so.
+
+    Rates that are named one by one are kept, to be refused where they are drawn.
+    """
+    rates = parse_rate_grid(missing_rate) if missing_rate is not None and ":" in missing_rate else []
+    beyond = [rate for rate in rates if not is_reachable(present_NM, rate)]
+    kept = [one for one in conditions if one.table is not None or one.rate not in beyond]
+    if not beyond or not kept:
+        return list(conditions), []
+    names = listed([f"{rate:g}" for rate in beyond], 8)
+    return kept, [
+        f"the missing rates {names} of {missing_rate} cannot be reached where every utterance keeps one of its "
+        f"{present_NM.shape[1]} modalities (the highest is {reachable_rate(present_NM):.4f}): they are left out."
+    ]
 
 
 def pattern_name(columns: Sequence[int], modalities: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.locks import output_lock
 from imer.evaluation.bootstrap import REPLICATES
-from imer.evaluation.conditions import Condition, make_conditions
+from imer.evaluation.conditions import Condition, as_far_as_reachable, make_conditions
 from imer.evaluation.diagnostics import branch_metrics, learning_balance, pattern_balance
 from imer.evaluation.pooled import Pooled, Progress, pooled_predictions
 from imer.evaluation.publish import METRICS_FILE, check_output, publish
@@ -62,7 +62,8 @@ def evaluate(
     features
         The feature store; by default the one that the run was trained on.
     missing_rate
-        A rate (0.5), a list (0,0.3), a grid with its end included (0:0.7:0.1), or one per modality (audio=0.2,text=0.7).
+        A rate (0.5), a list (0,0.3), a grid with its end included as far as it can be reached (0:0.7:0.1), or one per modality
+        (audio=0.2,text=0.7).
     pattern
         `all`, or patterns such as `a,at`: only these modalities are observed.
     mask
@@ -111,10 +112,16 @@ def evaluate(
         conditions = make_conditions(
             source.modalities, missing_rate=text, pattern=pattern, table=table, protocol=protocol
         )
+        present_RM = source.corpus.present_NM[source.rows]
+        conditions, left_out = as_far_as_reachable(conditions, present_RM, text)
         drawn, masks_SNM = draw_masks(source.corpus, source.rows, conditions, split=split, mask_seeds=mask_seeds)
         pooled = pooled_predictions(source.corpus, source.folds, masks_SNM, progress)
         evaluation = summarise_all(source, pooled, drawn, split=split, replicates=replicates, progress=progress)
-        evaluation = replace(evaluation, counts={**evaluation.counts, "mask_seeds": mask_seeds})
+        evaluation = replace(
+            evaluation,
+            counts={**evaluation.counts, "mask_seeds": mask_seeds},
+            warnings=[*evaluation.warnings, *left_out],
+        )
         publish(evaluation, pooled, drawn, source.corpus, folder, plots=plots)
     return evaluation
 

@@ -33,6 +33,7 @@ class Asked:
 
     models, heads, presets   methods: every model with every head that it takes, and every preset as it is
     rates                    missing rates to judge at, and to train for where the protocol is for one rate
+    rates_reachable          leave out those of them that cannot be reached, instead of refusing them
     grid                     `key=value,value`: settings that are crossed, among which validation chooses
     assignments              `key=value` for all runs; a model that does not know a `model.` or `head.` key goes without
     flags                    further settings of all runs, by section
@@ -44,6 +45,7 @@ class Asked:
     protocols: tuple[str, ...] = ("mixed",)
     seeds: tuple[int, ...] = (0,)
     rates: tuple[float, ...] = ()
+    rates_reachable: bool = False
     pattern: str | None = None
     mask_seeds: int = 5
     grid: tuple[str, ...] = ()

@@ -35,7 +35,7 @@ from imer.experiments.cells import FINISHED, OTHER, CellJob, State, state_of
 from imer.experiments.choice import Variant, choose
 from imer.experiments.plan import Asked, Cell, plan
 from imer.experiments.tables import all_rows, summary_of, variant_rows
-from imer.masks.sampling import check_rate, reachable_grid
+from imer.masks.sampling import GRID, check_rate, reachable_grid
 from imer.training.build import check_modalities, model_spec
 from imer.training.data import divide, read_corpus
 from imer.training.listener import Listener
@@ -110,9 +110,10 @@ def sweep(
     corpus = read_corpus(first.settings.data, listener.warn)
     splits = divide(corpus, first.settings, listener.warn)
     judged = _judged(corpus, splits, asked)
-    if not asked.rates:
-        every = [reachable_grid(corpus.present_NM[rows]) for rows in judged]
-        asked = replace(asked, rates=tuple(rate for rate in every[0] if all(rate in rates for rates in every)))
+    if not asked.rates or asked.rates_reachable:
+        every = [reachable_grid(corpus.present_NM[rows], asked.rates or GRID) for rows in judged]
+        shared = tuple(rate for rate in every[0] if all(rate in rates for rates in every))
+        asked = replace(asked, rates=shared or asked.rates)  # none of a grid: refused below
     cells = plan(asked, features)
     for cell in cells:
         check_modalities(corpus, cell.settings.run.model)

@@ -45,10 +45,15 @@ def reachable_rate(present_NM: Mask) -> float:
     return 1.0 - float(present_NM.any(axis=1).sum()) / present_NM.size
 
 
-def reachable_grid(present_NM: Mask) -> tuple[float, ...]:
-    """Return the reachable missing rates of 0, 0.1 … 0.7; with three modalities 0.7 names 2/3, as in the literature."""
-    top = reachable_rate(present_NM) + RATE_TOLERANCE
-    return tuple(rate for rate in GRID if rate <= top or (rate == GRID[-1] and present_NM.shape[1] == 3))
+def is_reachable(present_NM: Mask, rate: float) -> bool:
+    """Say whether a missing rate can be reached; 0.7 with three modalities names 2/3, as in the literature."""
+    names_two_thirds = present_NM.shape[1] == 3 and abs(rate - GRID[-1]) < RATE_TOLERANCE
+    return names_two_thirds or rate <= reachable_rate(present_NM) + RATE_TOLERANCE
+
+
+def reachable_grid(present_NM: Mask, grid: Sequence[float] = GRID) -> tuple[float, ...]:
+    """Return the rates of a grid that can be reached."""
+    return tuple(rate for rate in grid if is_reachable(present_NM, rate))
 
 
 def check_rate(present_NM: Mask, rate: float) -> None:
@@ -58,12 +63,10 @@ def check_rate(present_NM: Mask, rate: float) -> None:
     """
     if not 0.0 <= rate <= 1.0:
         raise UsageError(f"A missing rate lies between 0 and 1, but {rate:g} was given.")
-    reachable = reachable_rate(present_NM)
-    grid_value = present_NM.shape[1] == 3 and abs(rate - 0.7) < RATE_TOLERANCE
-    if rate > reachable + RATE_TOLERANCE and not grid_value:
+    if not is_reachable(present_NM, rate):
         raise UsageError(
             f"A missing rate of {rate:g} cannot be reached: every utterance keeps at least one of its "
-            f"{present_NM.shape[1]} modalities, so the highest reachable rate here is {reachable:.4f}."
+            f"{present_NM.shape[1]} modalities, so the highest reachable rate here is {reachable_rate(present_NM):.4f}."
         )
 
 

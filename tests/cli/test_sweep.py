@@ -205,6 +205,9 @@ def test_the_default_rates_are_those_that_the_test_part_can_reach(tmp_path: Path
     assert done.exit_code == 0, done.stderr
     rates = [run["name"].rpartition("rate")[2].removesuffix("_seed0") for run in json.loads(done.stdout)["runs"]]
     assert rates == ["0", "0.1", "0.2", "0.3", "0.4", "0.5"]
+    done = here(*asked, "--protocols", "matched", "--missing-rates", "0.4:0.8:0.1", "--json")
+    rates = [run["name"].rpartition("rate")[2].removesuffix("_seed0") for run in json.loads(done.stdout)["runs"]]
+    assert rates == ["0.4", "0.5"]
 
 
 def interrupt(*_: object) -> None:

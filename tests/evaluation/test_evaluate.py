@@ -252,11 +252,18 @@ def test_point_seven_means_two_thirds_with_three_modalities(setting, tmp_path):
     assert {len(line["observed"]) for line in answers(tmp_path / "out")} == {1}
 
 
+def test_a_grid_goes_as_far_as_it_can_be_reached(setting, tmp_path):
+    found = evaluate(setting["classes"], missing_rate="0:0.9:0.3", pattern="at", out=tmp_path / "out", **FAST)
+    assert [one.missing_rate for one in found.rate_curve()] == [0.0, 0.3, 0.6]
+    assert [one.pattern for one in found.summary if one.pattern] == ["at"]
+    assert any("0.9 of 0:0.9:0.3 cannot be reached" in warning for warning in found.warnings)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"missing_rate": "0.9"}, "highest reachable rate here is 0.66"),
-        ({"missing_rate": "0:0.9:0.3"}, "cannot be reached"),
+        ({"missing_rate": "0,0.3,0.9"}, "cannot be reached"),
         ({"pattern": "ax"}, "audio, text, visual"),
         ({"split": "dev"}, "train, val, test"),
         ({"mask_seeds": 0}, "1 … 1000"),
