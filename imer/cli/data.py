@@ -47,7 +47,7 @@ def manifest_command(
         from imer.core.locks import output_lock
         from imer.media.clips import Cutting, cut_clips
         from imer.media.labels import read_labels
-        from imer.media.listing import write_listing
+        from imer.media.listing import says_who_speaks, write_listing
 
         spare_inputs(out, labels)
         with output_lock(out, report.note):
@@ -66,6 +66,12 @@ def manifest_command(
                 report.note(
                     f"{len(found.utterances) - known.n_named} of {len(found.utterances)} utterances are not in {labels}."
                 )
+            said = zip(found.utterances, known.cells, strict=True)
+            if overruled := sum(bool(cells.get("speaker")) and says_who_speaks(u) for u, cells in said):
+                report.note(
+                    f"the column speaker of {labels} is not used for {overruled} utterances, whose channel or cue says who "
+                    "speaks."
+                )
             if known.strangers:
                 report.warn(
                     f"{len(known.strangers)} rows of {labels} name no clip that was given ({listed(known.strangers, 3)})."
@@ -78,12 +84,14 @@ def manifest_command(
         if outside:
             report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
         for problem in found.problems:
-            report.warn(f"{problem.utterance_id}: {problem.message}.")
+            report.warn(f"{problem.name}: {problem.message}.")
         unusable = known.problems if known else ()
         for row in unusable:
             report.warn(f"{labels}, {row}.")
         if found.problems:
-            raise PartialFailure(f"{len(found.problems)} transcripts cannot be used, or not all of their cues.")
+            raise PartialFailure(
+                f"{len(found.problems)} clips, folders or transcripts cannot be used, or not wholly; they are named above."
+            )
         if unusable:
             raise PartialFailure(f"{len(unusable)} rows of {labels} cannot be used; they are named above.")
 

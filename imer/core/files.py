@@ -143,6 +143,20 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def check_name(path: Path) -> None:
+    """Refuse a path that libraries in other languages cannot take.
+
+    Raises
+    ------
+    UsageError
+        It is not valid UTF-8.
+    """
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"The path {str(path)!a} is not valid UTF-8; choose another name.") from error
+
+
 def is_free(path: Path) -> bool:
     """Say whether a folder can be made there: there is nothing, or an empty folder."""
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))

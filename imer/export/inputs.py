@@ -56,7 +56,7 @@ def read_clips(
             "--window, --whole and --channels are for named clips; a manifest has the columns start, end and audio_channel."
         )
     manifest = read_manifest(special[0], allow_outside=allow_outside)
-    return Clips(list(manifest.utterances), problems=list(manifest.problems))
+    return Clips(list(manifest.utterances))
 
 
 def _ends_in(path: Path, suffixes: Sequence[str]) -> bool:

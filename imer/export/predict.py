@@ -16,7 +16,7 @@ from imer.export.chosen import MeanOfFolds, why_chosen
 from imer.export.clips import STORE, Extraction, extract_clips, extraction_folder, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.export.table import answer_table
-from imer.extraction.failures import FILE_NAME, transcript_lines, write_errors
+from imer.extraction.failures import FILE_NAME, clip_lines, write_errors
 from imer.extraction.job import Progress
 from imer.media.clips import Clips, Cutting
 from imer.media.rows import DELIMITERS
@@ -109,11 +109,6 @@ def predict(
     errors: list[dict[str, Any]] = []
     if clips is None:
         answered = answer_store(chosen, paths[0], mask=mask, accept_versions=how.accept_versions)
-        seen = utterances_seen(chosen, answered.records)
-        if seen:
-            said.warnings.append(
-                f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
-            )
     else:
         if chosen.longest_dialogue == 1 and not is_manifest(paths):
             clips = _one_by_one(clips, said)
@@ -169,8 +164,8 @@ def _answer_clips(
 ) -> tuple[Answered, list[dict[str, Any]]]:
     said.notes += clips.notes
     said.warnings += clips.warnings
-    unread = {problem.utterance_id for problem in clips.problems}
-    silent = sum(u.text is None and u.utterance_id not in unread for u in clips.utterances)
+    unread = {problem.name for problem in clips.problems}
+    silent = sum(u.text is None and not {u.utterance_id, u.dialogue_id} & unread for u in clips.utterances)
     if "text" in fold.modalities and silent:
         said.notes.append(
             f"{silent} of {len(clips.utterances)} utterances come without words, so their text counts as missing."
@@ -184,8 +179,7 @@ def _answer_clips(
             write_clip_manifest(clips.utterances, manifest)
             how = replace(how, allow_outside=True)  # these paths are the user's own
         errors = extract_clips(manifest, fold.specs, store, how, progress=progress, notice=notice)
-        if manifest is not paths[0] and "text" in fold.modalities:  # broken rows are listed by the extraction
-            errors += transcript_lines(out or NO_OUTPUT, clips.problems)
+        errors += clip_lines(out or NO_OUTPUT, clips.problems, text="text" in fold.modalities)
         media = {u.utterance_id: str(u.visual or u.audio) for u in clips.utterances if u.visual or u.audio}
         return answer_store(fold, store, mask=mask, accept_versions=how.accept_versions, media=media), errors
 
@@ -200,6 +194,10 @@ def _one_by_one(clips: Clips, said: _Said) -> Clips:
 
 def _comment(fold: TrainedFold, answered: Answered, said: _Said) -> None:
     """Say what the user should know about the answers as a whole."""
+    if seen := utterances_seen(fold, answered.records):
+        said.warnings.append(
+            f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
+        )
     if fold.longest_dialogue == 1 and len({line["dialogue_id"] for line in answered.records}) < len(answered.records):
         said.warnings.append(
             "the model learnt from single utterances, but these stand in dialogues, whose context it has never met: expect "

@@ -11,7 +11,7 @@ import torch
 
 from imer._version import __version__
 from imer.core.errors import OutputExists, UsageError, did_you_mean, listed
-from imer.core.files import is_free, published_file, read_json, sha256_file, write_json
+from imer.core.files import check_name, is_free, published_file, read_json, sha256_file, write_json
 from imer.core.folders import published_folder
 from imer.export.bundle import is_bundle, load_bundle, preprocessing, write_bundle
 from imer.export.card import model_card
@@ -115,7 +115,8 @@ def _sidecar(out: Path) -> Path:
 
 
 def _check_output(out: Path, format: str, overwrite: bool) -> None:
-    """Refuse an output that is there, before minutes go into making it."""
+    """Refuse an output that is there, or cannot be, before minutes go into making it."""
+    check_name(out)
     if format != "bundle" and out.is_dir():
         name = out / ("model.onnx" if format == "onnx" else "model.pt2")
         raise OutputExists(f"{out} is a folder; name the file to write, such as {name}.")

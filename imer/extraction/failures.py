@@ -14,6 +14,7 @@ from imer.core.files import write_text
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.core.locks import waiting_lock
 from imer.extraction.staging import StagedCell
+from imer.media.clips import ClipProblem
 from imer.media.manifest import RowProblem
 
 FILE_NAME = "errors.jsonl"
@@ -66,9 +67,15 @@ def error_lines(
     return rows + failed
 
 
-def transcript_lines(output: Path, problems: Iterable[RowProblem]) -> list[dict[str, Any]]:
-    """Return the records of transcripts beside clips that cannot be read."""
-    return [_record(output, one.utterance_id, "text", "E-TEXT", f"{one.message}.", "", 0.0) for one in problems]
+def clip_lines(output: Path, problems: Iterable[ClipProblem], *, text: bool) -> list[dict[str, Any]]:
+    """Return the records of clips that cannot be used and, where their `text` is wanted, of such transcripts beside them."""
+    return [
+        _record(
+            output, one.name, "text" if one.code == "E-TEXT" else None, one.code, f"{one.message}.", str(one.path), 0.0
+        )
+        for one in problems
+        if text or one.code != "E-TEXT"
+    ]
 
 
 def _record(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +11,6 @@ from pathlib import Path
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
 from imer.media.cells import encodable
-from imer.media.manifest import RowProblem
 from imer.media.parties import heard_in
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 from imer.media.transcripts import read_cues, read_text
@@ -57,22 +57,39 @@ class Cutting:
             )
 
 
+@dataclass(frozen=True)
+class ClipProblem:
+    """What of the named clips cannot be used: a transcript of one (E-TEXT), or a file or folder (E-NOFILE); and why."""
+
+    name: str
+    message: str
+    path: Path
+    code: str = "E-TEXT"
+
+
 @dataclass
 class Clips:
     """Utterances whose media are still to be read.
 
-    `transcripts` counts the clips whose words came from a text file beside them, `timed` those with a timed transcript;
-    `problems` are rows of a manifest that cannot be used, and such files that cannot be read; `beyond` counts the cues that
-    begin after their clip's end, `unclaimed` those of nobody on a channel, `aside` the files of other kinds that lie in the
-    folders, by suffix.
+    transcripts, timed   clips whose words came from a text file beside them, or from a timed transcript
+    undivided   text files that are of no use, since nobody can say which of their words belong to which part
+    problems    what cannot be read
+    beyond      cues that begin after their clip's end
+    unclaimed   cues of nobody on a channel
+    mixed       clips with too few channels for all parties
+    links       links to folders, which are not followed
+    aside       files of other kinds that lie in the folders, by suffix
     """
 
     utterances: list[Utterance] = field(default_factory=list)
     transcripts: int = 0
     timed: int = 0
-    problems: list[RowProblem] = field(default_factory=list)
+    undivided: int = 0
+    problems: list[ClipProblem] = field(default_factory=list)
     beyond: int = 0
     unclaimed: int = 0
+    mixed: int = 0
+    links: int = 0
     aside: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -82,6 +99,10 @@ class Clips:
         if self.aside:
             kinds = listed((f"{n} {suffix or 'without a suffix'}" for suffix, n in self.aside.most_common()), 5)
             said.append(f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}.")
+        if self.links:
+            said.append(
+                f"{self.links} links to other folders are not followed; name these folders to take their clips."
+            )
         if self.timed:
             said.append(f"{self.timed} clips have a timed transcript (.srt, .vtt) beside them, whose cues were taken.")
         if self.unclaimed:
@@ -93,9 +114,22 @@ class Clips:
     @property
     def warnings(self) -> list[str]:
         """What looks like a mistake, in sentences."""
-        if not self.beyond:
-            return []
-        return [f"{self.beyond} cues begin after the end of their clip: is each transcript that of the clip beside it?"]
+        said = []
+        if self.beyond:
+            said.append(
+                f"{self.beyond} cues begin after the end of their clip: is each transcript that of the clip beside it?"
+            )
+        if self.mixed:
+            said.append(
+                f"{self.mixed} recordings have fewer channels than --channels names: their parties are heard together, as "
+                "nobody in particular unless a cue says who speaks."
+            )
+        if self.undivided:
+            said.append(
+                f"the words of {self.undivided} .txt files are not used: nobody can say which of them belong to which window "
+                "or channel."
+            )
+        return said
 
 
 def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = None, speaker: str = "") -> Clips:
@@ -109,7 +143,7 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     UsageError
         `text` was given for more than one clip.
     InvalidInput
-        No path exists, a folder has no clips, or two utterances would have one name.
+        No path exists, a folder has no clips, no name of a clip is UTF-8, or two utterances would have one name.
     """
     found = Clips()
     named = _named(paths, found)
@@ -122,11 +156,13 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     for name, path in named:
         pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cutting, found))
         width = len(str(len(pieces)))
+        is_mixed = bool(cutting.channels) and 0 < _n_channels(path) < len(cutting.channels)
+        found.mixed += is_mixed
         position = 0
         for number, (start_s, end_s, words, voice) in enumerate(pieces):
             part = name if start_s is None else f"{name}_{number + 1:0{width}d}"
             is_cue = start_s is not None and words is not None
-            for heard in heard_in(part, words, voice, cutting.channels, is_cue=is_cue):
+            for heard in heard_in(part, words, voice, cutting.channels, is_cue=is_cue, is_mixed=is_mixed):
                 row = len(found.utterances)
                 found.utterances.append(
                     Utterance(
@@ -135,7 +171,7 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
                     )
                 )  # fmt: skip
                 position += 1
-                found.unclaimed += is_cue and bool(cutting.channels) and heard.channel is None
+                found.unclaimed += is_cue and bool(cutting.channels) and heard.channel is None and not is_mixed
     counts = Counter(utterance.utterance_id for utterance in found.utterances)
     if twice := [name for name, count in counts.items() if count > 1]:
         raise InvalidInput(f"Two utterances would be called {listed(twice, 3)}; rename a clip, or use a manifest.")
@@ -151,12 +187,12 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         try:
             read = read_cues(transcript)
         except InvalidInput as error:
-            found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
+            found.problems.append(ClipProblem(name, str(error), transcript))
             continue
         found.timed += 1
         if read.unread:
             message = f"{read.unread} cues of the transcript {transcript} cannot be read"
-            found.problems.append(RowProblem(len(found.utterances) + 1, name, message))
+            found.problems.append(ClipProblem(name, message, transcript))
         if cutting.whole:
             yield None, None, " ".join(cue.text for cue in read.cues), ""
             return
@@ -164,18 +200,22 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         found.beyond += sum(end_s is not None and cue.start_s >= end_s for cue in read.cues)
         yield from ((cue.start_s, cue.end_s, cue.text, cue.speaker) for cue in read.cues)
         return
-    # Nobody can say which words of a transcript without times belong to which window, or to whom.
-    if cutting.window_s is not None:
-        yield from _windows(path, cutting.window_s)
-        return
-    words = None
-    for transcript in () if cutting.channels else _beside(path, (TRANSCRIPT_SUFFIX,)):
+    windows: list[_Piece] = [] if cutting.window_s is None else list(_windows(path, cutting.window_s))
+    words, plain = None, _beside(path, (TRANSCRIPT_SUFFIX,))
+    if cutting.channels or len(windows) > 1:
+        found.undivided += len(plain)
+        plain = []
+    for transcript in plain:
         try:
             words = " ".join(read_text(transcript).split())  # a table may not have room for all its lines
             found.transcripts += 1
         except InvalidInput as error:
-            found.problems.append(RowProblem(len(found.utterances) + 1, name, str(error)))
-    yield None, None, words, ""
+            found.problems.append(ClipProblem(name, str(error), transcript))
+    if words is None:
+        yield from windows or [(None, None, None, "")]
+    else:
+        start_s, end_s, *_ = windows[0] if windows else (None, None)
+        yield start_s, end_s, words, ""
 
 
 def _beside(path: Path, suffixes: Sequence[str]) -> list[Path]:
@@ -197,13 +237,22 @@ def _duration_s(path: Path) -> float | None:
         return None
 
 
+def _n_channels(path: Path) -> int:
+    """Return how many channels the sound of a clip has; 0 where it has none, or cannot be opened."""
+    from imer.media import probe
+
+    try:
+        with probe.open_media(path) as container:
+            stream = probe.audio_stream(container)
+            return 0 if stream is None else int(stream.codec_context.channels)
+    except probe.MediaError:
+        return 0
+
+
 def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
-    """Yield windows of a clip; the last one goes to its end, wherever that is. What cannot be opened stays whole."""
+    """Yield windows of a clip; the last one goes to its end, wherever that is. Of what cannot be opened there are none."""
     duration_s = _duration_s(path)
-    if duration_s is None:
-        yield None, None, None, ""
-        return
-    count = max(round(duration_s / window_s), 1)
+    count = 0 if duration_s is None else max(round(duration_s / window_s), 1)
     for i in range(count):
         yield i * window_s, (i + 1) * window_s if i + 1 < count else None, None, ""
 
@@ -235,21 +284,46 @@ def _named(paths: Sequence[Path], clips: Clips) -> list[tuple[str, Path]]:
     name_of = {file: name + file.suffix if counts[name] > 1 else name for file, name in name_of.items()}
     counts = Counter(name_of.values())
     name_of = {file: file.as_posix() if counts[name] > 1 else name for file, name in name_of.items()}
-    broken = [name for name in name_of.values() if "\x00" in name or not encodable(name)]
-    if broken:
-        raise InvalidInput(f"The name of {listed(map(ascii, broken))} is not valid UTF-8; rename the file.")
+    broken = [file for file, name in name_of.items() if "\x00" in name or not encodable(str(file.absolute()))]
+    if len(broken) == len(name_of):
+        raise InvalidInput(f"The name of {listed(map(ascii, map(str, broken)), 3)} is not valid UTF-8; rename it.")
+    for file in broken:
+        name = ascii(name_of.pop(file))[1:-1]
+        clips.problems.append(ClipProblem(name, f"the name {str(file)!a} is not valid UTF-8", Path(name), "E-NOFILE"))
     return [(name, file) for file, name in name_of.items()]
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    return ascii(path.relative_to(folder).with_suffix("").as_posix())[1:-1]
 
 
 def _clips_in(folder: Path, clips: Clips) -> list[Path]:
     """Return the clips in a folder and its folders; count in `clips` what else lies there."""
-    inside = [path for path in sorted(folder.rglob("*")) if not _is_hidden(path.relative_to(folder))]
-    files = [path for path in inside if path.is_file()]
+    unread: list[OSError] = []
+    files, links, lost = [], 0, []
+    for root, folders, names in os.walk(folder, onerror=unread.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        links += sum(Path(root, name).is_symlink() for name in folders)
+        inside = [Path(root, name) for name in names if not name.startswith(".")]
+        files += [path for path in inside if path.is_file()]
+        lost += [path for path in inside if path.is_symlink() and not path.exists()]
+    files = sorted(files)
     found = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
     if not found:
-        links = sum(path.is_symlink() and not path.is_file() for path in inside)
-        and_links = f" ({links} links to other folders, or to nowhere, are not followed)" if links else ""
-        raise InvalidInput(f"The folder {folder} holds no clip: no file with a suffix such as .mp4 or .wav{and_links}.")
+        also = (
+            f" ({links + len(lost)} links to other folders, or to nowhere, are not followed)" if links or lost else ""
+        )
+        also += f" ({len(unread)} folders in it cannot be read)" if unread else ""
+        raise InvalidInput(f"The folder {folder} holds no clip: no file with a suffix such as .mp4 or .wav{also}.")
+    clips.links += links
+    for error in unread:
+        where = Path(str(error.filename))
+        message = f"the folder {where} cannot be read ({error.strerror})"
+        clips.problems.append(ClipProblem(_name_in(folder, where), message, where, "E-NOFILE"))
+    for path in sorted(lost):
+        if path.suffix.lower() in CLIP_SUFFIXES:
+            message = f"{path} is a link to {os.readlink(path)}, which does not exist"
+            clips.problems.append(ClipProblem(_name_in(folder, path), message, path, "E-NOFILE"))
     known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX, LOCK_SUFFIX)
     clips.aside.update(suffix for file in files if (suffix := file.suffix.lower()) not in known)
     return found

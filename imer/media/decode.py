@@ -8,6 +8,7 @@ other segments are read with it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,9 @@ from imer.media.skipping import Spared
 
 _PREROLL_S = 1.0  # decoded before the anchor, so that codecs with memory have settled
 _LATE_S = 0.5  # a seek that lands later than this after the first segment's start has failed
+_REORDERING = ("h264", "hevc")  # codecs whose frames FFmpeg cannot put in order in a container without their times
+# Time stamps start over that go back by more than this, and to within this of their first (a page of Ogg may hold the rest).
+_BACK_S, _BEGINNING_S = 1.0, 3.0
 _TRUNCATED_S, _TRUNCATED_SHARE, _TRUNCATED_SHARE_INEXACT = 0.5, 0.1, 0.5
 
 
@@ -46,16 +50,38 @@ class Sight:
     picture: Picture
 
 
+class _Clock:
+    """The time of what comes one after the other, which goes on where time stamps start over: two recordings in one file."""
+
+    def __init__(self) -> None:
+        self.starts_over = False
+        self._first_s: float | None = None
+        self._end_s = self._shift_s = 0.0
+
+    def time_s(self, stamp_s: float, length_s: float) -> float:
+        """Return when something of this length begins, by its time stamp."""
+        time_s = stamp_s + self._shift_s
+        if self._first_s is None:
+            self._first_s = stamp_s
+        elif time_s < self._end_s - _BACK_S and stamp_s < self._first_s + _BEGINNING_S:
+            self.starts_over, self._shift_s, time_s = True, self._end_s - stamp_s, self._end_s
+        self._end_s = max(self._end_s, time_s + length_s)
+        return time_s
+
+
 @dataclass
 class _Stream:
     """What happened to one of the two streams so far."""
 
     accounts: Accounts
+    clock: _Clock = field(default_factory=_Clock)  # of its frames
     known: bool = True  # there is a decoder for it
     promised: bool = False  # the header says that there is something in it, or cannot say what it is
     packets: int = 0
     broken: int = 0
     first_packet_s: float | None = None
+    first_dts: int | None = None
+    delay: int | None = None  # of the first frame behind its packet, in units of dts
     first_s: float | None = None  # of its frames
     ended: bool = False
     counted_s: float = 0.0  # used where frames carry no time stamp
@@ -78,6 +104,7 @@ class ClipReader:
     _origin_s: float = field(default=0.0, init=False)  # what the file calls its first moment
     _at_end: bool = field(default=False, init=False)
     _inexact: bool = field(default=False, init=False)
+    _unordered: bool = field(default=False, init=False)
     _cut: bool = field(default=False, init=False)
 
     def read(self) -> Iterator[Sound | Sight]:
@@ -139,6 +166,8 @@ class ClipReader:
             if self.duration_s is not None and container.format.name == "wav":
                 self.duration_s *= probe.promised_share(self.path)
             self._inexact = container.format.name in probe.INEXACT_DURATION and not probe.counts_frames(self.path)
+            codec = video.codec_context.name if video is not None and probe.is_known(video) else ""
+            self._unordered = container.format.name == "avi" and codec in _REORDERING
             self._cut = container.format.name == "ogg" and probe.ends_within_page(self.path)
             self._streams, self._at_end, self._reached_s = {}, False, 0.0
             wanted: list[av.AudioStream | av.VideoStream] = []
@@ -147,7 +176,9 @@ class ClipReader:
                     continue
                 known = probe.is_known(stream)
                 accounts = Accounts(self.segments, seamless=container.format.name in probe.SEAMLESS)
-                self._streams[stream.type] = _Stream(accounts, known, probe.promises_content(stream), ended=not known)
+                self._streams[stream.type] = _Stream(
+                    accounts, known=known, promised=probe.promises_content(stream), ended=not known
+                )
                 if known:
                     wanted.append(stream)
                 if known and isinstance(stream, av.VideoStream):
@@ -171,26 +202,44 @@ class ClipReader:
                 raise _SeekFailed from None
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
         alone = len(self.segments) == 1 and self.segments[0].end_s is None
-        spared = Spared(clocks[0]) if alone else None
+        spared = Spared(clocks[0]) if alone and not self._unordered else None
+        aspect = self._pixel_aspect(wanted)
         late_s = min(segment.start_s for segment in self.segments) + _LATE_S if seek else None
         for kind, frame in self._frames(container, wanted, origin_s, spared, late_s):
             state = self._streams[kind]
-            time_s = state.counted_s if frame.time is None else frame.time - origin_s
+            length_s = frame.samples / frame.sample_rate if isinstance(frame, av.AudioFrame) else self._frame_s(wanted)
+            stamp_s = self._stamp_s(frame, state)
+            time_s = state.counted_s if stamp_s is None else state.clock.time_s(stamp_s - origin_s, length_s)
+            if state.clock.starts_over and late_s is not None:
+                raise _SeekFailed  # nobody can say which of its parts was found
             if state.first_s is None:
                 state.first_s = time_s
                 # Its packets were there in time and its frames are not: it was joined where it cannot be decoded.
                 if late_s is not None and time_s > late_s >= (state.first_packet_s or 0.0):
                     raise _SeekFailed
             state.ended = all(s.end_s is not None and time_s >= s.end_s for s in self.segments)
+            state.counted_s = time_s + length_s
             if isinstance(frame, av.AudioFrame):
-                state.counted_s = time_s + frame.samples / frame.sample_rate
                 yield from self._sounds(frame, time_s, state.accounts)
             else:
-                state.counted_s = time_s + self._frame_s(wanted)
                 for index, segment in enumerate(self.segments):
                     if segment.covers(time_s) and clocks[index].wants(time_s):
-                        yield Sight(index, Picture(time_s, rgb(frame)))
+                        yield Sight(index, Picture(time_s, rgb(frame, aspect)))
             self._reached_s = max(self._reached_s, state.counted_s)
+
+    def _stamp_s(self, frame: av.AudioFrame | av.VideoFrame, state: _Stream) -> float | None:
+        """Return the time stamp of a frame, or None.
+
+        AVI stores only when packets are decoded. For frames that are shown in another order FFmpeg guesses, and is out of
+        order; but one frame comes out for each packet, a fixed number of packets later.
+        """
+        if not self._unordered or not isinstance(frame, av.VideoFrame) or state.first_dts is None:
+            return frame.time
+        if frame.dts is None:  # behind the last packet: counted
+            return None
+        if state.delay is None:
+            state.delay = frame.dts - state.first_dts
+        return float((frame.dts - state.delay) * (frame.time_base or 0))
 
     def _frames(
         self,
@@ -205,6 +254,7 @@ class ClipReader:
         After a seek the first packet of any stream must come before `late_s`; a single stream may begin later.
         """
         kinds = {stream.index: stream.type for stream in wanted}
+        clocks: defaultdict[int, _Clock] = defaultdict(_Clock)  # of the packets of each stream
         packets = container.demux()
         while not all(stream.ended for stream in self._streams.values()):
             try:
@@ -220,8 +270,9 @@ class ClipReader:
                 return
             start_s = end_s = None
             if packet.pts is not None and packet.time_base:  # of any stream: it says how far the data go
-                start_s = float(packet.pts * packet.time_base) - origin_s
-                end_s = start_s + float((packet.duration or 0) * packet.time_base)
+                length_s = float((packet.duration or 0) * packet.time_base)
+                start_s = clocks[packet.stream.index].time_s(float(packet.pts * packet.time_base) - origin_s, length_s)
+                end_s = start_s + length_s
                 self._reached_s = max(self._reached_s, end_s)
                 if late_s is not None and start_s > late_s:
                     raise _SeekFailed
@@ -237,8 +288,10 @@ class ClipReader:
                 state.first_packet_s = start_s if state.first_packet_s is None else state.first_packet_s
             elif packet.size:
                 touched = state.accounts.enter_untimed(self._reached_s)
+            if state.first_dts is None and packet.size:
+                state.first_dts = packet.dts
             if isinstance(packet.stream, av.VideoStream):
-                may_skip = spared is not None and self._is_spared(packet, origin_s, spared) and not state.broken
+                may_skip = spared is not None and self._is_spared(packet, start_s, spared) and not state.broken
                 packet.stream.codec_context.skip_frame = "NONREF" if may_skip else "DEFAULT"
             try:
                 frames = packet.decode()
@@ -251,11 +304,10 @@ class ClipReader:
                 if isinstance(frame, av.AudioFrame | av.VideoFrame):
                     yield kind, frame
 
-    def _is_spared(self, packet: av.Packet, origin_s: float, spared: Spared) -> bool:
-        if packet.pts is None or packet.time_base is None or packet.is_discard:
+    def _is_spared(self, packet: av.Packet, start_s: float | None, spared: Spared) -> bool:
+        if start_s is None or packet.is_discard:
             return False
-        time_s = float(packet.pts * packet.time_base) - origin_s
-        return not self.segments[0].covers(time_s) or spared.spares(time_s)
+        return not self.segments[0].covers(start_s) or spared.spares(start_s)
 
     def _sounds(self, frame: av.AudioFrame, time_s: float, accounts: Accounts) -> Iterator[Sound]:
         rate_hz = frame.sample_rate
@@ -275,6 +327,12 @@ class ClipReader:
             last = len(samples) if segment.end_s is None else round((segment.end_s - time_s) * rate_hz)
             if first < min(last, len(samples)):
                 yield Sound(index, samples[first:last], rate_hz, time_s + first / rate_hz - segment.start_s)
+
+    @staticmethod
+    def _pixel_aspect(wanted: list[av.AudioStream | av.VideoStream]) -> float:
+        """Return how wide a stored pixel is for its height; 1 where nobody says so."""
+        ratios = [stream.sample_aspect_ratio for stream in wanted if isinstance(stream, av.VideoStream)]
+        return float(ratios[0]) if ratios and ratios[0] else 1.0
 
     @staticmethod
     def _frame_s(wanted: list[av.AudioStream | av.VideoStream]) -> float:

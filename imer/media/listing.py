@@ -18,6 +18,11 @@ COLUMNS = (
 )  # fmt: skip
 
 
+def says_who_speaks(utterance: Utterance) -> bool:
+    """Whether a part of a clip says itself who speaks in it, by its channel or cue, whatever a table says of the clip."""
+    return utterance.channel is not None or bool(utterance.speaker and utterance.start_s is not None)
+
+
 def write_listing(
     utterances: Sequence[Utterance], out: Path, known: Known | None = None, *, overwrite: bool = False
 ) -> int:
@@ -53,7 +58,7 @@ def write_listing(
         cells: dict[str, object] = dict(zip(COLUMNS, own, strict=False)) | {"audio_channel": u.channel or ""}
         if known:
             told = {column: value for column, value in known.cells[i].items() if value and column in known.columns}
-            if u.channel is not None or (u.speaker and u.start_s is not None):  # who speaks in a part, it says itself
+            if says_who_speaks(u):
                 told = {column: value for column, value in told.items() if column not in ("audio_channel", "speaker")}
             if dialogue := told.get("dialogue_id"):  # several clips may share it: its utterances are counted anew
                 cells["position"] = in_dialogue[dialogue]

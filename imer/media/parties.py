@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -17,9 +17,16 @@ class Heard:
     channel: int | None = None
 
 
-def heard_in(part: str, words: str | None, voice: str, channels: Sequence[str], *, is_cue: bool) -> list[Heard]:
-    """Return who is heard in a part of a clip: one speaker in the whole sound, or each on a channel of their own."""
-    if not channels:
+def heard_in(
+    part: str, words: str | None, voice: str, channels: Sequence[str], *, is_cue: bool, is_mixed: bool = False
+) -> list[Heard]:
+    """Return who is heard in a part of a clip: one speaker in the whole sound, or each on a channel of their own.
+
+    Where a recording has fewer channels (`is_mixed`), a cue still says who speaks, and is heard in all of them.
+    """
+    if is_mixed and is_cue:
+        return [replace(one, channel=None) for one in heard_in(part, words, voice, channels, is_cue=True)]
+    if not channels or is_mixed:
         return [Heard(part, words, voice)]
     if not is_cue:
         return [Heard(f"{part}_{name}", None, name, k) for k, name in enumerate(channels, start=1)]

@@ -134,7 +134,8 @@ def is_known(stream: av.AudioStream | av.VideoStream) -> bool:
 def declared_duration_s(container: av.container.InputContainer) -> float | None:
     """Return the longest duration that the container, or a stream's duration or number of frames declares, or None."""
     ends = [stream_duration_s(stream) for stream in container.streams]
-    ends += [float(s.frames / s.average_rate) for s in container.streams.video if s.frames and s.average_rate]
+    if container.format.name == "avi":  # cut short, it says how long it is; elsewhere edit lists leave out frames
+        ends += [float(s.frames / s.average_rate) for s in container.streams.video if s.frames and s.average_rate]
     if container.duration is not None and container.duration > 0:
         ends.append(container.duration / av.time_base)
     return max(ends, default=0.0) or None

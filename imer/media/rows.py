@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,8 +51,13 @@ def read_rows(
 
 
 def known_names(columns: Sequence[str], ours: Collection[str]) -> dict[str, str]:
-    """Return the columns that are ours but for their capitals, where only one is meant: `Utterance_ID` → `utterance_id`."""
-    mine = {column: column.lower() for column in columns if column not in ours and column.lower() in ours}
+    """Return the columns that are ours but for capitals, blanks and hyphens, where only one is meant.
+
+    >>> known_names(["File Name", "Emotion", "emotion"], ["file_name", "emotion"])
+    {'File Name': 'file_name'}
+    """
+    plain = {column: re.sub(r"[\s-]+", "_", column.strip().lower()) for column in columns if column not in ours}
+    mine = {column: name for column, name in plain.items() if name in ours}
     spelt = list(mine.values())
     return {column: name for column, name in mine.items() if name not in columns and spelt.count(name) == 1}
 

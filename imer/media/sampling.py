@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import av
 import numpy as np
 from av.audio.resampler import AudioResampler
+from av.sidedata.sidedata import SideDataContainer
+from av.sidedata.sidedata import Type as SideDataType
 
 SAMPLE_RATE_HZ = 16_000
 MAX_SHORT_SIDE = 720  # pixels; a face needs no more, and memory stays bounded for 8K video
+LEAST_ASPECT = 0.25  # a header that asks for narrower pixels than this, or for wider ones, is not believed
+LONGEST_PASS_S = 60.0  # audio that signal code takes in one go: openSMILE needs 0.5 MB for each second of it
 _FEED_SAMPLES = 1 << 15  # given to the resampler at a time
 _SAMPLE_SCALE = {"u8": 2.0**7, "s16": 2.0**15, "s32": 2.0**31, "s64": 2.0**63}
 _TIME_SLACK_S = 1e-3  # container time stamps are rounded, some to a millisecond
@@ -36,9 +40,6 @@ def mono(frame: av.AudioFrame, channel: int | None = None) -> np.ndarray:
         scaled = channels.astype(np.float32) / np.float32(_SAMPLE_SCALE[kind])
         channels = scaled - 1.0 if kind == "u8" else scaled
     return channels.astype(np.float32).mean(axis=0, dtype=np.float32)
-
-
-LONGEST_PASS_S = 60.0  # audio that signal code takes in one go: openSMILE needs 0.5 MB for each second of it
 
 
 class Waveform:
@@ -120,13 +121,33 @@ class FrameClock:
         return True
 
 
-def rgb(frame: av.VideoFrame) -> np.ndarray:
-    """Return a video frame as uint8 RGB [H, W, 3], upright, with a short side of at most 720 pixels."""
+def rgb(frame: av.VideoFrame, aspect: float = 1.0) -> np.ndarray:
+    """Return a video frame as a player shows it: uint8 RGB [H, W, 3], with a short side of at most 720 pixels.
+
+    `aspect` is the width of a stored pixel over its height.
+    """
     width, height = frame.width, frame.height
-    short = min(width, height)
+    if LEAST_ASPECT <= aspect < 1.0:
+        height = round(height / aspect)
+    elif 1.0 < aspect <= 1 / LEAST_ASPECT:
+        width = round(width * aspect)
+    short, sized = min(width, height), frame
     if short > MAX_SHORT_SIDE:
         width, height = (max(round(side * MAX_SHORT_SIDE / short), 1) for side in (width, height))
-        frame = frame.reformat(width, height, format="rgb24", interpolation="AREA")
-    picture = frame.to_ndarray(format="rgb24")
-    turns = round(frame.rotation / 90) % 4
-    return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+        sized = frame.reformat(width, height, format="rgb24", interpolation="AREA")
+    elif (width, height) != (frame.width, frame.height):
+        sized = frame.reformat(width, height, format="rgb24", interpolation="BICUBIC")
+    return _upright(sized.to_ndarray(format="rgb24"), frame)
+
+
+def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
+    """Turn and mirror a picture as the frame's display matrix asks for, by multiples of 90°."""
+    # Not by frame.side_data, which would keep the frame alive: a decoder fills gaps of damaged films from frames it has.
+    matrix = SideDataContainer(frame).get(SideDataType.DISPLAYMATRIX)  # type: ignore[call-arg]
+    if matrix is None:
+        return picture
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()  # x' = a·x + c·y, y' = b·x + d·y
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        picture, a, d = picture.transpose(1, 0, 2), c, b
+    picture = picture[:, ::-1] if a < 0 else picture
+    return np.ascontiguousarray(picture[::-1] if d < 0 else picture)

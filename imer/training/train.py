@@ -13,7 +13,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
-from imer.core.files import behind_links, make_folder, remove_leftovers, sha256_file, write_text
+from imer.core.files import behind_links, check_name, make_folder, remove_leftovers, sha256_file, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
@@ -96,6 +96,7 @@ def train(
     out = behind_links(Path(out))
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")
+    check_name(out)
     if settings.train.select == TEST_BEST:
         listener.warn(OPTIMISTIC)
     device = torch.device(chosen_device(settings.train.device))

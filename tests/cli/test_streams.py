@@ -15,7 +15,10 @@ import pytest
 from imer.cli.output import _print_rich
 from imer.cli.reporting import reporting
 from imer.store.reader import FeatureStore
+from tests.conftest import Finished
 from tests.stores import write_small_store
+
+Imer = Callable[..., Finished]
 
 
 def shell(arguments: list[object], redirection: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
@@ -195,3 +198,25 @@ def test_a_narrow_terminal_cuts_nothing_off(
     folded = capsys.readouterr().out
     assert "…" not in folded
     assert all(folded.count(value) == 2 for value in values)
+
+
+def test_a_terminal_without_some_character_gets_its_number(imer: Imer) -> None:
+    done = imer("extract", "--help", PYTHONIOENCODING="latin-1")
+    assert done.code == 0, done.err
+    assert "Usage" in done.out
+
+
+def test_a_name_that_is_no_utf8_can_be_logged(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    done = shell(["data", "inspect", os.fsdecode(b"caf\xe9.h5"), "--log-file", log, "--json"], "")
+    assert done.returncode == 4, done.stderr
+    assert json.loads(done.stdout)["error"]["kind"] == "InvalidInput"
+    assert r"caf\udce9.h5" in log.read_text()
+    assert json.loads(log.read_text().splitlines()[0])["message"] == "started"
+
+
+def test_a_run_cannot_lie_where_libraries_cannot_go(imer: Imer, tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    out = os.fsdecode(os.fsencode(tmp_path) + b"/d\xe9r")
+    done = imer("train", store, "-o", out, "--label", "emotion")
+    assert (done.code, "is not valid UTF-8; choose another name" in done.err) == (2, True)

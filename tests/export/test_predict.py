@@ -18,6 +18,7 @@ from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe
 from imer.export.inputs import read_clips
 from imer.export.predict import _comment, _one_by_one, _Said, predict
+from imer.export.table import answer_table
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
@@ -144,6 +145,9 @@ def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path
     answered = answer_store(classifier.fold, path)
     assert [line["utterance_id"] for line in answered.records] == ["u0", "u1"]
     assert [line["all_missing"] for line in answered.records] == [False, True]
+    columns, rows = answer_table(classifier.fold, answered.records)
+    assert [row[columns.index("all_missing")] for row in rows] == ["no", "yes"]
+    assert "all_missing" not in answer_table(classifier.fold, answered.records[:1])[0]
     assert answered.records[1]["verdicts"]["audio"] == "silent"
     assert sum(answered.records[1]["probabilities"].values()) == pytest.approx(1.0, abs=1e-6)
     assert answered.unanswered == ("u2",)

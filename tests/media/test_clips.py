@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import csv
+import errno
+import os
+import wave
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -133,7 +137,9 @@ def test_windows_cover_a_clip_without_a_gap(
     (tmp_path / "c.txt").write_text("nobody knows when")
     clips = cut_clips([tmp_path / "c.wav"], Cutting(window_s))
     assert [(u.start_s, u.end_s) for u in clips.utterances] == expected
-    assert {u.text for u in clips.utterances} == {None}
+    whole = len(expected) == 1  # then it is known which window the words belong to
+    assert {u.text for u in clips.utterances} == {"nobody knows when" if whole else None}
+    assert any("the words of 1 .txt files are not used" in said for said in clips.warnings) != whole
 
 
 def test_what_cannot_be_opened_stays_whole(folder: Path) -> None:
@@ -151,8 +157,63 @@ def test_a_transcript_that_cannot_be_read_is_reported_and_the_next_is_tried(fold
     assert "b.txt is not UTF-8 text" in clips.problems[0].message
 
 
-def test_the_parties_of_a_call_are_heard_by_themselves(tmp_path: Path) -> None:
+def stereo(path: Path, seconds: float) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setparams((2, 2, 8_000, 0, "NONE", ""))
+        file.writeframes(bytes(round(seconds * 8_000) * 4))
+
+
+def test_one_channel_tells_no_parties_apart(tmp_path: Path) -> None:
     write_clip(tmp_path / "call.wav", picture=None, sound=voice(2.0), audio_codec="pcm_s16le")
+    both = ("agent", "customer")
+    clips = cut_clips([tmp_path / "call.wav"], Cutting(channels=both))
+    assert [(u.utterance_id, u.channel, u.speaker) for u in clips.utterances] == [("call", None, "")]
+    assert any(said.startswith("1 recordings have fewer channels than --channels names") for said in clips.warnings)
+    (tmp_path / "call.srt").write_text(CUES.replace("hello", "Agent: hello"))
+    clips = cut_clips([tmp_path / "call.wav"], Cutting(channels=both))
+    assert [(u.utterance_id, u.channel, u.speaker, u.text) for u in clips.utterances] == [
+        ("call_1", None, "agent", "hello"), ("call_2", None, "", "there, you"),
+    ]  # fmt: skip
+
+
+def test_what_is_lost_in_a_folder_is_told(folder: Path) -> None:
+    (folder / "gone.wav").symlink_to(folder / "nowhere.wav")
+    (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
+    (folder / "linked").symlink_to(folder / "deep")
+    clips = cut_clips([folder], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "b", "deep/b"]
+    assert [(one.name, one.code, one.path) for one in clips.problems] == [("gone", "E-NOFILE", folder / "gone.wav")]
+    assert "1 links to other folders are not followed; name these folders to take their clips." in clips.notes
+
+
+def test_a_folder_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def refused(path: str | os.PathLike[str]) -> Any:
+        if Path(path).name == "deep":  # as for anybody but root, who may read everything
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    clips = cut_clips([folder], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "b"]
+    assert [(one.name, one.code) for one in clips.problems] == [("deep", "E-NOFILE")]
+    assert "cannot be read (Permission denied)" in clips.problems[0].message
+
+
+def test_a_name_that_is_no_utf8_costs_its_own_clip(folder: Path) -> None:
+    bad = os.fsdecode(os.fsencode(folder) + b"/caf\xe9.wav")
+    Path(bad).write_bytes(b"media")
+    clips = cut_clips([folder], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "b", "deep/b"]
+    (problem,) = clips.problems
+    assert (problem.name, problem.code) == (r"caf\udce9", "E-NOFILE")
+    with pytest.raises(InvalidInput, match="is not valid UTF-8"):
+        cut_clips([Path(bad)], Cutting())
+
+
+def test_the_parties_of_a_call_are_heard_by_themselves(tmp_path: Path) -> None:
+    stereo(tmp_path / "call.wav", 2.0)
     (tmp_path / "call.txt").write_text("words of both")
     both = ("agent", "customer")
     clips = cut_clips([tmp_path / "call.wav"], Cutting(1.0, channels=both))

@@ -130,3 +130,8 @@ def test_columns_that_differ_in_capitals_alone_are_two(folder: Path) -> None:
     assert _emotions(known) == ["", "joy", "", "", ""]  # `file` names clips, `File` is a column of its own
     assert known.cells[1]["Speaker"] == "Ann"
     assert known.cells[1]["speaker"] == ""
+
+
+def test_a_column_is_ours_with_blanks_and_hyphens_too(folder: Path) -> None:
+    assert _emotions(_known(folder, "File Name,emotion\nb.wav,joy\n")) == ["", "joy", "", "", ""]
+    assert _emotions(_known(folder, "utterance-id,emotion\nday1/b,joy\n")) == ["", "joy", "", "", ""]
