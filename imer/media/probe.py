@@ -19,6 +19,7 @@ CONTAINERS = (
     "mxf,nut,ogg,rm,tta,voc,w64,wav,webm,wv"
 )
 MAX_FRAME_PIXELS = 50_000_000  # 8K is 33 million; a larger frame is taken for a trap
+SLOWEST_FPS = 0.1  # slides are shown for ten seconds; a lower rate is none that a film has
 BYTES_PER_SECOND_FLOOR = 500  # no real recording is smaller, so a size bounds a declared duration
 SEAMLESS = frozenset({"aac", "flac", "mp3"})  # formats in which nothing is missing between packets unless it was lost
 INEXACT_DURATION = frozenset({"mp3", "aac"})  # formats that often only guess their duration from the bit rate
@@ -134,8 +135,11 @@ def is_known(stream: av.AudioStream | av.VideoStream) -> bool:
 def declared_duration_s(container: av.container.InputContainer) -> float | None:
     """Return the longest duration that the container, or a stream's duration or number of frames declares, or None."""
     ends = [stream_duration_s(stream) for stream in container.streams]
-    if container.format.name == "avi":  # cut short, it says how long it is; elsewhere edit lists leave out frames
-        ends += [float(s.frames / s.average_rate) for s in container.streams.video if s.frames and s.average_rate]
+    for s in container.streams.video:
+        # An AVI that is cut short still says how many frames it had. Elsewhere an edit list may leave most of them out, unless
+        # they would be shown more slowly than any film: then it is a broken index.
+        if s.frames and s.average_rate and (container.format.name == "avi" or s.average_rate < SLOWEST_FPS):
+            ends.append(float(s.frames / s.average_rate))
     if container.duration is not None and container.duration > 0:
         ends.append(container.duration / av.time_base)
     return max(ends, default=0.0) or None

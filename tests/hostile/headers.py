@@ -119,7 +119,7 @@ INDEXES: dict[str, tuple[Make, str, str]] = {
     "chunks-many.mov": (patched("mov", (b"stsc", 8, BIG)), "E-OPEN", "E-OPEN"),
     "places-beyond.mov": (patched("mov", (b"stco", 12, BIG)), "E-TRUNCATED", "E-TRUNCATED"),
     "places-0.mov": (patched("mov", (b"stco", 12, b"\x00" * 4)), "ok", "ok"),
-    "no-places.mov": (patched("mov", (b"stco", 0, b"free")), "E-TRUNCATED", "E-TRUNCATED"),
+    "no-places.mov": (patched("mov", (b"stco", 0, b"free")), "E-DAMAGED", "E-DAMAGED"),
     "no-times.mov": (patched("mov", (b"stts", 0, b"free")), "E-DAMAGED", "E-DAMAGED"),
     "no-index.mov": (patched("mov", (b"moov", 0, b"zzzz")), "E-OPEN", "E-OPEN"),
     "no-tracks.mov": (patched("mov", (b"trak", 0, b"free")), "E-OPEN", "E-OPEN"),
