@@ -56,8 +56,11 @@ def import_csv(manifest_path: Path, tables: Mapping[str, Path], out: Path, *, ov
     if not tables:
         raise UsageError("Name at least one table, such as --features audio=audio.csv.")
     manifest = read_manifest(manifest_path, allow_outside=True)  # its media are not opened
-    notes = [f"{len(manifest.problems)} rows of the manifest are broken and left out: {listed(manifest.problems, 3)}."]
-    notes = notes if manifest.problems else []
+    notes: list[str] = []
+    if manifest.problems:
+        notes.append(
+            f"{len(manifest.problems)} rows of the manifest are broken and left out: {listed(manifest.problems, 3)}."
+        )
     columns: dict[str, Incoming] = {}
     files: list[Path] = []
     for modality, path in tables.items():
@@ -77,7 +80,9 @@ def import_csv(manifest_path: Path, tables: Mapping[str, Path], out: Path, *, ov
 
 def _incoming(modality: str, read: _Table, utterances: Sequence[Utterance]) -> Incoming:
     rows = [read.rows.get(utterance.utterance_id) for utterance in utterances]
-    values = [None if own is None else np.stack(own) for own in rows]
+    values = [
+        None if own is None or np.isnan(own).all() else np.stack(own) for own in rows
+    ]  # empty cells are no values
     is_frames = bool(read.steps_s) or any(own is not None and len(own) > 1 for own in rows)
     return Incoming(
         f"{ARRAYS}{modality}", "frame" if is_frames else "utterance", values, _hop_s(read.steps_s), read.names

@@ -67,7 +67,7 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
 
 
 def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:
-    if not isinstance(part.get("id"), list) or not part["id"]:
+    if not isinstance(part.get("id"), list):
         raise InvalidInput(f"{path}: {split} has no list of ids.")
     return ["$_$".join(map(str, name)) if isinstance(name, list) else str(name) for name in part["id"]]
 

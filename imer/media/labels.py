@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,11 +113,13 @@ class _Names:
     def __init__(self, folder: Path, utterances: Sequence[Utterance]) -> None:
         self._folder = folder
         self._by_id = {u.utterance_id: [i] for i, u in enumerate(utterances)}
+        self._by_path: dict[str, list[int]] = {}
         self._by_ending: dict[str, list[int]] = {}
         self.example = ""
         for i, u in enumerate(utterances):
             clip = Path(u.audio or u.visual or "").resolve()
             for path in (clip, clip.with_suffix("")):
+                self._by_path.setdefault(_composed(path.as_posix()), []).append(i)
                 for ending in _endings(path.as_posix()):
                     self._by_ending.setdefault(ending, []).append(i)
             self.example = self.example or clip.name
@@ -126,8 +129,16 @@ class _Names:
         if name in self._by_id:
             return self._by_id[name]
         name = name.replace("\\", "/")  # as Windows writes paths
-        wanted = [*_endings((self._folder / name).resolve().as_posix())[:1], *_endings(name)]
+        path = (self._folder / name).resolve().as_posix()
+        if _composed(path) in self._by_path:  # to the letter, capitals included
+            return self._by_path[_composed(path)]
+        wanted = [*_endings(path)[:1], *_endings(name)]
         return next((self._by_ending[ending] for ending in wanted if ending in self._by_ending), [])
+
+
+def _composed(path: str) -> str:
+    """Return a path with each accented letter as one character: macOS writes letter and accent."""
+    return unicodedata.normalize("NFC", path)
 
 
 def _endings(path: str) -> list[str]:
@@ -136,5 +147,5 @@ def _endings(path: str) -> list[str]:
     >>> _endings("C:/Day/A.wav")
     ['c:/day/a.wav', 'day/a.wav', 'a.wav']
     """
-    parts = [part for part in path.casefold().split("/") if part not in ("", ".")]
+    parts = [part for part in _composed(path).casefold().split("/") if part not in ("", ".")]
     return ["/".join(parts[i:]) for i in range(len(parts))]

@@ -100,11 +100,15 @@ def test_tables_hold_every_digit_and_say_what_is_absent(store: Path, tmp_path: P
         assert origin["path"] == "f.h5"
 
 
-def test_arrays_come_back_as_they_went(imer: Callable[..., Finished], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "suffix"), [("arrays", "npy"), ("csv", "csv")])
+def test_arrays_and_tables_come_back_as_they_went(
+    imer: Callable[..., Finished], tmp_path: Path, kind: str, suffix: str
+) -> None:
     write_small_store(tmp_path / "f.h5", n_dialogues=6)
-    assert imer("data", "export", "arrays", "f.h5", "-o", "out", "--json", cwd=tmp_path).code == 0
-    pairs = [word for m in ("audio", "text", "visual") for word in ("--features", f"{m}=out/{m}.npy")]
-    again = imer("data", "import", "arrays", "--manifest", "out/manifest.csv", *pairs, "-o", "again.h5", cwd=tmp_path)
+    assert imer("data", "export", kind, "f.h5", "-o", "out", "--json", cwd=tmp_path).code == 0
+    export_features("arrays", tmp_path / "f.h5", tmp_path / "arrays")
+    pairs = [word for m in ("audio", "text", "visual") for word in ("--features", f"{m}=out/{m}.{suffix}")]
+    again = imer("data", "import", kind, "--manifest", "arrays/manifest.csv", *pairs, "-o", "again.h5", cwd=tmp_path)
     assert again.code == 0, again.err
     with FeatureStore.open(tmp_path / "f.h5") as one, FeatureStore.open(tmp_path / "again.h5") as other:
         for name in ("utterance_ids", "dialogue_ids", "positions", "speakers", "sessions", "splits", "texts"):
@@ -114,6 +118,7 @@ def test_arrays_come_back_as_they_went(imer: Callable[..., Finished], tmp_path: 
         for modality in one.modalities:
             assert np.array_equal(one.vectors(modality)[0], other.vectors(modality)[0], equal_nan=True)
             assert np.array_equal(one.vectors(modality)[1], other.vectors(modality)[1])
+            assert Verdict.non_finite not in other.quality[modality]
 
 
 def test_arrays_of_frames_say_where_each_utterance_begins(store: Path, tmp_path: Path) -> None:
@@ -253,3 +258,15 @@ def test_an_output_that_exists_is_kept(kind: str, tmp_path: Path, imer: Callable
     again = imer(*words, "--overwrite", cwd=tmp_path)
     assert again.code == 0
     assert again.json["outputs"] == first.json["outputs"]
+
+
+def test_a_split_without_utterances_comes_back_from_mmsa(tmp_path: Path) -> None:
+    path = write_small_store(tmp_path / "f.h5", n_dialogues=6)
+    export_features("mmsa", path, tmp_path / "all.pkl")
+    with open(tmp_path / "all.pkl", "rb") as file:
+        parts = pickle.load(file)
+    parts["test"] = {key: values[:0] for key, values in parts["test"].items()}
+    (tmp_path / "fewer.pkl").write_bytes(pickle.dumps(parts))
+    import_mmsa(tmp_path / "fewer.pkl", tmp_path / "again.h5")
+    with FeatureStore.open(tmp_path / "again.h5") as store:
+        assert set(store.splits.tolist()) == {"train", "val"}

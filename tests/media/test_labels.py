@@ -135,3 +135,16 @@ def test_columns_that_differ_in_capitals_alone_are_two(folder: Path) -> None:
 def test_a_column_is_ours_with_blanks_and_hyphens_too(folder: Path) -> None:
     assert _emotions(_known(folder, "File Name,emotion\nb.wav,joy\n")) == ["", "joy", "", "", ""]
     assert _emotions(_known(folder, "utterance-id,emotion\nday1/b,joy\n")) == ["", "joy", "", "", ""]
+
+
+def test_the_exact_path_names_one_of_namesakes(tmp_path: Path) -> None:
+    for name in ("A/x.wav", "a/x.wav", "Caf\u0065\u0301.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"media")
+    known = _known(tmp_path, "file,emotion\nA/x.wav,sad\nCaf\u00e9.wav,joy\n")
+    assert known.problems == known.strangers == ()
+    named = {
+        u.utterance_id: cells.get("emotion")
+        for u, cells in zip(cut_clips([tmp_path], Cutting()).utterances, known.cells, strict=True)
+    }
+    assert named == {"A/x": "sad", "a/x": None, "Caf\u0065\u0301": "joy"}
