@@ -119,11 +119,12 @@ _CATALOGUES: dict[str, Callable[[], Rows]] = {
     "models": lambda: _registered("models"),
     "heads": lambda: _registered("heads"),
     "protocols": _protocols,
-    "schemas": _schemas,
     "metrics": _metrics,
     "presets": _presets,
     "settings": _settings,
+    "schemas": _schemas,
 }
+KINDS = tuple(_CATALOGUES)
 
 
 def catalogue(kind: str) -> Rows:

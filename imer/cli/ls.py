@@ -7,15 +7,12 @@ from typing import Annotated
 import typer
 
 from imer.cli import options
+from imer.cli.catalogue import KINDS, catalogue
 from imer.cli.reporting import reporting
-
-KINDS = ("extractors", "models", "heads", "protocols", "metrics", "presets", "settings", "schemas")
 
 
 def ls(
-    kind: Annotated[
-        str, typer.Argument(help="extractors, models, heads, protocols, metrics, presets, settings or schemas.")
-    ],
+    kind: Annotated[str, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")],
     json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = 0,
@@ -23,7 +20,6 @@ def ls(
 ) -> None:
     """List what can be named: extractors, models, heads, protocols, metrics, presets, settings; the schemas of `--json`."""
     with reporting("ls", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.cli.catalogue import catalogue
         from imer.core.errors import UsageError, did_you_mean
 
         if kind not in KINDS:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from imer.core.errors import UsageError
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help="Show where in the code an error came from.")]
@@ -30,6 +32,17 @@ Channels = Annotated[
 Whole = Annotated[
     bool, typer.Option("--whole", help="Clips are not cut at the cues of a timed transcript beside them.")
 ]
+
+
+def words(text: str | None) -> tuple[str, ...]:
+    """Return what a list with commas names, each once and no empty ones."""
+    return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))
+
+
+def check_count(option: str, value: int | None) -> None:
+    """Refuse a number of things below 1."""
+    if value is not None and value < 1:
+        raise UsageError(f"{option} is at least 1, but {value} was given.")
 
 
 def names(text: str | None) -> tuple[str, ...]:

@@ -77,7 +77,7 @@ def sweep_command(
     errors.jsonl (exit code 3), the others go on.
     """
     with reporting("sweep", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=True) as report:
-        from imer.core.errors import PartialFailure, UsageError
+        from imer.core.errors import PartialFailure
         from imer.core.settings import stray_variables
         from imer.evaluation.conditions import parse_rate_grid
         from imer.experiments.plan import Asked, parse_seeds
@@ -87,17 +87,16 @@ def sweep_command(
 
         for sentence in stray_variables(SECTIONS):
             report.warn(sentence)
-        if max_epochs is not None and max_epochs < 1:
-            raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
+        options.check_count("--max-epochs", max_epochs)
         flags: dict[str, dict[str, Any]] = {
-            "data": {"label": label, "folds": folds, "modalities": _words(modalities) or None},
+            "data": {"label": label, "folds": folds, "modalities": options.words(modalities) or None},
             "train": {"device": device, "max_epochs_branches": max_epochs, "max_epochs_joint": max_epochs},
         }
         asked = Asked(
-            models=_words(models),
-            heads=_words(heads),
-            presets=_words(presets),
-            protocols=_words(protocols),
+            models=options.words(models),
+            heads=options.words(heads),
+            presets=options.words(presets),
+            protocols=options.words(protocols),
             seeds=parse_seeds(seeds),
             rates=tuple(parse_rate_grid(missing_rates)) if missing_rates else (),
             rates_reachable=":" in (missing_rates or ""),
@@ -159,7 +158,3 @@ def _show(result: SweepResult, out: Path, report: Report, *, dry_run: bool) -> N
         if any(variant.settings for variant in result.variants):
             report.table("settings, by validation", *variant_rows(result.variants))
         report.note(f"the table is in {out / 'table.md'}; every run in {out / 'runs'} is an ordinary run folder.")
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(word.strip() for word in (text or "").split(",") if word.strip()))

@@ -93,7 +93,6 @@ def train_command(
     epochs, and `folds` has each fold's own.
     """
     with reporting("train", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=True) as report:
-        from imer.core.errors import UsageError
         from imer.core.pool import job_count
         from imer.core.settings import stray_variables
         from imer.training.listener import Listener
@@ -102,16 +101,14 @@ def train_command(
 
         for sentence in stray_variables(SECTIONS):
             report.warn(sentence)
-        if max_epochs is not None and max_epochs < 1:
-            raise UsageError(f"--max-epochs is at least 1, but {max_epochs} was given.")
-        if members is not None and members < 1:
-            raise UsageError(f"--members is at least 1, but {members} was given.")
+        options.check_count("--max-epochs", max_epochs)
+        options.check_count("--members", members)
         flags: dict[str, dict[str, Any]] = {
             "run": {"model": model, "head": head},
             "data": {
                 "label": label,
                 "folds": folds,
-                "modalities": [m.strip() for m in modalities.split(",") if m.strip()] if modalities else None,
+                "modalities": options.words(modalities) or None,
             },
             "train": {
                 "protocol": protocol,

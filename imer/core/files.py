@@ -182,18 +182,17 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
         raise OutputExists(f"{path} exists already; choose another name or add --overwrite.")
     make_folder(path.parent)
     part = temporary_name(path)
-    try:
-        yield part
-        fsync_file(part)
-        fault_point("replace")
-        os.replace(part, path)
-        fsync_folder(path.parent)
-    except BaseException as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if refused := system_error(error, path, part):
-            raise refused from error
-        raise
+    with naming(path, part):
+        try:
+            yield part
+            fsync_file(part)
+            fault_point("replace")
+            os.replace(part, path)
+            fsync_folder(path.parent)
+        except BaseException:
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
+            raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:

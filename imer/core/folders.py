@@ -25,11 +25,11 @@ from imer.core.files import (
     fsync_folder,
     is_free,
     make_folder,
+    naming,
     read_json,
     remove_leftovers,
     sha256_file,
     sha256_json,
-    system_error,
     temporary_name,
     write_json,
 )
@@ -65,23 +65,22 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     make_folder(path.parent)
     remove_leftovers(path.parent, path.name)
     part = temporary_name(path)
-    try:
-        files.fault_point("mkdir")
-        part.mkdir()
-        yield part
-        entries = folder_entries(part)
-        for entry in entries:
-            fsync_file(part / entry["path"])
-        for inner in part.rglob("*"):
-            if inner.is_dir():
-                fsync_folder(inner)
-        write_json(part / FOLDER_MANIFEST, {"files": entries})
-        _replace_folder(part, path)
-    except BaseException as error:
-        shutil.rmtree(part, ignore_errors=True)
-        if refused := system_error(error, path, part):
-            raise refused from error
-        raise
+    with naming(path, part):
+        try:
+            files.fault_point("mkdir")
+            part.mkdir()
+            yield part
+            entries = folder_entries(part)
+            for entry in entries:
+                fsync_file(part / entry["path"])
+            for inner in part.rglob("*"):
+                if inner.is_dir():
+                    fsync_folder(inner)
+            write_json(part / FOLDER_MANIFEST, {"files": entries})
+            _replace_folder(part, path)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
 
 
 @contextmanager

@@ -11,8 +11,7 @@ import numpy as np
 
 from imer.evaluation.conditions import pattern_name
 from imer.evaluation.results import HEADLINE, ConditionSummary
-from imer.metrics.compute import Metrics, labelled, sign_of
-from imer.metrics.tally import tally
+from imer.metrics.compute import Metrics, labelled, metrics_of, sign_of
 from imer.training.history import Log, curves, mean_shares
 
 
@@ -26,11 +25,7 @@ def branch_metrics(
         keep_P = observed_PM[:, column] & labelled(target_P)
         if modality not in branches or not keep_P.any():
             continue
-        output_PC = branches[modality][keep_P]
-        predicted_P = output_PC.argmax(axis=1) if n_classes else output_PC[:, 0]
-        one_group_P = np.zeros(int(keep_P.sum()), np.int64)
-        metrics = tally(target_P[keep_P], predicted_P, one_group_P, 1, n_classes).metrics()
-        found[modality] = {name: None if np.isnan(value) else float(value) for name, value in metrics.items()}
+        found[modality] = metrics_of(target_P[keep_P], branches[modality][keep_P], n_classes)
     return found
 
 

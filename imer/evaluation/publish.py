@@ -15,9 +15,9 @@ from imer.core.folders import published_folder
 from imer.evaluation.plots import all_plots
 from imer.evaluation.pooled import Pooled
 from imer.evaluation.results import SCHEMA, Evaluation
-from imer.evaluation.summary import Drawn, predicted_values
+from imer.evaluation.summary import Drawn
 from imer.evaluation.tables import as_tsv, tidy_table
-from imer.metrics.compute import labelled
+from imer.metrics.compute import labelled, predicted_values
 
 if TYPE_CHECKING:
     from imer.batches.corpus import Corpus

@@ -17,7 +17,7 @@ from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.evaluation.subject import Subject
 from imer.store.reader import FeatureStore
-from imer.training.selection import is_optimistic
+from imer.training.selection import is_optimistic, mean_value
 
 if TYPE_CHECKING:
     from imer.training.trained_fold import TrainedFold
@@ -245,7 +245,6 @@ def _rows(folds: Sequence[TrainedFold], corpus: Corpus, split: str, path: Path) 
 def _run_facts(subject: Subject, *, optimistic: bool) -> dict[str, Any]:
     selected = [fold.selected for fold in subject.folds]
     epochs = ", ".join(str(epoch) for one in selected for epoch in one.get("epochs", [one["epoch"]]))
-    values = [one["value"] for one in selected if one["value"] is not None]
     return {
         "name": subject.path.resolve().name,
         "path": str(subject.path),
@@ -257,7 +256,7 @@ def _run_facts(subject: Subject, *, optimistic: bool) -> dict[str, Any]:
         "selected": {
             "metric": selected[0]["metric"],
             "on": selected[0]["on"],
-            "value": float(np.mean(values)) if values else None,
+            "value": mean_value(selected),
         },
         "optimistic": optimistic,
         "within_speaker": list(subject.folds[0].within_speaker),

@@ -13,7 +13,7 @@ from imer.evaluation.conditions import Condition
 from imer.evaluation.pooled import Pooled
 from imer.evaluation.results import ConditionSummary, MaskResult, summarise
 from imer.masks.sampling import missing_rate
-from imer.metrics.compute import METRICS, Metrics, labelled, plain_numbers
+from imer.metrics.compute import METRICS, Metrics, labelled, plain_numbers, predicted_values
 from imer.metrics.tally import Tally, tally
 from imer.metrics.weights import mean_weights
 
@@ -47,11 +47,6 @@ class Labels:
     @property
     def n_labelled(self) -> int:
         return int(labelled(self.target_P).sum())
-
-
-def predicted_values(output_PC: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the predicted class (the first of equals) or value of each row."""
-    return output_PC.argmax(axis=-1) if n_classes else output_PC[..., 0].astype(np.float64)
 
 
 def mask_tallies(pooled: Pooled, drawn: Drawn, labels: Labels) -> list[Tally]:

@@ -68,7 +68,11 @@ def adoptable(
                 if theirs:
                     notice(f"{path} has {modality} features by {listed(theirs)}; all of {spec.extractor} are computed.")
                 continue
-            _check_settings(path, modality, spec, theirs[spec.extractor])
+            if differing := theirs[spec.extractor].differences(spec):
+                raise UsageError(
+                    f"{path}: its {modality} features by {spec.extractor} were made with other settings (here "
+                    f"{listed(differing, 4)} there); give the same options, or extract without --add."
+                )
             feature = old.feature(modality, spec.extractor)
             for row, utterance in enumerate(utterances):
                 i = index.get(utterance.utterance_id)
@@ -78,19 +82,3 @@ def adoptable(
                 if verdict in FAILURES or not source or source != sources.digest(row, modality):
                     continue
                 yield row, modality, Extracted(verdict, feature.of(i) if verdict is Verdict.ok else None)
-
-
-def _check_settings(path: Path, modality: str, new: FeatureSpec, old: FeatureSpec) -> None:
-    if new.fingerprint == old.fingerprint:
-        return
-    ours = {"version": new.version, "level": new.level, "width": new.dim, "hop_s": new.hop_s, **new.config}
-    theirs = {"version": old.version, "level": old.level, "width": old.dim, "hop_s": old.hop_s, **old.config}
-    differing = [
-        f"{name} {theirs.get(name)} there and {ours.get(name)} here"
-        for name in sorted(ours.keys() | theirs.keys())
-        if ours.get(name) != theirs.get(name)
-    ]
-    raise UsageError(
-        f"{path}: its {modality} features by {old.extractor} were made with other settings ({listed(differing, 4)}); "
-        "give the same options, or extract without --add."
-    )

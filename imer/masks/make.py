@@ -28,7 +28,7 @@ PROTOCOLS = {
     "mixed": "a random non-empty subset of the modalities for every utterance",
     "cpm": "the rule of the public ComP code, to compare with published numbers",
 }
-_RATE_PROTOCOLS = {
+RATE_PROTOCOLS = {
     "exact": sampling.exact,
     "nested": sampling.nested,
     "bernoulli": sampling.bernoulli,
@@ -67,13 +67,13 @@ def draw_mask(
     detail = ""
     # A mask of one protocol is nested over rates only if the rate is not part of the key.
     key: list[object] = ["imer-mask", protocol, split, seed]
-    if protocol in _RATE_PROTOCOLS:
+    if protocol in RATE_PROTOCOLS:
         if rate is None and protocol == "instance":
             raise UsageError("The protocol instance needs --missing-rate: the probability of an incomplete utterance.")
         if rate is None:
             raise UsageError(f"The protocol {protocol} needs one --missing-rate, such as 0.5.")
         key += [] if protocol == "nested" else [f"{rate:.6f}"]
-        observed = _RATE_PROTOCOLS[protocol](present, rate, KeyedUniform(sorted_ids, *key))
+        observed = RATE_PROTOCOLS[protocol](present, rate, KeyedUniform(sorted_ids, *key))
     elif protocol == "pattern":
         if not pattern:
             raise UsageError("The protocol pattern needs --pattern, such as `at` for audio and text.")
@@ -88,7 +88,7 @@ def draw_mask(
         observed = sampling.mixed(present, KeyedUniform(sorted_ids, *key))
     return MaskTable(
         protocol=protocol,
-        nominal_rate=rate if protocol in _RATE_PROTOCOLS else None,
+        nominal_rate=rate if protocol in RATE_PROTOCOLS else None,
         seed=seed,
         split=split,
         modalities=tuple(modalities),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,7 @@ class MaskTable:
         except KeyError as error:
             raise InvalidInput(f"{path} is a mask file without {error}; make it again with `imer mask`.") from error
 
-    def rows_for(self, utterance_ids: np.ndarray, modalities: tuple[str, ...]) -> Mask:
+    def rows_for(self, utterance_ids: Sequence[str] | np.ndarray, modalities: tuple[str, ...]) -> Mask:
         """Return `observed_NM` for these utterances and modalities, in their order.
 
         Raises

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -97,6 +97,28 @@ def regression_metrics(target_N: np.ndarray, predicted_N: np.ndarray) -> Metrics
         return dict.fromkeys(REGRESSION)
     sums = regression_sums(target_N, predicted_N, np.zeros(target_N.size, np.int64), 1)
     return plain_numbers({name: value[0] for name, value in metrics_from_sums(sums).items()})
+
+
+def predicted_values(output_PC: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the predicted class (the first of equals) or value of each row."""
+    return output_PC.argmax(axis=-1) if n_classes else output_PC[..., 0].astype(np.float64)
+
+
+def metrics_of(target_N: np.ndarray, output_NC: np.ndarray, n_classes: int) -> Metrics:
+    """Return the metrics of a model's output (class probabilities, or one value) over the labelled utterances."""
+    predicted_N = predicted_values(output_NC, n_classes)
+    if n_classes:
+        return classification_metrics(target_N, predicted_N, n_classes)
+    return regression_metrics(target_N, predicted_N)
+
+
+def mean_metrics(found: Sequence[Metrics], task: str) -> Metrics:
+    """Return the mean of each metric over where it is defined; None where it never is."""
+    means: Metrics = {}
+    for name in found[0] if found else METRICS[task]:
+        values = [value for metrics in found if (value := metrics[name]) is not None]
+        means[name] = sum(values) / len(values) if values else None
+    return means
 
 
 def selection_score(task: str, metrics: Mapping[str, float | None]) -> float:

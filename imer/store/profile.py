@@ -79,7 +79,7 @@ def read_attribute(item: h5py.Group | h5py.Dataset, name: str, default: str | in
     """Return an attribute as a Python value: `default` where it is missing (KeyError without one)."""
     if default is not None and name not in item.attrs:
         return default
-    return attribute(guards.raw_attribute(item, name)[()])
+    return _attribute(guards.raw_attribute(item, name)[()])
 
 
 def format_of(file: h5py.File) -> str:
@@ -121,7 +121,7 @@ def put_attribute(item: h5py.HLObject, name: str, value: str | int | float) -> N
     item.attrs.create(name, np.bytes_(value.encode() or b"\x00") if isinstance(value, str) else np.asarray(value))
 
 
-def attribute(value: Any) -> str | int | float:
+def _attribute(value: Any) -> str | int | float:
     """Read an attribute's value back to a Python value."""
     if isinstance(value, bytes | np.bytes_):
         return bytes(value).rstrip(b"\x00").decode()

@@ -11,8 +11,7 @@ import numpy as np
 
 from imer.core.errors import InvalidInput
 from imer.core.types import Verdict
-from imer.store import guards
-from imer.store.profile import attribute
+from imer.store.profile import read_attribute
 
 _STRINGS = ("utterance_id", "dialogue_id", "speaker", "session", "split")
 
@@ -28,7 +27,7 @@ def check_structure(file: h5py.File) -> None:
     KeyError
         A part is missing.
     """
-    n = int(attribute(guards.raw_attribute(file, "n_utterances")[()]))
+    n = int(read_attribute(file, "n_utterances"))
     index = file["index"]
     for name in _STRINGS:
         _require(index[name].shape == (n,) and index[name].dtype.kind == "S", index[name], f"{n} strings")
@@ -63,7 +62,7 @@ def _require(holds: bool, item: h5py.Group | h5py.Dataset, expected: str) -> Non
 def _check_part(part: h5py.Group, n: int) -> None:
     rows = part["row"]
     _require(rows.shape == (n,) and rows.dtype == np.int64, rows, f"{n} places in the whole")
-    values, n_whole = rows[...], int(attribute(guards.raw_attribute(part, "n_whole")[()]))
+    values, n_whole = rows[...], int(read_attribute(part, "n_whole"))
     ascends = bool((np.diff(values) > 0).all()) and values.min(initial=0) >= 0 and values.max(initial=-1) < n_whole
     _require(ascends, rows, f"ascending places below {n_whole}")
 

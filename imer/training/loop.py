@@ -19,14 +19,7 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import UsageError
 from imer.core.seeding import derived_seed, generator, member_part
-from imer.metrics.compute import (
-    METRICS,
-    SELECTION_METRIC,
-    Metrics,
-    classification_metrics,
-    regression_metrics,
-    selection_score,
-)
+from imer.metrics.compute import SELECTION_METRIC, Metrics, mean_metrics, metrics_of, selection_score
 from imer.metrics.weights import mean_weights
 from imer.models.products import reduced_products
 from imer.training.build import build_model
@@ -275,13 +268,13 @@ class FoldTrainer:
             said = answer(
                 self.model, self.spec, self.data.resident, self.data.val_tables, condition.observed_NM, stage=stage
             )
-            joint.append(self.measured(said.rows_N, said.probabilities_NC))
+            joint.append(self._measured(said.rows_N, said.probabilities_NC))
             weights.append(said.weights_NM)
             observed.append(said.observed_NM)
             for u, name in enumerate(self.model.modalities):
                 if name in said.branches:
                     here = condition.observed_NM[said.rows_N, u]
-                    branches[name].append(self.measured(said.rows_N[here], said.branches[name][here]))
+                    branches[name].append(self._measured(said.rows_N[here], said.branches[name][here]))
         of_branches = {name: mean_metrics(metrics, self.spec.task) for name, metrics in branches.items()}
         spoken = mean_weights(np.concatenate(weights), np.concatenate(observed), list(self.model.modalities))
         return mean_metrics(joint, self.spec.task), of_branches, spoken
@@ -292,22 +285,6 @@ class FoldTrainer:
             return self.data.val_conditions
         return self.masks.fixed(self.data.split.test, TEST_BEST, 1, first_seed=self.progress.epoch)
 
-    def measured(self, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
-        return measure(self.data.corpus, rows, answers_NC)
-
-
-def measure(corpus: Corpus, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
-    """Return the metrics of these answers over the labelled ones among the rows."""
-    target_N = corpus.target_N[rows]
-    if corpus.task == "classification":
-        return classification_metrics(target_N, answers_NC.argmax(axis=1), len(corpus.class_names))
-    return regression_metrics(target_N, answers_NC[:, 0])
-
-
-def mean_metrics(found: list[Metrics], task: str) -> Metrics:
-    """Return the mean of each metric over where it is defined; None where it never is."""
-    means: Metrics = {}
-    for name in found[0] if found else METRICS[task]:
-        values = [value for metrics in found if (value := metrics[name]) is not None]
-        means[name] = sum(values) / len(values) if values else None
-    return means
+    def _measured(self, rows: np.ndarray, answers_NC: np.ndarray) -> Metrics:
+        corpus = self.data.corpus
+        return metrics_of(corpus.target_N[rows], answers_NC, len(corpus.class_names))

@@ -183,11 +183,8 @@ class Masks:
         present = self.corpus.present_NM[rows]
         table = draw_mask(
             present, ids, self.names, protocol=protocol, rate=rate, rates=self.rates, seed=seed, split=split
-        )  # in sorted order of the ids
-        order = np.argsort(np.asarray(ids, dtype=object), kind="stable")
-        observed = np.empty_like(present)
-        observed[order] = table.observed_NM
-        return self._condition(rows, observed, protocol, rate=rate, seed=seed)
+        )
+        return self._condition(rows, table.rows_for(ids, self.names), protocol, rate=rate, seed=seed)
 
     def _condition(
         self,

@@ -20,11 +20,10 @@ from imer.batches.scaling import Scaler
 from imer.batches.splits import Split
 from imer.core.files import write_json
 from imer.core.folders import published_folder
-from imer.metrics.compute import constant_answer
+from imer.metrics.compute import constant_answer, mean_metrics
 from imer.models.base import ModelSpec
 from imer.models.ensemble import member_key
 from imer.training.checkpoint import WEIGHTS, save_tensors
-from imer.training.loop import mean_metrics
 from imer.training.progress import Progress
 from imer.training.selection import mean_value, selection
 from imer.training.settings import Settings

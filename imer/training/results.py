@@ -19,10 +19,10 @@ from imer.core.folders import write_manifest
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.calibration import calibration
+from imer.metrics.compute import metrics_of
 from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares
 from imer.training.inference import Prediction
-from imer.training.loop import measure
 from imer.training.masks import FixedMask, Masks
 from imer.training.run_folder import COVERED, fold_folder
 from imer.training.selection import TEST_BEST, mean_value
@@ -102,7 +102,7 @@ def _result(
         **_named(condition),
         "realised_rate": round(missing_rate(condition.observed_NM[rows]), 6),
         "n": int(corpus.labelled_N[rows].sum()),
-        "metrics": measure(corpus, rows, output_NC),
+        "metrics": metrics_of(corpus.target_N[rows], output_NC, len(corpus.class_names)),
         "mean_weight": mean_weights(weights_NM, observed_NM, list(corpus.modalities)),
     }
 

@@ -98,7 +98,7 @@ def test_what_cannot_be_added_to(tmp_path: Path, rows: Rows) -> None:
     manifest = write_manifest(tmp_path / "m.csv", rows)
     old, out = tmp_path / "old.h5", tmp_path / "out.h5"
     run(manifest, old, text="none")
-    with pytest.raises(UsageError, match="level utterance there and frame here"):
+    with pytest.raises(UsageError, match="here level 'frame' instead of 'utterance'"):
         run(manifest, out, add=old, level="frame")
     with pytest.raises(OutputExists, match="--overwrite"):
         run(manifest, old)
