@@ -67,6 +67,8 @@ def whole_split(corpus: Corpus, *, seed: int, share: float = 0.15, by: str = "au
     ------
     InvalidInput
         A part has no label.
+    UsageError
+        `by` is no way of choosing a validation part.
     """
     train, val, notes = _cut_validation(
         corpus, np.arange(corpus.n), seed=seed, share=share, by=by, fold="", member=member
@@ -86,6 +88,8 @@ def fold_splits(
     ------
     UsageError
         There is no such column, or it has fewer than two values, or there are fewer dialogues than folds.
+    InvalidInput
+        A part of a fold has no label.
     """
     group_N = _fold_groups(corpus, folds, seed)
     names = sorted({name for name in group_N.tolist() if name}, key=_natural)

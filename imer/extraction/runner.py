@@ -56,7 +56,7 @@ def extract(
     InvalidInput
         The manifest cannot be used, or a model folder or file is not what it should be.
     UsageError
-        An option is wrong, or nothing is left to do.
+        An option is wrong, or every modality is switched off.
     MissingDependency
         A package, weights or a device is missing.
     OutputExists

@@ -12,8 +12,7 @@ _BYTES_PER_NUMBER = 8
 
 
 class KeyedUniform:
-    """Uniform numbers that depend on (seed, utterance id, call) alone, so that an utterance's numbers stay the same
-    when others are added. blake2b in counter mode: 53 bits a number, equal on every machine."""
+    """Such a source of numbers, by blake2b in counter mode: 53 bits a number, equal on every machine."""
 
     def __init__(self, utterance_ids: Sequence[str], *key: object) -> None:
         self._ids = [name.encode() for name in utterance_ids]

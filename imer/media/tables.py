@@ -15,8 +15,8 @@ from pathlib import Path
 from imer.core.errors import InvalidInput, listed
 
 MAX_CELL_BYTES = 16 << 20  # a transcript of a very long recording still fits …
-_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 MAX_CELL_LINES = 1_000  # … and that of one with many paragraphs
+_DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+\s*")
 _DELIMITERS = (";", "\t", ",")  # spreadsheets write semicolons where a comma is the decimal sign
 
 Row = tuple[int, dict[str, str] | str]  # (line, cells by column), or (line, what is wrong with the row)

@@ -82,6 +82,7 @@ class EmotionModel(Protocol):
     usual_members how many of it are trained for each fold and answer together where nobody says (`train.members`); without
                   it, one
     batch_dependent   True: an answer depends on the other dialogues of its batch (published designs only)
+    uses_speakers True: it is called with who speaks, `speaker_BU`
     most_utterances   of a dialogue that the model can answer; None, or not there: any number
     reads_packed  True: also takes packed batches, with `layout` as a further argument (see `batches/layout.py`)
     watched       figures of the last training step for the log, name → a tensor of one number

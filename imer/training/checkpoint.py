@@ -1,6 +1,6 @@
 """Saved states of a training in progress, from which it continues to the same final weights, bit for bit.
 
-    <run>/state/<fold>/<stage>-<epoch>/   model, optimiser, best (safetensors), progress.json, manifest.json
+    <run>/state/<fold>/[member-<n>/]<stage>-<epoch>/   model, optimiser, best (safetensors), progress.json, manifest.json
 
 A state is a published folder: complete with its manifest, or not there. The two newest are kept, so that a damaged
 one costs no more than the epochs since the one before.

@@ -37,7 +37,6 @@ class FoldTrainer:
     """Trains one model of a fold from wherever its `progress` stands.
 
     `member` is its number in the fold's ensemble, `shared` what all its members have in common. By default it is alone.
-    `after_epoch` is called with the trainer after every finished epoch: to save it, and to say how far it is.
     """
 
     def __init__(
@@ -77,7 +76,15 @@ class FoldTrainer:
         return train.max_epochs_branches if stage in self.model.branch_stages else train.max_epochs_joint
 
     def run(self, after_epoch: Callable[[FoldTrainer], None]) -> None:
-        """Train to the end. The model then holds the selected weights."""
+        """Train to the end. The model then holds the selected weights.
+
+        `after_epoch` is called with the trainer after every finished epoch: to save it, and to say how far it is.
+
+        Raises
+        ------
+        UsageError
+            A loss is not finite.
+        """
         if not self.progress.log and self.stage not in self.model.branch_stages:
             self._introduce_stage()
         while not self.progress.finished:

@@ -44,7 +44,11 @@ class FixedMask:
 
 
 class Masks:
-    """The masks of one run. Training masks depend on (seed, fold, epoch); fixed ones on the utterance ids alone."""
+    """The masks of one run.
+
+    Training masks depend on the run's seed, the model they are for (fold, member, stage) and the epoch; fixed ones on the
+    utterance ids, the protocol with its rate, the part and the mask's seed, and so are those of every model.
+    """
 
     def __init__(self, corpus: Corpus, settings: TrainSettings) -> None:
         self.corpus, self.settings = corpus, settings

@@ -1,7 +1,7 @@
-"""How far the training of one fold is: everything that a resumed run needs beside the data, as tensors and JSON.
+"""How far the training of one model is: everything that a resumed run needs beside the data, as tensors and JSON.
 
-Every random choice of an epoch (order, masks, dropout) has its own seed made of (run seed, fold, stage, epoch), so the
-position in training is the whole of the random state.
+Every random choice of an epoch (order, masks, dropout) has its own seed made of (run seed, fold, member, stage, epoch), so
+the position in training is the whole of the random state.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Best:
 
 @dataclass
 class Progress:
-    """The position in the training of one fold.
+    """The position in the training of one model: of a fold, or of a member of its ensemble.
 
     stage     index of the stage; `epoch` counts finished epochs within it
     best      of the joint stages; `branch_best` per modality, of a branch stage

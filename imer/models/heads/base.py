@@ -64,6 +64,10 @@ class Head(Protocol):
     `Settings` is the frozen dataclass of the head's settings: flat, numbers, strings and booleans only.
     `learning_rate_factor` multiplies the learning rate of the head's parameters; `undecayed` names those of its
     parameters that take no weight decay (biases and norms never do).
+
+    Optional:
+    is_calibrated   True: `calibrate` is called with answers and labels of the validation part once the epoch is chosen
+    check_cases     refuses, by UsageError, sets of modalities that the head cannot answer
     """
 
     Settings: type
