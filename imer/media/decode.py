@@ -18,6 +18,7 @@ import av.container
 import numpy as np
 
 from imer.media import probe
+from imer.media.clock import Clock
 from imer.media.damage import Account, Accounts
 from imer.media.probe import MediaError
 from imer.media.sampling import FrameClock, Picture, mono, rgb
@@ -27,8 +28,6 @@ from imer.media.skipping import Spared
 _PREROLL_S = 1.0  # decoded before the anchor, so that codecs with memory have settled
 _LATE_S = 0.5  # a seek that lands later than this after the first segment's start has failed
 _REORDERING = ("h264", "hevc")  # codecs whose frames FFmpeg cannot put in order in a container without their times
-# Time stamps start over that go back by more than this, and to within this of their first (a page of Ogg may hold the rest).
-_BACK_S, _BEGINNING_S = 1.0, 3.0
 _TRUNCATED_S, _TRUNCATED_SHARE, _TRUNCATED_SHARE_INEXACT = 0.5, 0.1, 0.5
 
 
@@ -50,31 +49,12 @@ class Sight:
     picture: Picture
 
 
-class _Clock:
-    """The time of what comes one after the other, which goes on where time stamps start over: two recordings in one file."""
-
-    def __init__(self) -> None:
-        self.starts_over = False
-        self._first_s: float | None = None
-        self._end_s = self._shift_s = 0.0
-
-    def time_s(self, stamp_s: float, length_s: float) -> float:
-        """Return when something of this length begins, by its time stamp."""
-        time_s = stamp_s + self._shift_s
-        if self._first_s is None:
-            self._first_s = stamp_s
-        elif time_s < self._end_s - _BACK_S and stamp_s < self._first_s + _BEGINNING_S:
-            self.starts_over, self._shift_s, time_s = True, self._end_s - stamp_s, self._end_s
-        self._end_s = max(self._end_s, time_s + length_s)
-        return time_s
-
-
 @dataclass
 class _Stream:
     """What happened to one of the two streams so far."""
 
     accounts: Accounts
-    clock: _Clock = field(default_factory=_Clock)  # of its frames
+    clock: Clock = field(default_factory=Clock)  # of its frames
     known: bool = True  # there is a decoder for it
     promised: bool = False  # the header says that there is something in it, or cannot say what it is
     packets: int = 0
@@ -202,8 +182,12 @@ class ClipReader:
                 raise _SeekFailed from None
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
         alone = len(self.segments) == 1 and self.segments[0].end_s is None
-        spared = Spared(clocks[0]) if alone and not self._unordered else None
         aspect = self._pixel_aspect(wanted)
+        is_slow = (
+            1 / self._frame_s(wanted) < self.frames_per_s
+        )  # slides: a picture may be there long before it is asked for
+        spared = Spared(clocks[0]) if alone and not self._unordered and not is_slow else None
+        shown: Picture | None = None
         late_s = min(segment.start_s for segment in self.segments) + _LATE_S if seek else None
         for kind, frame in self._frames(container, wanted, origin_s, spared, late_s):
             state = self._streams[kind]
@@ -222,10 +206,14 @@ class ClipReader:
             if isinstance(frame, av.AudioFrame):
                 yield from self._sounds(frame, time_s, state.accounts)
             else:
+                yield from self._still_shown(shown, time_s, clocks)
                 for index, segment in enumerate(self.segments):
                     if segment.covers(time_s) and clocks[index].wants(time_s):
                         yield Sight(index, Picture(time_s, rgb(frame, aspect)))
+                shown = Picture(time_s, rgb(frame, aspect)) if is_slow else None
             self._reached_s = max(self._reached_s, state.counted_s)
+        if self._at_end:
+            yield from self._still_shown(shown, self._reached_s, clocks)
 
     def _stamp_s(self, frame: av.AudioFrame | av.VideoFrame, state: _Stream) -> float | None:
         """Return the time stamp of a frame, or None.
@@ -254,7 +242,7 @@ class ClipReader:
         After a seek the first packet of any stream must come before `late_s`; a single stream may begin later.
         """
         kinds = {stream.index: stream.type for stream in wanted}
-        clocks: defaultdict[int, _Clock] = defaultdict(_Clock)  # of the packets of each stream
+        clocks: defaultdict[int, Clock] = defaultdict(Clock)  # of the packets of each stream
         packets = container.demux()
         while not all(stream.ended for stream in self._streams.values()):
             try:
@@ -327,6 +315,12 @@ class ClipReader:
             last = len(samples) if segment.end_s is None else round((segment.end_s - time_s) * rate_hz)
             if first < min(last, len(samples)):
                 yield Sound(index, samples[first:last], rate_hz, time_s + first / rate_hz - segment.start_s)
+
+    def _still_shown(self, shown: Picture | None, until_s: float, clocks: Sequence[FrameClock]) -> Iterator[Sight]:
+        """Yield what is still shown from before, to segments that begin before the next picture comes."""
+        for index, segment in enumerate(self.segments):
+            if shown is not None and shown.time_s < segment.start_s < until_s and clocks[index].wants(segment.start_s):
+                yield Sight(index, Picture(segment.start_s, shown.rgb))
 
     @staticmethod
     def _pixel_aspect(wanted: list[av.AudioStream | av.VideoStream]) -> float:

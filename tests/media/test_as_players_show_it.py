@@ -138,6 +138,28 @@ def test_a_clip_that_was_cut_without_encoding_it_again_is_whole(tmp_path: Path) 
     assert abs(frames[0] - 40) <= 1
 
 
+def test_a_picture_that_stays_is_seen_in_every_segment_of_its_time(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "slides.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number in range(4):  # at 0, 10, 20 and 30 s
+            frame = av.VideoFrame.from_ndarray(brightening(30 * number), format="rgb24")
+            frame.pts, frame.time_base = 10_000 * number, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    segments = [Segment(2.0, 5.0), Segment(9.0, 11.0), Segment(25.0, 29.0), Segment()]
+    together = read(tmp_path / "slides.mp4", *segments)[1]
+    assert [[(one.time_s, round(frame / 30)) for one, frame in zip(p, shown_frames(p), strict=True)] for p in together] == [
+        [(2.0, 0)], [(9.0, 0), (10.0, 1)], [(25.0, 2)], [(0.0, 0), (10.0, 1), (20.0, 2), (30.0, 3)],
+    ]  # fmt: skip
+    for segment, pictures in zip(segments, together, strict=True):
+        (alone,) = read(tmp_path / "slides.mp4", segment)[1]
+        assert [(one.time_s, one.rgb.tobytes()) for one in alone] == [
+            (one.time_s, one.rgb.tobytes()) for one in pictures
+        ]
+
+
 @pytest.mark.parametrize("kind", ["ts", "ogg"])
 def test_two_recordings_in_one_file_follow_each_other(tmp_path: Path, kind: str) -> None:
     """Their time stamps start over: MPEG-TS that was joined by `cat`, chained Ogg."""
