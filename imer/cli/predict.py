@@ -77,9 +77,9 @@ def predict(
     kept = out is not None and not streamed  # where work that is done stays when the command is interrupted
     with reporting("predict", json=json, quiet=quiet, verbose=verbose, log_file=log_file, resumable=kept) as report:
         from imer.core.errors import PartialFailure, UsageError
+        from imer.core.json_lines import as_json_lines
         from imer.core.locks import output_lock
         from imer.export.clips import Extraction
-        from imer.export.predict import line_of
         from imer.export.predict import predict as answer
         from imer.media.clips import Cutting
 
@@ -115,7 +115,7 @@ def predict(
         _show(found, out, report)
         if streamed:
             report.tables.clear()
-            report.text = [line_of(record) for record in found.answered.records]
+            report.text = as_json_lines(found.answered.records).splitlines()
         if found.errors:
             if found.errors_file is not None:
                 report.output(found.errors_file)

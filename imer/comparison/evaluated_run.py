@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,11 @@ def check_distinct(runs: Sequence[EvaluatedRun]) -> None:
                 "or evaluate all conditions at once (imer eval --missing-rate … --pattern …)."
             )
         seen[model] = folder
+
+
+def joint_digest(facts: Iterable[dict[str, Any]]) -> str:
+    """Return one digest for several runs, over those of their checkpoints in order."""
+    return hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
 
 
 def data_key(evaluation: Evaluation) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.evaluated_run import EvaluatedRun, joint_digest
 from imer.comparison.methods import method_settings
 from imer.core.errors import InvalidInput
 from imer.evaluation.results import area_under_curve
@@ -83,8 +82,7 @@ def _joined(members: Sequence[tuple[float, EvaluatedRun]]) -> EvaluatedRun:
 
 def _facts_together(facts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Return what joined runs have in common: the mean of their validation scores, one digest, any optimism."""
-    digest = hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
-    found: dict[str, Any] = {"sha256": digest, "optimistic": any(one.get("optimistic") for one in facts)}
+    found: dict[str, Any] = {"sha256": joint_digest(facts), "optimistic": any(one.get("optimistic") for one in facts)}
     selected = [one.get("selected") or {} for one in facts]
     values = [one["value"] for one in selected if one.get("value") is not None]
     if values:

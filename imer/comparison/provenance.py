@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from imer.comparison.document import (
     Heading,
     Paragraph,
 )
-from imer.comparison.evaluated_run import EvaluatedRun
+from imer.comparison.evaluated_run import EvaluatedRun, joint_digest
 from imer.comparison.methods import Method, known_settings
 from imer.core.errors import listed
 from imer.evaluation.tables import UNDEFINED
@@ -25,7 +24,6 @@ def methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
     for methods in sections:
         for method in methods:
             facts = [run.evaluation.run for run in method.runs]
-            digest = hashlib.sha256("".join(str(one["sha256"]) for one in facts).encode()).hexdigest()
             selected = facts[0].get("selected") or {}
             features = method.evaluation.features
             rows.append(
@@ -37,7 +35,7 @@ def methods_section(sections: Sequence[Sequence[Method]]) -> list[Block]:
                     str(known_settings(method.runs[0])["train.members"]),
                     f"best {selected.get('metric', UNDEFINED)} on {selected.get('on', UNDEFINED)}",
                     "yes: not an honest estimate" if any(one.get("optimistic") for one in facts) else "no",
-                    digest[:16],
+                    joint_digest(facts)[:16],
                 ]
             )
     columns = [

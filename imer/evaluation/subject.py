@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from imer.core.errors import InvalidInput
 from imer.core.folders import output_entry
-from imer.core.json_lines import read_json_lines
 from imer.core.settings import flat
 
 if TYPE_CHECKING:
@@ -48,6 +47,7 @@ def subject_of_run(path: Path, device: str = "auto") -> Subject:
     if not path.is_dir():  # before PyTorch takes its seconds
         raise InvalidInput(f"{path} is not a run folder of `imer train`: there is no such folder.")
 
+    from imer.training.history import read_log
     from imer.training.origin import Origin
     from imer.training.run_folder import RunFolder
 
@@ -60,7 +60,7 @@ def subject_of_run(path: Path, device: str = "auto") -> Subject:
         sha256=output_entry(path / "checkpoint")["sha256"],
         trained_on=origin.content_sha256,
         stores=_stores(run, origin.features),
-        log=read_json_lines(log) if (log := path / "log.jsonl").is_file() else [],
+        log=read_log(path),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -131,11 +130,6 @@ def _written(fold: TrainedFold, records: Sequence[dict[str, Any]], suffix: str) 
     if suffix == ".csv":
         return "".join(map(csv_row, cells))
     return "".join("\t".join(" ".join(str(cell).split()) for cell in row) + "\n" for row in cells)
-
-
-def line_of(record: dict[str, Any]) -> str:
-    """Return a prediction as one line of JSON."""
-    return json.dumps(record, ensure_ascii=False)
 
 
 def _check_output(out: Path, overwrite: bool) -> None:

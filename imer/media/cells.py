@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from imer.core.types import SPLITS, Utterance
 
@@ -55,7 +53,7 @@ def utterance_of(cells: dict[str, str], line: int, row: int, places: Places) -> 
         raise BadRow(f"{name}: split {cell('split')!r} is not one of {', '.join(SPLITS)}")
     labels = {column: value for column, value in stripped.items() if column and column not in COLUMNS}
     sentiment = labels.get("sentiment", "")
-    if sentiment and _parsed(float, sentiment) is None:
+    if sentiment and _number(sentiment) is None:
         raise BadRow(f"{name}: sentiment {sentiment!r} is not a number{_with_a_point(sentiment)}")
     number = _position(cell("position"), name)
     utterance = Utterance(
@@ -94,10 +92,10 @@ def encodable(text: str) -> bool:
     return True
 
 
-def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
+def _number(text: str) -> float | None:
     """Return the number, or None where the text is none (`1_000` neither, which Python would read), or not finite."""
     try:
-        value = math.nan if "_" in text else kind(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
@@ -105,13 +103,13 @@ def _parsed(kind: Callable[[str], Any], text: str) -> Any | None:
 
 def _with_a_point(text: str) -> str:
     """Say how to write a number whose decimal sign is a comma, as spreadsheets write it in many countries."""
-    return "; write it with a decimal point" if _parsed(float, text.replace(",", ".", 1)) is not None else ""
+    return "; write it with a decimal point" if _number(text.replace(",", ".", 1)) is not None else ""
 
 
 def _seconds(text: str, column: str, name: str) -> float | None:
     if not text:
         return None
-    value = _parsed(float, text)
+    value = _number(text)
     if value is None or value < 0:
         raise BadRow(f"{name}: {column} {text!r} is not a time in seconds{_with_a_point(text)}")
     return float(value)
@@ -120,7 +118,7 @@ def _seconds(text: str, column: str, name: str) -> float | None:
 def _channel(text: str, name: str) -> int | None:
     if not text:
         return None
-    number = _parsed(float, _CHANNEL_WORDS.get(text.lower(), text))
+    number = _number(_CHANNEL_WORDS.get(text.lower(), text))
     if number is None or not number.is_integer() or not 1 <= number <= MAX_CHANNELS:
         raise BadRow(f"{name}: audio_channel {text!r} is not left, right or a number from 1")
     return int(number)
@@ -129,7 +127,7 @@ def _channel(text: str, name: str) -> int | None:
 def _position(text: str, name: str) -> int | None:
     if not text:
         return None
-    value = _parsed(float, text)
+    value = _number(text)
     if value is None or value != int(value) or abs(value) > MAX_POSITION:
         raise BadRow(f"{name}: position {text!r} is not a whole number")
     return int(value)

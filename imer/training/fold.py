@@ -19,10 +19,11 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import write_text
 from imer.core.folders import remove_folder
-from imer.core.json_lines import as_json_lines, read_json_lines
+from imer.core.json_lines import as_json_lines
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide
 from imer.training.fold_data import SharedData
+from imer.training.history import LOG_FILE, read_log
 from imer.training.listener import Listener
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
@@ -100,10 +101,8 @@ class Fold:
 
     def _write_log(self, trained: Sequence[TrainedMember]) -> None:
         """Write the log of all finished folds and this one, in the order they were trained."""
-        path = self.run / "log.jsonl"
-        kept = [record for record in read_json_lines(path) if record.get("fold") != self.name] if path.is_file() else []
-        records = [*kept, *_records(trained)]
-        write_text(path, as_json_lines(records))
+        kept = [record for record in read_log(self.run) if record.get("fold") != self.name]
+        write_text(self.run / LOG_FILE, as_json_lines([*kept, *_records(trained)]))
 
 
 def folds_of(

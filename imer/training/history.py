@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from imer.core.json_lines import read_json_lines
+
 Log = Sequence[Mapping[str, Any]]
+LOG_FILE = "log.jsonl"  # in a run folder
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Return the records of a run's training log, one an epoch; none where there is no log.
+
+    Raises
+    ------
+    InvalidInput
+        It is damaged.
+    """
+    return read_json_lines(run / LOG_FILE) if (run / LOG_FILE).is_file() else []
 
 
 def mean_shares(log: Log) -> dict[str, dict[str, float]]:

@@ -16,12 +16,12 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import write_json, write_text
 from imer.core.folders import write_manifest
-from imer.core.json_lines import as_json_lines, read_json_lines
+from imer.core.json_lines import as_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.calibration import calibration
 from imer.metrics.compute import metrics_of
 from imer.metrics.weights import mean_weights
-from imer.training.history import mean_shares
+from imer.training.history import mean_shares, read_log
 from imer.training.inference import Prediction
 from imer.training.masks import FixedMask, Masks
 from imer.training.run_folder import COVERED, fold_folder
@@ -69,7 +69,7 @@ def write_results(
         "optimistic": settings.train.select == TEST_BEST,
         "within_speaker": list(folds[0].within_speaker),
         "folds": [_fold_record(corpus, fold, split) for fold, split in zip(folds, splits, strict=True)],
-        "gradient_share": mean_shares(read_json_lines(log) if (log := out / "log.jsonl").is_file() else []),
+        "gradient_share": mean_shares(read_log(out)),
         "predictions": _named(conditions[0]) if conditions else None,
         "test": results,
         "calibration": calibration(np.stack(outputs), np.stack(observed), corpus.target_N[rows]) if has_classes else [],

@@ -21,11 +21,12 @@ from imer.core.errors import InvalidInput
 from imer.core.files import read_json
 from imer.core.folders import FOLDER_MANIFEST, verify_folder
 from imer.core.settings import toml_layer
+from imer.training.history import LOG_FILE
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.trained_fold import TrainedFold, load_fold
 
 # What the manifest of a run covers.
-COVERED = (ORIGIN_FILE, "config.toml", "log.jsonl", "metrics.json", "predictions.jsonl")
+COVERED = (ORIGIN_FILE, "config.toml", LOG_FILE, "metrics.json", "predictions.jsonl")
 
 
 @dataclass(frozen=True)

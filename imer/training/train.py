@@ -20,6 +20,7 @@ from imer.models.products import products_are_fast
 from imer.training.build import build_model, check_lengths, check_modalities, model_spec
 from imer.training.data import read_corpus
 from imer.training.fold import Fold, folds_of
+from imer.training.history import LOG_FILE
 from imer.training.listener import Listener
 from imer.training.masks import Masks
 from imer.training.named_files import with_files_of
@@ -146,7 +147,7 @@ class _Run:
             metrics = self._train(corpus, masks, folds, jobs)
         except ImerError:
             # Refused before anything was learnt, such as for one class only: leave nothing in the way of a better try.
-            if begins and not any((self.out / name).exists() for name in ("state", "checkpoint", "log.jsonl")):
+            if begins and not any((self.out / name).exists() for name in ("state", "checkpoint", LOG_FILE)):
                 shutil.rmtree(self.out)
             raise
         shutil.rmtree(self.out / "state", ignore_errors=True)
