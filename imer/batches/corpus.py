@@ -9,7 +9,6 @@ import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.types import FeatureSpec, ordered_modalities
-from imer.metrics.compute import labelled
 from imer.store.columns import as_numbers, number_text
 from imer.store.reader import FeatureStore, Label
 
@@ -115,7 +114,7 @@ class Corpus:
     @property
     def labelled_N(self) -> np.ndarray:
         """bool [N]: the utterances that have a label."""
-        return labelled(self.target_N)
+        return np.isfinite(self.target_N) if self.target_N.dtype.kind == "f" else self.target_N >= 0
 
     def rows_of(self, utterance_ids: Sequence[str]) -> np.ndarray:
         """Return the rows of these utterances, in their order; those that the store does not have are left out."""

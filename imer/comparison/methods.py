@@ -65,11 +65,19 @@ def method_settings(run: EvaluatedRun) -> dict[str, Any]:
     """Return what makes its method: settings but the seed and where and how fast it was trained, and what it learnt from."""
     settings = {key: value for key, value in known_settings(run).items() if key not in _NOT_THE_METHOD}
     return settings | {
-        "data.trained_on": str(run.evaluation.run.get("trained_on") or "")[:12],
+        "data.trained_on": _trained_on(run)[:12],
         "data.modalities": list(run.evaluation.modalities),
         "data.class_names": list(run.evaluation.class_names),
         "run.folds": list(run.evaluation.run["folds"]),
     }
+
+
+def _trained_on(run: EvaluatedRun) -> str:
+    """Return the digest of the data that a run learnt from; an evaluation of before says only whether it is its own."""
+    if "trained_on" in run.evaluation.run:
+        return str(run.evaluation.run["trained_on"])
+    is_other = any("is not the store of the training" in sentence for sentence in run.evaluation.warnings)
+    return "" if is_other else str(run.evaluation.features["content_sha256"])
 
 
 def _names(settings: Sequence[dict[str, Any]]) -> list[str]:

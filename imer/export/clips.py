@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from imer.extraction.runner import extract
 from imer.extraction.staging import staging_folder
 from imer.store.reader import FeatureStore
 
-STORE = "features.h5"  # in the folder where clips are extracted
+MANIFEST, STORE = "clips.jsonl", "features.h5"  # in the folder where clips are extracted
 # Settings of extractors that a feature's description holds under the same name.
 DESCRIBED_OPTIONS = ("frames_per_s", "face_policy", "face_stride", "face_precision")
 
@@ -122,12 +121,17 @@ def extraction_folder(output: Path | None) -> Iterator[Path]:
         yield folder
     except BaseException:
         if not (folder / STORE).exists() and not staging_folder(folder / STORE).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # nothing was done
+            _clear(folder)  # nothing was done
         raise
-    if staging_folder(folder / STORE).exists():  # of other clips: what another command had begun for this output
-        (folder / STORE).unlink()
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Delete what an extraction left in its folder; what others put there stays, and what was begun for other clips."""
+    for name in (MANIFEST, STORE, FILE_NAME):
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def extract_clips(

@@ -12,7 +12,7 @@ from imer.core.files import spare_inputs, write_text
 from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
 from imer.export.chosen import MeanOfFolds, why_chosen
-from imer.export.clips import STORE, Extraction, extract_clips, extraction_folder, write_clip_manifest
+from imer.export.clips import MANIFEST, STORE, Extraction, extract_clips, extraction_folder, write_clip_manifest
 from imer.export.inputs import is_manifest, is_store, read_clips
 from imer.export.table import answer_table
 from imer.extraction.failures import FILE_NAME, clip_lines, write_errors
@@ -169,7 +169,7 @@ def _answer_clips(
         if is_manifest(paths):
             manifest = paths[0]
         else:
-            manifest = folder / "clips.jsonl"
+            manifest = folder / MANIFEST
             write_clip_manifest(clips.utterances, manifest)
             how = replace(how, allow_outside=True)  # these paths are the user's own
         errors = extract_clips(manifest, fold.specs, store, how, progress=progress, notice=notice)
@@ -189,8 +189,10 @@ def _one_by_one(clips: Clips, said: _Said) -> Clips:
 def _comment(fold: TrainedFold, answered: Answered, said: _Said) -> None:
     """Say what the user should know about the answers as a whole."""
     if seen := utterances_seen(fold, answered.records):
+        by_name = any(line["media"] for line in answered.records)  # clips of one name need not be the same
         said.warnings.append(
-            f"{seen} of {len(answered.records)} answers are for utterances that the model was trained on."
+            f"{seen} of {len(answered.records)} answers are for utterances "
+            f"{'of the names of those ' if by_name else ''}that the model was trained on."
         )
     if fold.longest_dialogue == 1 and len({line["dialogue_id"] for line in answered.records}) < len(answered.records):
         said.warnings.append(

@@ -244,7 +244,7 @@ def _n_channels(path: Path) -> int:
     try:
         with probe.open_media(path) as container:
             stream = probe.audio_stream(container)
-            return 0 if stream is None else int(stream.codec_context.channels)
+            return 0 if stream is None or not probe.is_known(stream) else int(stream.codec_context.channels)
     except probe.MediaError:
         return 0
 
@@ -305,8 +305,14 @@ def _clips_in(folder: Path, clips: Clips) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")]
         links += sum(Path(root, name).is_symlink() for name in folders)
         inside = [Path(root, name) for name in names if not name.startswith(".")]
-        files += [path for path in inside if path.is_file()]
-        lost += [path for path in inside if path.is_symlink() and not path.exists()]
+        for path in inside:
+            try:
+                if path.is_file():
+                    files.append(path)
+                elif path.is_symlink() and not path.exists():
+                    lost.append(path)
+            except OSError as refused:  # a folder that may be listed, but not entered
+                unread.append(refused)
     files = sorted(files)
     found = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
     if not found:
@@ -318,7 +324,7 @@ def _clips_in(folder: Path, clips: Clips) -> list[Path]:
     clips.links += links
     for error in unread:
         where = Path(str(error.filename))
-        message = f"the folder {where} cannot be read ({error.strerror})"
+        message = f"{where} cannot be read ({error.strerror})"
         clips.problems.append(ClipProblem(_name_in(folder, where), message, where, "E-NOFILE"))
     for path in sorted(lost):
         if path.suffix.lower() in CLIP_SUFFIXES:

@@ -8,7 +8,6 @@ other segments are read with it.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +17,7 @@ import av.container
 import numpy as np
 
 from imer.media import probe
-from imer.media.clock import Clock
+from imer.media.clock import JOINABLE, Clock, is_joined
 from imer.media.damage import Account, Accounts
 from imer.media.probe import MediaError
 from imer.media.sampling import FrameClock, Picture, mono, rgb
@@ -54,7 +53,8 @@ class _Stream:
     """What happened to one of the two streams so far."""
 
     accounts: Accounts
-    clock: Clock = field(default_factory=Clock)  # of its frames
+    clock: Clock = field(default_factory=Clock)  # of its frames, and
+    packet_clock: Clock = field(default_factory=Clock)  # of its packets, where two recordings are in one file
     known: bool = True  # there is a decoder for it
     promised: bool = False  # the header says that there is something in it, or cannot say what it is
     packets: int = 0
@@ -85,6 +85,7 @@ class ClipReader:
     _at_end: bool = field(default=False, init=False)
     _inexact: bool = field(default=False, init=False)
     _unordered: bool = field(default=False, init=False)
+    _joined: bool = field(default=False, init=False)
     _cut: bool = field(default=False, init=False)
 
     def read(self) -> Iterator[Sound | Sight]:
@@ -148,6 +149,7 @@ class ClipReader:
             self._inexact = container.format.name in probe.INEXACT_DURATION and not probe.counts_frames(self.path)
             codec = video.codec_context.name if video is not None and probe.is_known(video) else ""
             self._unordered = container.format.name == "avi" and codec in _REORDERING
+            self._joined = container.format.name in JOINABLE and is_joined(self.path)
             self._cut = container.format.name == "ogg" and probe.ends_within_page(self.path)
             self._streams, self._at_end, self._reached_s = {}, False, 0.0
             wanted: list[av.AudioStream | av.VideoStream] = []
@@ -166,7 +168,7 @@ class ClipReader:
                     if pixels > probe.MAX_FRAME_PIXELS:
                         raise MediaError("E-TOOLARGE", f"{self.path} declares frames of {pixels} pixels.")
             if wanted:
-                yield from self._events(container, wanted, seek and probe.seeks_exactly(container))
+                yield from self._events(container, wanted, seek and not self._joined and probe.seeks_exactly(container))
 
     def _events(
         self, container: av.container.InputContainer, wanted: list[av.AudioStream | av.VideoStream], seek: bool
@@ -183,9 +185,8 @@ class ClipReader:
         clocks = [FrameClock(segment.start_s, self.frames_per_s) for segment in self.segments]
         alone = len(self.segments) == 1 and self.segments[0].end_s is None
         aspect = self._pixel_aspect(wanted)
-        is_slow = (
-            1 / self._frame_s(wanted) < self.frames_per_s
-        )  # slides: a picture may be there long before it is asked for
+        # Slides: a picture may be there long before it is asked for.
+        is_slow = 1 / self._frame_s(wanted) < self.frames_per_s
         spared = Spared(clocks[0]) if alone and not self._unordered and not is_slow else None
         shown: Picture | None = None
         late_s = min(segment.start_s for segment in self.segments) + _LATE_S if seek else None
@@ -193,9 +194,9 @@ class ClipReader:
             state = self._streams[kind]
             length_s = frame.samples / frame.sample_rate if isinstance(frame, av.AudioFrame) else self._frame_s(wanted)
             stamp_s = self._stamp_s(frame, state)
-            time_s = state.counted_s if stamp_s is None else state.clock.time_s(stamp_s - origin_s, length_s)
-            if state.clock.starts_over and late_s is not None:
-                raise _SeekFailed  # nobody can say which of its parts was found
+            time_s = state.counted_s if stamp_s is None else stamp_s - origin_s
+            if self._joined:
+                time_s = state.clock.time_s(time_s, length_s)
             if state.first_s is None:
                 state.first_s = time_s
                 # Its packets were there in time and its frames are not: it was joined where it cannot be decoded.
@@ -242,7 +243,6 @@ class ClipReader:
         After a seek the first packet of any stream must come before `late_s`; a single stream may begin later.
         """
         kinds = {stream.index: stream.type for stream in wanted}
-        clocks: defaultdict[int, Clock] = defaultdict(Clock)  # of the packets of each stream
         packets = container.demux()
         while not all(stream.ended for stream in self._streams.values()):
             try:
@@ -259,7 +259,9 @@ class ClipReader:
             start_s = end_s = None
             if packet.pts is not None and packet.time_base:  # of any stream: it says how far the data go
                 length_s = float((packet.duration or 0) * packet.time_base)
-                start_s = clocks[packet.stream.index].time_s(float(packet.pts * packet.time_base) - origin_s, length_s)
+                start_s = float(packet.pts * packet.time_base) - origin_s
+                if self._joined and packet.stream.index in kinds:
+                    start_s = self._streams[kinds[packet.stream.index]].packet_clock.time_s(start_s, length_s)
                 end_s = start_s + length_s
                 self._reached_s = max(self._reached_s, end_s)
                 if late_s is not None and start_s > late_s:
@@ -276,8 +278,8 @@ class ClipReader:
                 state.first_packet_s = start_s if state.first_packet_s is None else state.first_packet_s
             elif packet.size:
                 touched = state.accounts.enter_untimed(self._reached_s)
-            if state.first_dts is None and packet.size:
-                state.first_dts = packet.dts
+            if packet.size and (state.first_dts is None or (state.delay is None and packet.is_keyframe)):
+                state.first_dts = packet.dts  # of a film that begins between two key pictures, the first that is shown
             if isinstance(packet.stream, av.VideoStream):
                 may_skip = spared is not None and self._is_spared(packet, start_s, spared) and not state.broken
                 packet.stream.codec_context.skip_frame = "NONREF" if may_skip else "DEFAULT"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -143,6 +144,18 @@ def declared_duration_s(container: av.container.InputContainer) -> float | None:
     if container.duration is not None and container.duration > 0:
         ends.append(container.duration / av.time_base)
     return max(ends, default=0.0) or None
+
+
+def decoding_times(container: av.container.InputContainer) -> Iterator[tuple[int, float]]:
+    """Yield the stream's index and the time of decoding of all packets, as far as the file can be taken apart."""
+    packets = container.demux()
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        if packet.dts is not None and packet.time_base:
+            yield packet.stream.index, float(packet.dts * packet.time_base)
 
 
 def promises_content(stream: av.AudioStream | av.VideoStream) -> bool:

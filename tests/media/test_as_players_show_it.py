@@ -11,6 +11,7 @@ import av
 import numpy as np
 import pytest
 
+from imer.media.clock import is_joined
 from imer.media.decode import ClipReader, Sight, Sound
 from imer.media.sampling import Picture
 from imer.media.segments import Segment
@@ -93,7 +94,7 @@ def test_pixels_that_are_not_square_are_stretched(tmp_path: Path, aspect: Fracti
 
 
 def brightening(frame: int) -> np.ndarray:
-    return np.full((64, 64, 3), 20 + 2 * frame, dtype=np.uint8)
+    return np.full((64, 64, 3), 20 + 2 * (frame % 110), dtype=np.uint8)
 
 
 def shown_frames(pictures: Sequence[Picture]) -> list[int]:
@@ -191,6 +192,50 @@ def test_two_recordings_in_one_file_follow_each_other(tmp_path: Path, kind: str)
     pure = voice(3, 200.0)[round(0.5 * RATE) : round(2.5 * RATE)]
     spectra = [np.abs(np.fft.rfft(samples[: 2 * RATE - 4000])) for samples in (heard, pure)]
     assert np.corrcoef(*spectra)[0, 1] > 0.8  # the second voice, and not the first
+    (late,), _, _ = read(both, Segment(40.0, 41.0))
+    assert seconds_of(late) == 0.0
     if kind == "ts":
         assert len(pictures[0]) == pytest.approx(30, abs=1)
         assert {round(float(one.rgb.mean()) / 60) for one in seen[0]} == {3}
+
+
+def test_what_lies_far_into_a_joined_film_is_the_same_alone(tmp_path: Path) -> None:
+    """There is no seeking in it: nobody could say which of its parts is found."""
+    parts = [
+        write_clip(tmp_path / f"{seconds}.ts", seconds=seconds, picture=brightening, sound=voice(seconds, 150.0), fps=5)
+        for seconds in (20, 45)
+    ]
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(b"".join(part.read_bytes() for part in parts))
+    wanted = [Segment(1.0, 3.0), Segment(31.0, 33.0), Segment(50.0, 52.0), Segment(61.0, 63.0)]
+    sounds, pictures, _ = read(joined, *wanted)
+    for i, segment in enumerate(wanted):
+        (alone,), (seen,), _ = read(joined, segment)
+        assert seconds_of(alone) == pytest.approx(2.0, abs=0.05)
+        assert np.array_equal(*(np.concatenate([one.samples for one in heard]) for heard in (alone, sounds[i])))
+        assert [one.rgb.tobytes() for one in seen] == [one.rgb.tobytes() for one in pictures[i]]
+        assert len(seen) == pytest.approx(10, abs=1)
+
+
+def test_one_wrong_time_stamp_does_not_start_a_film_over(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "c.ts", seconds=8, picture=brightening, sound=voice(8))
+    wrong = tmp_path / "wrong.ts"
+    with av.open(str(clip)) as film, av.open(str(wrong), "w") as copy:
+        copies = {stream.index: copy.add_stream_from_template(stream) for stream in film.streams}
+        for packet in film.demux():
+            if packet.dts is not None:
+                packet.stream = copies[packet.stream.index]
+                copy.mux(packet)
+    content = bytearray(wrong.read_bytes())
+    stamps = [
+        i for i in range(0, len(content), 188) if content[i + 1] & 0x40 and b"\x00\x00\x01\xc0" in content[i : i + 188]
+    ]
+    first, middle = stamps[0], stamps[len(stamps) // 2]  # packets of sound that begin with a time stamp
+    at, there = (content.index(b"\x00\x00\x01\xc0", i) + 9 for i in (first, middle))
+    content[there : there + 5] = content[at : at + 5]
+    wrong.write_bytes(content)
+    assert not is_joined(wrong)
+    sounds, (pictures,), _ = read(wrong, Segment(6.0, 7.0))
+    right, (shown,), _ = read(clip, Segment(6.0, 7.0))
+    assert seconds_of(sounds[0]) == pytest.approx(seconds_of(right[0]))
+    assert len(pictures) == len(shown)
