@@ -20,7 +20,7 @@
 set -euo pipefail
 
 dir=${1:-demo}
-seed=${IMER_DEMO_SEED:-0}
+seed=${IMER_DEMO_SEED:-0} mask_seeds=${IMER_DEMO_MASK_SEEDS:-5}
 corpus=$dir/corpus features=$dir/features.h5 mask=$dir/mask.h5 run=$dir/run
 utterances=() epochs=()
 [ -z "${IMER_DEMO_UTTERANCES:-}" ] || utterances=(--utterances "$IMER_DEMO_UTTERANCES")
@@ -63,7 +63,7 @@ stage "$mask" imer mask "$features" -o "$mask" --missing-rate 0.5 --split test -
 stage "$run" imer train "$features" -o "$run" --model comp --label emotion --protocol mixed --batch-size 32 --seed "$seed" \
   ${epochs[@]+"${epochs[@]}"} --jobs auto --resume
 stage "$run/eval" imer eval "$run" "$features" --missing-rate 0:0.7:0.1 --pattern all \
-  --mask-seeds "${IMER_DEMO_MASK_SEEDS:-5}"
+  --mask-seeds "$mask_seeds"
 stage "$dir/eval-mask" imer eval "$run" "$features" --mask "$mask" -o "$dir/eval-mask"
 stage "$dir/report.html" imer report "$run" -o "$dir/report.html"
 stage "$dir/model" imer export "$run" -o "$dir/model" --format bundle

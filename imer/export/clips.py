@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import InvalidInput, listed
+from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import make_folder, write_text
 from imer.core.folders import scratch_folder
 from imer.core.json_lines import read_json_lines
@@ -48,6 +48,8 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
         The features come from no extractor that is here, or this machine's extractor would make other numbers.
     MissingDependency
         An extractor needs a package or weights that are not here.
+    UsageError
+        A model or weights are named that none of its extractors reads.
     """
     known = entries("extractors")
     foreign = [
@@ -73,7 +75,12 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
                 )
     options |= {"face_weights": how.face_weights, "sentence_model": how.sentence_model}
     names = {m: specs[m].extractor if m in specs else NONE for m in MODALITIES}
-    here = Recipe.of(names["audio"], names["text"], names["visual"], options, "cpu").specs()
+    recipe = Recipe.of(names["audio"], names["text"], names["visual"], options, "cpu")
+    if useless := recipe.useless():
+        raise UsageError(
+            f"--{useless[0].replace('_', '-')} is of no use to this model, which reads {listed(recipe.extractors.values())}."
+        )
+    here = recipe.specs()
     for name, spec in specs.items():
         differences = spec.differences(here[name], accept_versions=how.accept_versions)
         if differences:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -46,6 +47,11 @@ _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # of its statistics; what fails in the work is raised here
 }
+# Of a Ray that is started here, and not of a cluster that is joined.
+_AT_HOME = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # read when Ray is imported: it then listens on this machine's loopback alone
+    "RAY_AUTH_MODE": "token",
+}
 
 
 class RayEngine:
@@ -55,9 +61,14 @@ class RayEngine:
         self._recipe, self._workers, self._address = recipe, workers, address
         self._folder: str | None = None
         self._started = False
+        self._before: dict[str, str | None] = {}  # variables of the environment that are put back
 
     def __enter__(self) -> Self:
         os.environ.update(_QUIET)
+        if self._address is None:
+            token = {} if _has_token() else {"RAY_AUTH_TOKEN": secrets.token_hex(32)}  # Ray would keep one in ~/.ray
+            self._before = {name: os.environ.get(name) for name in (*_AT_HOME, *token)}
+            os.environ.update(_AT_HOME | token)
         import ray
 
         if ray.is_initialized():
@@ -88,16 +99,17 @@ class RayEngine:
     def _start_here(self, ray: Any) -> None:
         usual = tempfile.gettempdir()
         self._folder = tempfile.mkdtemp(prefix="imer-ray-", dir=usual if len(usual) <= MAX_FOLDER_LENGTH else "/tmp")
-        ray.init(
-            address="local",
-            num_cpus=self._workers,
-            object_store_memory=OBJECT_STORE_BYTES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            _node_ip_address="127.0.0.1",
-            _temp_dir=self._folder,
-        )
+        with _without_api_server():
+            ray.init(
+                address="local",
+                num_cpus=self._workers,
+                object_store_memory=OBJECT_STORE_BYTES,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=self._folder,
+            )
 
     def _join(self, ray: Any, address: str) -> None:
         host, _, port = address.removeprefix("ray://").rpartition(":")
@@ -120,8 +132,16 @@ class RayEngine:
             started = _processes_of(self._folder) if self._folder is not None else {}
             ray.shutdown()
             _see_off(started)
+            for pid in started:  # what joblib made in a worker that was killed before it could clear up
+                for semaphore in Path("/dev/shm").glob(f"sem.loky-{pid}-*"):
+                    semaphore.unlink(missing_ok=True)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcome of every task, as they come.
@@ -150,6 +170,29 @@ class RayEngine:
         )
         for row in rows.iter_rows():
             yield decoded(tasks[row["task"]], row["header"], row["values"])
+
+
+def _has_token() -> bool:
+    return any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+
+
+@contextmanager
+def _without_api_server() -> Iterator[None]:
+    """Start Ray without the server of its dashboard, which nobody asked for: it looks for the cloud's metadata address.
+
+    It does so whether it may report its use or not, and no setting of Ray keeps it from that.
+    """
+    from ray._private.node import Node
+
+    before = getattr(Node, "start_api_server", None)
+    if before is None:  # another Ray, which has no such server
+        yield
+        return
+    Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        Node.start_api_server = before  # type: ignore[method-assign]
 
 
 class _Station:

@@ -11,6 +11,13 @@ from imer.core.errors import UsageError, listed
 from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
 
+# Options that name a model or weights → what else must be said for anything to take them.
+OF_MODELS = {
+    "sentence_model": "--text sentence-transformers",
+    "face_weights": "--visual facenet",
+    "download": "--visual facenet",
+}
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -50,6 +57,15 @@ class Recipe:
         made = resolve("extractors", self.extractors[modality])
         taken = inspect.signature(made).parameters
         return made(**{name: value for name, value in self.options.items() if name in taken})
+
+    def useless(self) -> list[str]:
+        """Return the options that name a model or weights which no chosen extractor takes."""
+        taken = {
+            name
+            for chosen in self.extractors.values()
+            for name in inspect.signature(resolve("extractors", chosen)).parameters
+        }
+        return [name for name in OF_MODELS if self.options.get(name) and name not in taken]
 
     def specs(self) -> dict[str, FeatureSpec]:
         """Return modality → what its feature will be.

@@ -278,6 +278,8 @@ def test_wrong_commands(voices: Path, corpus: Path, tmp_path: Path, imer: Imer) 
     out = tmp_path / "f.h5"
     cases = [
         (("--visual", "facenet"), 5, "--face-weights"),
+        (("--sentence-model", "somewhere"), 2, "add --text sentence-transformers"),
+        (("--face-weights", "w.pt"), 2, "add --visual facenet"),
         (("--engine", "spark"), 2, "engine"),
         (("--fps", "0"), 2, "--fps"),
         (("--audio", "opensmile/egemap"), 2, "opensmile/egemaps"),

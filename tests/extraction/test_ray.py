@@ -1,0 +1,66 @@
+"""A Ray that is started here keeps to itself."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+# Prints which addresses the processes of such a Ray listen on, and what is left in the environment.
+STARTED = """
+import json, os
+from pathlib import Path
+from imer.extraction.ray import RayEngine, _processes_of
+from imer.extraction.recipe import Recipe
+
+def sockets(pid):
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            yield os.readlink(entry)
+        except OSError:
+            pass
+
+if __name__ == "__main__":
+    engine = RayEngine(Recipe.of(None, "none", "none", {}, "cpu"), 1, None)
+    with engine:
+        pids = list(_processes_of(engine._folder))
+        theirs = {name[8:-1] for pid in pids for name in sockets(pid) if name.startswith("socket:")}
+        lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
+        heard = [fields[1].partition(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in theirs]
+    left = [name for name in os.environ if name.startswith("RAY_AUTH")]
+    print(json.dumps({"processes": len(pids), "addresses": sorted(set(heard)), "left": left}))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_it_listens_to_this_machine_alone_and_keeps_nothing_at_home(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "started.py").write_text(STARTED)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    root = Path(__file__).parents[2]
+    environment["PYTHONPATH"] = os.pathsep.join([str(root), environment.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, tmp_path / "started.py"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["processes"] > 0
+    assert set(found["addresses"]) <= {
+        "0100007F",
+        "0000000000000000FFFF00000100007F",
+        "00000000000000000000000001000000",
+    }
+    assert found["addresses"]
+    assert found["left"] == []
+    assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
