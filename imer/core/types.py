@@ -72,6 +72,9 @@ class Utterance:
 ARRAYS = "array/"  # how the extractor of features that were imported as arrays begins
 
 
+FLAGS = {"frames_per_s": "frames_per_s (--fps)"}  # settings of extractors whose option has another name
+
+
 @dataclass(frozen=True)
 class FeatureSpec:
     """Where a feature array came from: enough to make it again.
@@ -116,7 +119,7 @@ class FeatureSpec:
         for key in sorted({*self.config, *found.config}):
             a, b = self.config.get(key), found.config.get(key)
             if a != b:
-                said.append(f"{key} {b!r} instead of {a!r}")
+                said.append(f"{FLAGS.get(key, key)} {b!r} instead of {a!r}")
         return said
 
     def to_json(self) -> str:
