@@ -14,7 +14,7 @@ from imer.core.files import write_text
 from imer.core.json_lines import as_json_lines, read_json_lines
 from imer.core.locks import waiting_lock
 from imer.extraction.staging import StagedCell
-from imer.media.clips import ClipProblem
+from imer.media.finding import ClipProblem
 from imer.media.manifest import RowProblem
 
 FILE_NAME = "errors.jsonl"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,22 +9,13 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.types import Utterance
-from imer.media.cells import encodable
+from imer.media.finding import TRANSCRIPT_SUFFIX, ClipProblem, find_clips
 from imer.media.parties import heard_in
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 from imer.media.transcripts import read_cues, read_text
 
-TRANSCRIPT_SUFFIX = ".txt"
-LOCK_SUFFIX = ".lock"  # of an output that is being written there
 LEAST_WINDOW_S = 1.0
 BYTES_PER_SECOND_OF_PAUSES = 50  # Opus that hears nothing takes so little: a file of this size may be so long
-# What is taken for a clip when a folder is given; a file that is named itself may have any suffix.
-CLIP_SUFFIXES = (
-    ".3g2", ".3gp", ".aac", ".ac3", ".aif", ".aiff", ".amr", ".ape", ".asf", ".au", ".avi", ".caf", ".divx", ".flac",
-    ".flv", ".m2ts", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".mts",
-    ".mxf", ".oga", ".ogg", ".ogv", ".opus", ".rm", ".ts", ".vob", ".voc", ".wav", ".weba", ".webm", ".wma", ".wmv",
-    ".wv",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -55,16 +45,6 @@ class Cutting:
             raise UsageError(
                 f"--window takes a number of seconds from {LEAST_WINDOW_S:g} on, but {self.window_s:g} was given."
             )
-
-
-@dataclass(frozen=True)
-class ClipProblem:
-    """What of the named clips cannot be used: a transcript of one (E-TEXT), or a file or folder (E-NOFILE); and why."""
-
-    name: str
-    message: str
-    path: Path
-    code: str = "E-TEXT"
 
 
 @dataclass
@@ -145,8 +125,9 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     InvalidInput
         No path exists, a folder has no clips, no name of a clip is UTF-8, or two utterances would have one name.
     """
-    found = Clips()
-    named = _named(paths, found)
+    there = find_clips(paths)
+    found = Clips(problems=there.problems, links=there.links, aside=there.aside)
+    named = there.named
     if text is not None and len(named) != 1:
         raise UsageError(f"--text gives the words of a single clip, but there are {len(named)}; use a manifest.")
     if cutting.channels and (speaker or text is not None):
@@ -255,81 +236,3 @@ def _windows(path: Path, window_s: float) -> Iterator[_Piece]:
     count = 0 if duration_s is None else max(round(duration_s / window_s), 1)
     for i in range(count):
         yield i * window_s, (i + 1) * window_s if i + 1 < count else None, None, ""
-
-
-def _is_hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
-
-
-def _named(paths: Sequence[Path], clips: Clips) -> list[tuple[str, Path]]:
-    """Return (name, file) of every clip: of one in a folder its way there without the suffix, of another the file's name.
-
-    So a clip keeps its name whatever else comes into the folder, unless that is a namesake of another kind: these keep their
-    suffixes. Hidden files and folders are none of the user's making, such as what macOS leaves beside each file on other disks.
-    """
-    if not any(path.exists() for path in paths):
-        raise InvalidInput(f"The clip {paths[0]} does not exist.")
-    name_of: dict[Path, str] = {}  # a clip that is named twice is answered once
-    for path in paths:
-        if path.is_dir():
-            for file in _clips_in(path, clips):
-                name_of.setdefault(file, file.relative_to(path).with_suffix("").as_posix())
-        elif path.suffix.lower() in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX):
-            clips.aside[path.suffix.lower()] += 1
-        else:
-            name_of.setdefault(path, path.stem)
-    if not name_of:
-        raise InvalidInput(f"{paths[0]} is a transcript; name the clip that lies beside it.")
-    counts = Counter(name_of.values())
-    name_of = {file: name + file.suffix if counts[name] > 1 else name for file, name in name_of.items()}
-    counts = Counter(name_of.values())
-    name_of = {file: file.as_posix() if counts[name] > 1 else name for file, name in name_of.items()}
-    broken = [file for file, name in name_of.items() if "\x00" in name or not encodable(str(file.absolute()))]
-    if len(broken) == len(name_of):
-        raise InvalidInput(f"The name of {listed(map(ascii, map(str, broken)), 3)} is not valid UTF-8; rename it.")
-    for file in broken:
-        name = ascii(name_of.pop(file))[1:-1]
-        clips.problems.append(ClipProblem(name, f"the name {str(file)!a} is not valid UTF-8", Path(name), "E-NOFILE"))
-    return [(name, file) for file, name in name_of.items()]
-
-
-def _name_in(folder: Path, path: Path) -> str:
-    return ascii(path.relative_to(folder).with_suffix("").as_posix())[1:-1]
-
-
-def _clips_in(folder: Path, clips: Clips) -> list[Path]:
-    """Return the clips in a folder and its folders; count in `clips` what else lies there."""
-    unread: list[OSError] = []
-    files, links, lost = [], 0, []
-    for root, folders, names in os.walk(folder, onerror=unread.append):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links += sum(Path(root, name).is_symlink() for name in folders)
-        inside = [Path(root, name) for name in names if not name.startswith(".")]
-        for path in inside:
-            try:
-                if path.is_file():
-                    files.append(path)
-                elif path.is_symlink() and not path.exists():
-                    lost.append(path)
-            except OSError as refused:  # a folder that may be listed, but not entered
-                unread.append(refused)
-    files = sorted(files)
-    found = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
-    if not found:
-        also = (
-            f" ({links + len(lost)} links to other folders, or to nowhere, are not followed)" if links or lost else ""
-        )
-        also += f" ({len(unread)} folders in it cannot be read)" if unread else ""
-        raise InvalidInput(f"The folder {folder} holds no clip: no file with a suffix such as .mp4 or .wav{also}.")
-    clips.links += links
-    for error in unread:
-        where = Path(str(error.filename))
-        message = f"{where} cannot be read ({error.strerror})"
-        clips.problems.append(ClipProblem(_name_in(folder, where), message, where, "E-NOFILE"))
-    for path in sorted(lost):
-        if path.suffix.lower() in CLIP_SUFFIXES:
-            message = f"{path} is a link to {os.readlink(path)}, which does not exist"
-            clips.problems.append(ClipProblem(_name_in(folder, path), message, path, "E-NOFILE"))
-    known = (*CLIP_SUFFIXES, *TIMED_SUFFIXES, TRANSCRIPT_SUFFIX, LOCK_SUFFIX)
-    clips.aside.update(suffix for file in files if (suffix := file.suffix.lower()) not in known)
-    return found
