@@ -18,7 +18,10 @@ DEFAULT_PRESET = "comp"
 NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "train.checkpoint_every_s"})
 ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate, judged at it
 # What a run did before a setting of training existed: section → key → value.
-BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {"train": {"members": 1, "precision": "float32"}}
+BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
+    "train": {"members": 1, "precision": "float32"},
+    "head": {"branch_answers": "linear", "bin_margins": False},  # of the DPL head; no other has them
+}
 
 # Settings of the training that also change what validation measures, so that it cannot choose among them (members: the score
 # of several is the mean of their own, each on its own part).

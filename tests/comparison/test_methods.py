@@ -148,6 +148,15 @@ def test_only_runs_that_differ_in_their_seed_alone_are_one_method(runs):
     assert len(group_methods([run, EvaluatedRun(run.folders, classes)])) == 2
 
 
+def test_a_run_from_before_a_setting_is_of_the_method_with_its_default(runs):
+    run = runs["seed0"]
+    newer = like(run, "b", 1, head__branch_answers="linear", head__bin_margins=False)
+    other = like(run, "c", 1, head__branch_answers="prototypes", head__bin_margins=False)
+    assert [(one.name, len(one.runs)) for one in group_methods([run, newer, other])] == [
+        ("comp (branch_answers=linear)", 2), ("comp (branch_answers=prototypes)", 1),
+    ]  # fmt: skip
+
+
 def test_methods_never_share_a_name(runs):
     run = runs["seed0"]
     within = like(run, "a", data__within_speaker=["audio"])
