@@ -143,6 +143,15 @@ def behind_links(path: Path) -> Path:
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
+def encodable(text: str) -> bool:
+    """Say whether the text has a UTF-8 form (half of a surrogate pair, as JSON may spell one, has none)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_name(path: Path) -> None:
     """Refuse a path that libraries in other languages cannot take.
 
@@ -151,10 +160,8 @@ def check_name(path: Path) -> None:
     UsageError
         It is not valid UTF-8.
     """
-    try:
-        str(path.absolute()).encode()
-    except UnicodeEncodeError as error:
-        raise UsageError(f"The path {str(path)!a} is not valid UTF-8; choose another name.") from error
+    if not encodable(str(path.absolute())):
+        raise UsageError(f"The path {str(path)!a} is not valid UTF-8; choose another name.")
 
 
 def is_free(path: Path) -> bool:

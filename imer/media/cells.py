@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from imer.core.files import encodable
 from imer.core.types import SPLITS, Utterance
 
 COLUMNS = (
@@ -81,15 +82,6 @@ def _is_empty(column: str, value: str) -> bool:
     if column == "utterance_id" or (column in ("start", "end") and value.lower() == "nan"):
         return False
     return value in NOT_AVAILABLE
-
-
-def encodable(text: str) -> bool:
-    """Say whether the text has a UTF-8 form (half of a surrogate pair, as JSON may spell one, has none)."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _number(text: str) -> float | None:

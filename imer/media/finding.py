@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, listed
-from imer.media.cells import encodable
+from imer.core.files import encodable
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 
 TRANSCRIPT_SUFFIX = ".txt"
