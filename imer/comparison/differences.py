@@ -38,7 +38,7 @@ def _read_answers(run: EvaluatedRun) -> Iterator[tuple[ConditionKey, int, _Answe
         path = folder / PREDICTIONS_FILE
         try:
             for (key, mask_seed), lines in groupby(each_json_line(path), _condition_and_mask):
-                if rate is None or (key[1] == rate and key[2] is None):
+                if rate is None or (key.missing_rate == rate and key.pattern is None):
                     rows = [_row(line) for line in lines]
                     yield key, mask_seed, _answers(rows, run.evaluation.class_names)
         except KeyError as error:
@@ -46,7 +46,8 @@ def _read_answers(run: EvaluatedRun) -> Iterator[tuple[ConditionKey, int, _Answe
 
 
 def _condition_and_mask(line: dict[str, Any]) -> tuple[ConditionKey, int]:
-    return (line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", "")), line["mask_seed"]
+    key = ConditionKey(line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", ""))
+    return key, line["mask_seed"]
 
 
 def _row(line: dict[str, Any]) -> tuple[tuple[str, str], str, Any, Any]:
@@ -122,7 +123,7 @@ def tally_differences(
     comparable = method.modalities == reference.modalities  # a rate of two hides other things than that of three
     found = {}
     for key, ours in method.by_condition.items():
-        if key[1] and not comparable:
+        if key.missing_rate and not comparable:
             continue
         theirs = reference.by_condition.get(key, {})
         if shared := [mask_seed for mask_seed in ours if mask_seed in theirs]:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
 from imer.comparison.methods import Method
 from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary, area_under_curve
 
-ConditionKey = tuple[str, float | None, str | None, str]  # protocol, nominal rate, pattern, detail
+
+class ConditionKey(NamedTuple):
+    """What identifies a condition across runs."""
+
+    protocol: str
+    missing_rate: float | None
+    pattern: str | None
+    detail: str
 
 
 def condition_key(one: ConditionSummary) -> ConditionKey:
-    """Return what identifies a condition across runs."""
-    return (one.protocol, one.missing_rate, one.pattern, one.detail)
+    return ConditionKey(one.protocol, one.missing_rate, one.pattern, one.detail)
 
 
 def over_runs(method: Method) -> Evaluation:

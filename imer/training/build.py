@@ -55,19 +55,18 @@ def model_spec(corpus: Corpus, train_rows: np.ndarray, class_weights: str, fold:
     return ModelSpec(dict(corpus.modalities), "classification", n, class_weights=weights)
 
 
-def check_lengths(corpus: Corpus, splits: Iterable[Split], settings: Settings) -> None:
-    """Refuse dialogues that are longer than a model with prototypes of the batch has positions for.
+def check_lengths(corpus: Corpus, splits: Iterable[Split], *, most: int | None, pad_to: int) -> None:
+    """Refuse dialogues of more utterances than a model can answer (its `most_utterances`; None: any number).
 
     Raises
     ------
     UsageError
         The longest dialogue does not fit.
     """
-    most = getattr(settings.model, "longest_dialogue", None)
-    if most is None or getattr(settings.model, "prototypes", "batch") != "batch":
+    if most is None:
         return
     parts = [part for split in splits for part in (split.train, split.val, split.test) if len(part)]
-    read = (Dialogues.of(corpus, part).as_read(settings.train.pad_to) for part in parts)
+    read = (Dialogues.of(corpus, part).as_read(pad_to) for part in parts)
     longest = max(int(dialogues.lengths.max()) for dialogues in read)
     if longest > most:
         raise UsageError(

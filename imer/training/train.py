@@ -174,12 +174,13 @@ class _Run:
         conditions_of_test(masks, splits, self.settings)
         if self.settings.train.select == TEST_BEST and not all(corpus.labelled_N[split.test].any() for split in splits):
             raise UsageError(f"train.select = {TEST_BEST} chooses by the test part, and there is none with labels.")
-        check_lengths(corpus, splits, self.settings)
         specs = [
             model_spec(corpus, learnt_rows(fold.splits), self.settings.train.class_weights, fold.name) for fold in folds
         ]
         with repeatable(torch.device("cpu")):
-            build_model(specs[0], self.settings)
+            model = build_model(specs[0], self.settings)
+        most = getattr(model, "most_utterances", None)
+        check_lengths(corpus, splits, most=most, pad_to=self.settings.train.pad_to)
 
     def _clear(self) -> None:
         """Delete the old run; refuse a folder that is no run, so that a slip of the finger costs nothing."""

@@ -20,7 +20,6 @@ from imer.store.reader import FeatureStore
 from imer.store.verify import not_covered, verify_any
 from imer.training.build import check_lengths
 from imer.training.run_folder import RunFolder
-from imer.training.settings import load_settings
 from imer.training.train import train
 from imer.training.trained_fold import load_fold
 from tests.batches.small import small_corpus
@@ -183,7 +182,7 @@ def test_the_length_of_every_part_counts() -> None:
     length_N = np.array([(corpus.dialogue_ids == name).sum() for name in corpus.dialogue_ids])
     short, long = np.flatnonzero(length_N == 3), np.flatnonzero(length_N == 6)
     split = Split("", short, short, long)
-    settings = load_settings(assignments=["model.prototypes=batch", "model.longest_dialogue=5"])
     with pytest.raises(UsageError, match="has 6 utterances"):
-        check_lengths(corpus, [split], settings)
-    check_lengths(corpus, [split], load_settings())
+        check_lengths(corpus, [split], most=5, pad_to=0)
+    check_lengths(corpus, [split], most=6, pad_to=0)
+    check_lengths(corpus, [split], most=None, pad_to=0)
