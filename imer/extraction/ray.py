@@ -117,10 +117,11 @@ class RayEngine:
             if host and port.isdecimal():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ray.exceptions.RayError, RuntimeError, ValueError, OSError) as error:
+            why = str(error).splitlines()[0].split(". ")[0].rstrip(".")
             raise MissingDependency(
-                f"No Ray cluster can be joined at {address} ({str(error).splitlines()[0].rstrip('.')}); one that "
-                "`ray start` began wants its token: set RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token."
+                f"No Ray cluster can be joined at {address} ({why}); one that was started with a token wants it here, too: "
+                "RAY_AUTH_MODE=token, with the head's ~/.ray/auth_token."
             ) from error
 
     def __exit__(

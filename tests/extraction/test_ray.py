@@ -1,4 +1,4 @@
-"""A Ray that is started here keeps to itself."""
+"""A Ray that is started here keeps to itself; one of others is joined with its token."""
 
 from __future__ import annotations
 
@@ -36,23 +36,28 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
-def test_it_listens_to_this_machine_alone_and_keeps_nothing_at_home(tmp_path: Path) -> None:
-    pytest.importorskip("ray")
-    (tmp_path / "home").mkdir()
-    (tmp_path / "started.py").write_text(STARTED)
+def _in_a_new_home(folder: Path, program: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a program as a user whom Ray has never met."""
+    (folder / "home").mkdir()
+    (folder / "program.py").write_text(program)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {"HOME": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    environment |= {"HOME": str(folder / "home"), "OMP_NUM_THREADS": "1", **variables}
     root = Path(__file__).parents[2]
     environment["PYTHONPATH"] = os.pathsep.join([str(root), environment.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, tmp_path / "started.py"],
+    return subprocess.run(
+        [sys.executable, folder / "program.py"],
         env=environment,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
+def test_it_listens_to_this_machine_alone_and_keeps_nothing_at_home(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    done = _in_a_new_home(tmp_path, STARTED)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["processes"] > 0
@@ -64,3 +69,25 @@ def test_it_listens_to_this_machine_alone_and_keeps_nothing_at_home(tmp_path: Pa
     assert found["addresses"]
     assert found["left"] == []
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
+
+
+JOINED = """
+from imer.core.errors import MissingDependency
+from imer.extraction.ray import RayEngine
+from imer.extraction.recipe import Recipe
+import socket
+
+with socket.create_server(("127.0.0.1", 0)) as head:
+    try:
+        RayEngine(Recipe.of(None, "none", "none", {}, "cpu"), 1, f"127.0.0.1:{head.getsockname()[1]}").__enter__()
+    except MissingDependency as error:
+        print(error)
+"""
+
+
+def test_a_cluster_that_wants_a_token_says_so(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    done = _in_a_new_home(tmp_path, JOINED, RAY_AUTH_MODE="token")
+    assert done.returncode == 0, done.stderr
+    assert "no authentication token was found); one that" in done.stdout
+    assert "~/.ray/auth_token" in done.stdout
