@@ -97,6 +97,28 @@ def test_every_module_and_public_name_has_a_docstring() -> None:
     assert not bare
 
 
+def test_public_functions_name_the_errors_that_they_raise() -> None:
+    """Those of `core/errors.py`, which decide the exit code; a command's docstring is its help and names the codes instead."""
+    errors = {
+        node.name
+        for node in ast.parse((ROOT / "imer" / "core" / "errors.py").read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    unsaid = []
+    for path in SOURCES:
+        for function in ast.parse(path.read_text()).body:
+            if not isinstance(function, ast.FunctionDef) or function.name.startswith("_") or "cli" in path.parts:
+                continue
+            raised = {
+                node.exc.func.id for node in ast.walk(function)
+                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name)
+            } & errors  # fmt: skip
+            unsaid += [
+                f"{path.name}: {function.name}: {e}" for e in raised if e not in (ast.get_docstring(function) or "")
+            ]
+    assert not unsaid
+
+
 def test_the_tree_of_the_readme_says_what_the_files_say() -> None:
     """Write it anew by `python -m tests.readme_tree`."""
     assert (ROOT / "README.md").read_text().rsplit("```", 2)[1] == "\n" + tree()

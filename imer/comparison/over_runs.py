@@ -22,6 +22,7 @@ class ConditionKey(NamedTuple):
 
 
 def condition_key(one: ConditionSummary) -> ConditionKey:
+    """Return what tells a condition from the others of its evaluation."""
     return ConditionKey(one.protocol, one.missing_rate, one.pattern, one.detail)
 
 

@@ -145,6 +145,11 @@ def report_blocks(
     """Return the report: one section per data set and test part, then the runs and what the metrics mean.
 
     With `table` a section is the results table alone (see `scoreboard`); `warn` is told what the report leaves out.
+
+    Raises
+    ------
+    UsageError
+        `reference` is no method of the report, or a run is named twice.
     """
     check_distinct(runs)
     sections = _sections(runs)

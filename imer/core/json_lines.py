@@ -64,6 +64,11 @@ def each_json_line(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the records of a JSON-lines file one by one, as `read_json_lines` reads them.
 
     A line ends with a newline and nothing else: texts hold other separators of lines.
+
+    Raises
+    ------
+    InvalidInput
+        The file cannot be read, or a line that has its end is not JSON.
     """
     try:
         with open(path, "rb") as file:

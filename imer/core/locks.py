@@ -34,6 +34,8 @@ def output_lock(path: Path | None, notice: Callable[[str], None] | None = None) 
     ------
     OutputExists
         A living process (or one on another host) holds the lock.
+    UsageError
+        The path is `-`, which this output cannot be.
     """
     if path is None:
         yield

@@ -137,7 +137,13 @@ def toml_layer(path: Path, *, source: str | None = None) -> Layer:
 
 
 def environment_layer(schema: Schema, environment: Mapping[str, str] | None = None) -> Layer:
-    """Collect `IMER_<SECTION>_<KEY>` variables. Others that begin with IMER_ are left alone: see `stray_variables`."""
+    """Collect `IMER_<SECTION>_<KEY>` variables. Others that begin with IMER_ are left alone: see `stray_variables`.
+
+    Raises
+    ------
+    UsageError
+        A variable of a section names no setting of it, or its value is none that the setting can have.
+    """
     environment = os.environ if environment is None else environment
     values: Values = {}
     for section, kind in schema.items():
@@ -167,7 +173,13 @@ def stray_variables(sections: Iterable[str], environment: Mapping[str, str] | No
 
 
 def assignments_layer(schema: Schema, assignments: Sequence[str]) -> Layer:
-    """Read `--set section.key=value`; the section may be left out where only one has the key."""
+    """Read `--set section.key=value`; the section may be left out where only one has the key.
+
+    Raises
+    ------
+    UsageError
+        An assignment has no `=`, names no setting or more than one, or its value is none that the setting can have.
+    """
     values: Values = {}
     every = flat({section: _types(kind) for section, kind in schema.items()})
     for text in assignments:

@@ -127,7 +127,13 @@ def evaluate(
 
 
 def check_mask_seeds(mask_seeds: int) -> None:
-    """Refuse a number of masks a rate that nobody can mean."""
+    """Refuse a number of masks a rate that nobody can mean.
+
+    Raises
+    ------
+    UsageError
+        It is below 1 or above `MOST_MASK_SEEDS`.
+    """
     if not 1 <= mask_seeds <= MOST_MASK_SEEDS:
         raise UsageError(f"--mask-seeds lies in 1 … {MOST_MASK_SEEDS}, but {mask_seeds} was given.")
 
@@ -200,7 +206,13 @@ def summarise_all(
     replicates: int = REPLICATES,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Turn pooled predictions into the evaluation: metrics, intervals, baseline, curve and balance."""
+    """Turn pooled predictions into the evaluation: metrics, intervals, baseline, curve and balance.
+
+    Raises
+    ------
+    InvalidInput
+        No utterance that was asked about has a label.
+    """
     corpus, modalities = source.corpus, list(source.modalities)
     clusters, cluster_P = np.unique(corpus.dialogue_ids[pooled.rows_P].astype(str), return_inverse=True)
     labels = Labels(corpus.target_N[pooled.rows_P], cluster_P, len(clusters), len(corpus.class_names))

@@ -66,7 +66,15 @@ def make_engine(name: str, recipe: Recipe, workers: int, address: str | None = N
 
 
 def check_engine(name: str, address: str | None = None) -> None:
-    """Raise what `make_engine` would, before any work is done."""
+    """Raise what `make_engine` would, before any work is done.
+
+    Raises
+    ------
+    UsageError
+        There is no such engine, or it takes no address.
+    MissingDependency
+        Ray is not installed.
+    """
     if name not in ENGINES:
         raise UsageError(f"There is no engine {name!r}; {did_you_mean(name, ENGINES)}")
     if address is not None and name != "ray":

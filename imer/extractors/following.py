@@ -23,7 +23,13 @@ _LOST_AFTER = 10  # sampled frames without the followed face before another may 
 
 
 def checked_policy(policy: str) -> str:
-    """Return the policy, or say which there are."""
+    """Return the policy, or say which there are.
+
+    Raises
+    ------
+    UsageError
+        There is no such policy.
+    """
     if policy not in POLICIES:
         raise UsageError(f"There is no face policy {policy!r}; {did_you_mean(policy, POLICIES)}")
     return policy

@@ -25,7 +25,13 @@ _WORTH_IT = 0.6  # share of the frame above which windows cost more than they sa
 
 
 def checked_stride(stride: int) -> int:
-    """Return the stride, or say what it may be."""
+    """Return the stride, or say what it may be.
+
+    Raises
+    ------
+    UsageError
+        It is below 1 or above `MAX_STRIDE`.
+    """
     if not 1 <= stride <= MAX_STRIDE:
         raise UsageError(f"--face-stride takes a number of sampled frames from 1 to {MAX_STRIDE}; found {stride}.")
     return stride

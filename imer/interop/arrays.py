@@ -27,6 +27,8 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
     InvalidInput
         A file is missing or is no two-dimensional array of numbers, its rows do not match the manifest's, or the
         manifest has broken rows (they could not be matched with confidence).
+    UsageError
+        No array is named.
     """
     if not arrays:
         raise UsageError("Name at least one array, such as --features audio=audio.npy.")

@@ -60,6 +60,11 @@ def check_rate(present_NM: Mask, rate: float) -> None:
     """Refuse a rate that cannot be reached, naming the one that can.
 
     The grid value 0.7 with three modalities is accepted and means 2/3, as in the literature.
+
+    Raises
+    ------
+    UsageError
+        It lies outside of 0 … 1, or above what can be reached.
     """
     if not 0.0 <= rate <= 1.0:
         raise UsageError(f"A missing rate lies between 0 and 1, but {rate:g} was given.")
@@ -141,6 +146,11 @@ def instance(present_NM: Mask, probability: float, uniform: Uniform) -> Mask:
     """With this probability make an utterance incomplete, its pattern uniform among the incomplete ones.
 
     For three complete modalities the missing rate is probability / 2 on average.
+
+    Raises
+    ------
+    UsageError
+        The probability lies outside of 0 … 1.
     """
     if not 0.0 <= probability <= 1.0:
         raise UsageError(
@@ -161,6 +171,11 @@ def imbalanced(present_NM: Mask, rates_M: Sequence[float], uniform: Uniform) -> 
 
     Hidden cells are drawn per modality; an utterance that lost everything then gets one modality back in exchange
     for the same modality of an utterance that has another one to spare, so every modality's count stays.
+
+    Raises
+    ------
+    UsageError
+        There is not one rate for each modality, or they cannot be met together.
     """
     n, n_modalities = present_NM.shape
     if len(rates_M) != n_modalities:
@@ -212,6 +227,11 @@ def cpm(present_NM: Mask, rate: float, uniform: Uniform) -> Mask:
 
     It rounds probabilities down to whole percents and redraws until the rate is within 0.005, so some rates (0.66
     with three modalities, say) and many rows with others are never met; this one gives up with an error.
+
+    Raises
+    ------
+    UsageError
+        The rate cannot be reached, or not by that rule.
     """
     check_rate(present_NM, rate)
     n, n_modalities = present_NM.shape

@@ -46,6 +46,11 @@ def parse_rates(text: str | None) -> tuple[float | None, dict[str, float] | None
 
     >>> parse_rates("audio=0.2,text=0.7")
     (None, {'audio': 0.2, 'text': 0.7})
+
+    Raises
+    ------
+    UsageError
+        It is neither a number nor names with numbers, or names a modality twice.
     """
     if text is None:
         return None, None

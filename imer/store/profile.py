@@ -214,7 +214,7 @@ def opened(path: Path, kind: Format, *, verify: bool = True) -> Iterator[h5py.Fi
 
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
-    """Turn whatever the HDF5 library says of a broken file into one sentence.
+    """Turn whatever the HDF5 library says of a broken file into one sentence, an InvalidInput.
 
     The library reports damage as OSError, RuntimeError, KeyError, ValueError, TypeError or UnicodeDecodeError,
     depending on which byte is wrong. What the system refuses (too many open files) is no damage, and stays an OSError.

@@ -87,7 +87,13 @@ def class_weight(count_C: np.ndarray, kind: str) -> tuple[float, ...] | None:
 
 
 def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, ...] = ()) -> nn.Module:
-    """Build a model; its first weights depend on `seed_parts` alone. Borrow the random state around it."""
+    """Build a model; its first weights depend on `seed_parts` alone. Borrow the random state around it.
+
+    Raises
+    ------
+    UsageError
+        The model takes no output head, and one was chosen.
+    """
     model_class, head_class = resolve("models", settings.run.model), resolve("heads", settings.run.head)
     torch.manual_seed(derived_seed("weights", *seed_parts))
     if not getattr(model_class, "takes_head", True):
