@@ -61,14 +61,18 @@ def _heeding_signals() -> Iterator[None]:
 
 
 class _LogToReport(logging.Handler):
-    """What a part of `imer` logs is said as the command's own warning, so that `--json` and the log file have it."""
+    """What a part of `imer` logs is said as the command's own warning, so that `--json` and the log file have it.
+
+    It is said once, though each fold and member of a run may find it out for itself.
+    """
 
     def __init__(self, report: Report) -> None:
         super().__init__(logging.WARNING)
         self.report = report
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.report.warn(record.getMessage())
+        if (message := record.getMessage()) not in self.report.warnings:
+            self.report.warn(message)
 
 
 @contextmanager

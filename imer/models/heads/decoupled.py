@@ -153,7 +153,9 @@ class DecoupledPrototypes(nn.Module):
         if self.settings.unseen == "error":
             raise UsageError(f"The prototype head cannot answer here: {said}; train with mixed missing rates.")
         if not self._warned:
-            logger.warning("The prototype head falls back on the nearest trained case: %s.", said)
+            logger.warning(
+                "The prototype head falls back on the nearest trained case, or on what all cases share: %s.", said
+            )
             self._warned = True
 
     def _in_use(self, block: str) -> Tensor:
