@@ -48,11 +48,11 @@ EXTRACTORS = _table(
     ),
     Entry(
         "minilm", "imer.extractors.sentence:MiniLM", "text",
-        "all-MiniLM-L6-v2 sentence embedding, 384 values, offline (default)", "Apache-2.0",
+        "all-MiniLM-L6-v2 embedding of English sentences, 384 values, offline (default)", "Apache-2.0",
     ),
     Entry(
         "sentence-transformers", "imer.extractors.sentence:SentenceModel", "text",
-        "any sentence-transformers model folder, by --sentence-model", "that of the model",
+        "any sentence-transformers model folder, by --sentence-model, such as one for other languages", "that of the model",
     ),
     Entry(
         "face/geometry-hog", "imer.extractors.geometry_hog:GeometryHog", "visual",
