@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, UsageError, listed
@@ -52,7 +52,7 @@ class Clips:
     """Utterances whose media are still to be read.
 
     transcripts, timed   clips whose words came from a text file beside them, or from a timed transcript
-    undivided   text files that are of no use, since nobody can say which of their words belong to which part
+    undivided   transcripts that are of no use, since they do not say which of their words belong to which part
     problems    what cannot be read
     beyond      cues that begin after their clip's end
     unclaimed   cues of nobody on a channel
@@ -106,8 +106,8 @@ class Clips:
             )
         if self.undivided:
             said.append(
-                f"the words of {self.undivided} .txt files are not used: nobody can say which of them belong to which window "
-                "or channel."
+                f"the words of {self.undivided} transcripts are not used: a .txt file does not say which of them belong to "
+                "which window or channel, and a timed transcript tells channels apart only where it is cut at its cues."
             )
         return said
 
@@ -135,10 +135,11 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
             "--channels says who speaks, and nobody's words go with a channel: leave out --speaker and --text."
         )
     for name, path in named:
-        pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cutting, found))
-        width = len(str(len(pieces)))
         is_mixed = bool(cutting.channels) and 0 < _n_channels(path) < len(cutting.channels)
         found.mixed += is_mixed
+        cut = replace(cutting, channels=()) if is_mixed else cutting  # who is heard together has all the words
+        pieces = [(None, None, text, "")] if text is not None else list(_pieces(name, path, cut, found))
+        width = len(str(len(pieces)))
         position = 0
         for number, (start_s, end_s, words, voice) in enumerate(pieces):
             part = name if start_s is None else f"{name}_{number + 1:0{width}d}"
@@ -170,6 +171,10 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         except InvalidInput as error:
             found.problems.append(ClipProblem(name, str(error), transcript))
             continue
+        if cutting.whole and cutting.channels:
+            found.undivided += 1
+            yield None, None, None, ""
+            return
         found.timed += 1
         if read.unread:
             message = f"{read.unread} cues of the transcript {transcript} cannot be read"

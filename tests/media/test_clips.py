@@ -139,7 +139,7 @@ def test_windows_cover_a_clip_without_a_gap(
     assert [(u.start_s, u.end_s) for u in clips.utterances] == expected
     whole = len(expected) == 1  # then it is known which window the words belong to
     assert {u.text for u in clips.utterances} == {"nobody knows when" if whole else None}
-    assert any("the words of 1 .txt files are not used" in said for said in clips.warnings) != whole
+    assert any("the words of 1 transcripts are not used" in said for said in clips.warnings) != whole
 
 
 def test_what_cannot_be_opened_stays_whole(folder: Path) -> None:
@@ -240,6 +240,21 @@ def test_a_cue_is_of_whom_it_names(folder: Path) -> None:
     assert [(u.utterance_id, u.channel, u.speaker, u.text) for u in clips.utterances] == [
         ("a_1", 1, "agent", "hello"), ("a_2", 2, "customer", "hi"), ("a_3", None, "Bot", "wait"), ("a_4", None, "", "who?"),
     ]  # fmt: skip
+
+
+def test_words_of_a_whole_call_are_used_where_all_are_heard_together(tmp_path: Path) -> None:
+    stereo(tmp_path / "call.wav", 2.0)
+    write_clip(tmp_path / "mono.wav", picture=None, sound=voice(1), audio_codec="pcm_s16le")
+    write_clip(tmp_path / "note.wav", picture=None, sound=voice(1), audio_codec="pcm_s16le")
+    for name in ("call", "mono"):
+        (tmp_path / f"{name}.srt").write_text(CUES)
+    (tmp_path / "note.txt").write_text("words of both")
+    clips = cut_clips([tmp_path], Cutting(whole=True, channels=("agent", "customer")))
+    assert [(u.utterance_id, u.text) for u in clips.utterances] == [
+        ("call_agent", None), ("call_customer", None), ("mono", "hello there, you"), ("note", "words of both"),
+    ]  # fmt: skip
+    assert (clips.timed, clips.transcripts, clips.undivided) == (1, 1, 1)
+    assert any(warning.startswith("the words of 1 transcripts are not used") for warning in clips.warnings)
 
 
 def test_subrip_names_who_speaks_before_a_colon(folder: Path) -> None:
