@@ -14,11 +14,29 @@ from imer.core.errors import listed
 from imer.store.columns import as_numbers, number_text
 
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
+_MISSING_CODE = re.compile(
+    r"(?:-\d+|99+)(?:\.0+)?"
+)  # -1, -99, 999: how statistics programs mark it among classes with names
 ODD_VALUE_DISTANCE = 10.0  # interquartile ranges from the median; a normal distribution ends at 3
 MOST_CODES = 20  # different whole numbers that may be codes of classes
 # What people write into a cell that has no label, besides what a manifest takes for an empty one.
 MISSING_WORDS = frozenset(
-    {"none", "missing", "unknown", "undefined", "unlabeled", "unlabelled", "-", "?", ".", "x", "xxx"}
+    {
+        "none",
+        "missing",
+        "unknown",
+        "undefined",
+        "unlabeled",
+        "unlabelled",
+        "-",
+        "?",
+        ".",
+        "x",
+        "xxx",
+        "n.a.",
+        "k.a.",
+        "k. a.",
+    }
 )
 SCARCE_UTTERANCES, SCARCE_SHARE = 10, 0.1  # of the training part: fewer than both is too little to learn from
 
@@ -54,7 +72,9 @@ def odd_classes(class_names: Sequence[str]) -> list[str]:
             f"{len(numbers)} of {len(class_names)} classes are numbers, but {listed(map(repr, others), 3)} is none; to learn a "
             "number, leave such cells of the manifest empty."
         )
-    elif missing := [name for name in class_names if name.casefold() in MISSING_WORDS]:
+    elif missing := [
+        name for name in class_names if name.casefold() in MISSING_WORDS or (others and _MISSING_CODE.fullmatch(name))
+    ]:
         said.append(
             f"{listed(map(repr, missing), 3)} is learnt as a class; if it means that a label is missing, leave these cells of "
             "the manifest empty."

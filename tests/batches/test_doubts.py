@@ -17,6 +17,7 @@ from tests.batches.small import small_corpus
     [
         (("1,5", "2,0", "NA"), "decimal commas"),
         (("Happy", "happy", "sad"), "differ in capitals only"),
+        (("-99", ".", "glad", "k.A.", "n.a.", "sad"), "'-99', '.', 'k.A.', … (1 more) is learnt as a class"),
     ],
 )
 def test_odd_classes(classes: tuple[str, ...], words: str) -> None:
@@ -75,7 +76,7 @@ def test_cells_that_may_mean_missing_are_named(classes: tuple[str, ...], words: 
     assert words in sentence
 
 
-@pytest.mark.parametrize("classes", [("0", "1", "2"), ("angry", "happy"), ("level 1", "2")])
+@pytest.mark.parametrize("classes", [("0", "1", "2"), ("angry", "happy"), ("level 1", "2"), ("-1", "0", "1")])
 def test_classes_that_are_no_cause_for_doubt(classes: tuple[str, ...]) -> None:
     assert odd_classes(classes) == []
 
