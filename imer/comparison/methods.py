@@ -11,7 +11,7 @@ from typing import Any
 from imer.comparison.evaluated_run import EvaluatedRun
 from imer.core.settings import flat
 from imer.evaluation.results import Evaluation
-from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT
+from imer.training.settings import BEFORE_IT_EXISTED, DEFAULT_PRESET, NOT_THE_RESULT, RunChoice
 
 # Settings that name a method before any other does, where they differ between methods.
 _TELLING = ("run.preset", "run.head", "model.modality", "train.protocol", "train.missing_rate", "data.modalities")
@@ -89,10 +89,14 @@ def _names(settings: Sequence[dict[str, Any]]) -> list[str]:
     names = [""] * len(settings)
     for model in dict.fromkeys(one["run.model"] for one in settings):
         members = [i for i, one in enumerate(settings) if one["run.model"] == model]
-        telling = _varying([settings[i] for i in members], _TELLING)
-        preset = settings[members[0]].get("run.preset")
-        if "run.preset" not in telling and preset not in (None, "", DEFAULT_PRESET, model):
-            telling = ["run.preset", *telling]  # or a published design would pass for the default
+        usual = {"run.preset": (DEFAULT_PRESET, model), "run.head": (RunChoice.head,), "model.modality": ()}
+        varying = _varying([settings[i] for i in members], _TELLING)
+        # A published design, another head or a single modality is told in any case, or it would pass for the default.
+        telling = [
+            key
+            for key in _TELLING
+            if key in varying or (key in usual and settings[members[0]].get(key) not in (None, "", *usual[key]))
+        ]
         alike: dict[str, list[int]] = {}
         for i in members:
             alike.setdefault(_name(settings[i], telling), []).append(i)

@@ -241,6 +241,8 @@ def test_methods_are_named_by_what_differs(runs):
     ]
     presets = [with_settings(run__preset="comp-paper"), with_settings(run__model="late")]
     assert [one.name for one in group_methods(presets)] == ["comp (preset=comp-paper)", "late"]
+    alone = [with_settings(run__head="dpl"), with_settings(run__model="unimodal", model__modality="text")]
+    assert [one.name for one in group_methods(alone)] == ["comp (head=dpl)", "unimodal (modality=text)"]
     official = with_settings(run__preset="comp-official", run__model="comp-official")
     assert [one.name for one in group_methods([official])] == ["comp-official"]
 
