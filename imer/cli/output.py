@@ -23,10 +23,11 @@ import typer
 
 from imer._version import __version__
 from imer.core.folders import output_entry
-from imer.core.json_lines import append_line
+from imer.core.json_lines import append_line, may_be_appended_to
 
 # What would break a line of a table, act on a terminal, or cannot be written: control characters, halves of surrogate pairs.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LOG_BEGINS = '{"time": "'  # as every event does
 PROGRESS_EVERY_S = 30.0  # a plain progress line at most this often where stderr is no terminal
 
 
@@ -122,7 +123,7 @@ class Report:
 
     def _stderr(self, message: str) -> None:
         with suppress(OSError):  # nobody reads it, or its disk is full: the work matters more
-            typer.echo(message, err=True)
+            typer.echo(_CONTROL.sub(_escaped, message), err=True)  # one line, whatever the names in it hold
 
     def log(self, level: str, message: str, **more: Any) -> None:
         """Add an event to the log file, if there is one."""
@@ -133,12 +134,21 @@ class Report:
             "time": now.isoformat(timespec="milliseconds"), "time_s": round(now.timestamp(), 3), "command": self.command,
             "level": level, "message": message, **more,
         }  # fmt: skip
+        # The work matters more than its log: where that cannot be kept, say so once, and go on without.
+        path = self.log_file
+        if not self.log_is_a_log():
+            self.log_file = None
+            self.warn(f"the log file {path} has become something else; nothing more is logged.")
+            return
         try:
-            append_line(self.log_file, json.dumps(event, ensure_ascii=False, default=str))
+            append_line(path, json.dumps(event, ensure_ascii=False, default=str))
         except OSError as error:
-            # The work matters more than its log: say so once, and go on without.
-            path, self.log_file = self.log_file, None
+            self.log_file = None
             self.warn(f"the log file {path} cannot be written ({error.strerror}); nothing more is logged.")
+
+    def log_is_a_log(self) -> bool:
+        """Say whether events can go to the log file without harm: a store or a manifest there would be spoilt by them."""
+        return self.log_file is None or may_be_appended_to(self.log_file, _LOG_BEGINS)
 
     def document(self, status: str, elapsed_s: float) -> dict[str, Any]:
         """Return the document that `--json` prints."""

@@ -103,10 +103,13 @@ def reporting(
     A resumable command keeps what was done when it is interrupted.
     """
     report = Report(command, as_json=json, quiet=quiet, log_file=log_file)
-    report.log("info", "started", argv=sys.argv)
     started = time.monotonic()
     status, code = "ok", errors.EXIT_DONE
     try:
+        if not report.log_is_a_log():
+            report.log_file = None
+            raise errors.UsageError(f"--log-file {log_file} is there and is no log of imer; choose another name.")
+        report.log("info", "started", argv=sys.argv)
         with _log_to(report), _heeding_signals():
             yield report
     except errors.PartialFailure as error:
@@ -149,7 +152,8 @@ def reporting(
                 "Bug",
             )
         if verbose:
-            report._stderr(traceback.format_exc())
+            for line in traceback.format_exc().splitlines():
+                report._stderr(line)
     report.stop_progress()
     elapsed_s = time.monotonic() - started
     outputs = [str(path) for path in report.outputs if path.exists()]

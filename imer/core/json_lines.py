@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +31,21 @@ def append_line(path: Path, line: str) -> None:
         )  # half a character, of a file name that is no UTF-8
         file.flush()
         os.fsync(file.fileno())
+
+
+def may_be_appended_to(path: Path, beginning: str) -> bool:
+    """Say whether a log can be kept at a path: nothing is lost there, since what there is begins as this log does.
+
+    A terminal, a pipe or another device takes everything. What cannot be looked at is left to `append_line` to refuse.
+    """
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return True
+        with open(path, "rb") as file:
+            found = file.read(len(beginning.encode()))
+    except OSError:
+        return True
+    return beginning.encode().startswith(found)
 
 
 def as_json_lines(records: Iterable[Any]) -> str:

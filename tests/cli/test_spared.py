@@ -48,6 +48,38 @@ def test_an_input_is_never_the_output(imer: Callable, store: Path, tmp_path: Pat
             assert path.read_bytes() == before
 
 
+def test_a_log_spoils_no_other_file(imer: Callable, store: Path, tmp_path: Path) -> None:
+    """What is appended to a store, and what is cut off its end for that, would be the end of it."""
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text('{"utterance_id": "a"}\n')
+    for path in (store, manifest):
+        before = path.read_bytes()
+        done = imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.3", "--log-file", path, "--json")
+        assert (done.code, done.json["error"]["kind"]) == (2, "UsageError")
+        assert f"--log-file {path} is there and is no log of imer" in done.err
+        assert path.read_bytes() == before
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"ti')  # as a kill leaves it
+    for code in (0, 6):
+        assert imer("mask", store, "-o", tmp_path / "m.h5", "--missing-rate", "0.3", "--log-file", log).code == code
+    assert [json.loads(line)["message"] for line in log.read_text().splitlines()][:3] == ["started", "ended", "started"]
+
+
+def test_a_log_that_becomes_the_output_is_written_no_more(imer: Callable, store: Path, tmp_path: Path) -> None:
+    mask = tmp_path / "m.h5"
+    done = imer("mask", store, "-o", mask, "--missing-rate", "0.3", "--overwrite", "--log-file", mask)
+    assert done.code == 0
+    assert "has become something else; nothing more is logged" in done.err
+    assert imer("data", "verify", mask).code == 0
+
+
+def test_a_message_is_one_line_whatever_a_name_holds(imer: Callable, tmp_path: Path) -> None:
+    done = imer("data", "verify", tmp_path / "a\nb\x1b[31m.h5")
+    assert done.code == 4
+    assert done.err.count("\n") == 1
+    assert r"a\nb\x1b[31m.h5" in done.err
+
+
 def test_a_run_finds_its_store_from_anywhere(
     imer: Callable, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
