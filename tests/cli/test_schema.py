@@ -64,6 +64,13 @@ def test_from_training_to_a_report(tmp_path: Path) -> None:
     assert (wrong["status"], wrong["error"]["kind"]) == ("error", "OutputExists")
 
 
+def test_a_cross_validated_training_says_the_epochs_of_its_folds(tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "f.h5", n_dialogues=8)
+    few = ["--label", "emotion", "--model", "mlp", "--max-epochs", 1, "--device", "cpu", "--folds", "2", "--members", 2]
+    selected = _said("train", store, "-o", tmp_path / "run", *few)["selected"]
+    assert (selected["epoch"], selected["epochs"]) == ([1, 1], [[1, 1], [1, 1]])
+
+
 @pytest.mark.parametrize(
     "change",
     [
