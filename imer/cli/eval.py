@@ -42,8 +42,9 @@ def evaluate_command(
     mask: Annotated[Path | None, typer.Option(metavar="MASK.h5", help="A mask file, from `imer mask`.")] = None,
     mask_seeds: Annotated[int, typer.Option(metavar="K", help="Masks for each rate, with the seeds 0 … K − 1.")] = 5,
     protocol: Annotated[
-        str, typer.Option(help="How a rate becomes a mask: nested, exact, bernoulli, instance or cpm.")
-    ] = "nested",
+        str | None,
+        typer.Option(help="How a rate becomes a mask: nested (default), exact, bernoulli, instance or cpm."),
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     out: Annotated[
         Path | None,

@@ -145,19 +145,27 @@ def make_conditions(
     missing_rate: str | None = None,
     pattern: str | None = None,
     table: MaskTable | None = None,
-    protocol: str = "nested",
+    protocol: str | None = None,
 ) -> list[Condition]:
     """Return the conditions that the options ask for; complete data (rate 0) when they ask for nothing.
+
+    `protocol` says how a rate becomes a mask; None: nested.
 
     Raises
     ------
     UsageError
-        An option cannot be read, or names what is not there.
+        An option cannot be read, names what is not there, or has no use: a protocol without a rate to draw masks from.
     """
-    if protocol not in RATE_PROTOCOLS:
+    if protocol is not None and protocol not in RATE_PROTOCOLS:
         raise UsageError(f"--protocol {protocol!r} draws no mask from a missing rate; choose {listed(RATE_PROTOCOLS)}.")
     if missing_rate is None and pattern is None and table is None:
         missing_rate = "0"
+    if protocol is not None and (missing_rate is None or "=" in missing_rate):
+        raise UsageError(
+            f"--protocol {protocol} says how one rate becomes a mask; give it with --missing-rate 0.5 or the like, and not "
+            "with a rate per modality, a pattern or a mask alone."
+        )
+    protocol = protocol or "nested"
     conditions: list[Condition] = []
     if missing_rate is not None and "=" in missing_rate:
         _, rates = parse_rates(missing_rate)

@@ -42,7 +42,7 @@ def evaluate(
     missing_rate: str | float | None = None,
     pattern: str | None = None,
     mask: Path | None = None,
-    protocol: str = "nested",
+    protocol: str | None = None,
     mask_seeds: int = MASK_SEEDS,
     split: str = "test",
     out: Path | None = None,
@@ -69,7 +69,7 @@ def evaluate(
     mask
         A mask file of `imer mask` (or of anyone else), covering the utterances of the split.
     protocol
-        How rates become masks; `nested` makes the masks of all rates of one seed contain each other.
+        How rates become masks. Default: `nested`, which makes the masks of all rates of one seed contain each other.
     mask_seeds
         Number of masks for each rate: seeds 0 … mask_seeds − 1. A rate under which all masks are equal gets one.
     split
@@ -84,7 +84,7 @@ def evaluate(
     Raises
     ------
     UsageError
-        A rate that cannot be reached, an unknown pattern or split.
+        A rate that cannot be reached, an unknown pattern or split, a protocol without a rate.
     InvalidInput
         The run or the store is missing, damaged, or does not fit the other; or the split has no labels.
     OutputExists

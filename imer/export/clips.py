@@ -17,7 +17,7 @@ from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.extraction.failures import FILE_NAME
 from imer.extraction.job import ExtractSettings, Progress
-from imer.extraction.recipe import Recipe
+from imer.extraction.recipe import OF_SOME, Recipe
 from imer.extraction.runner import extract
 from imer.extraction.staging import staging_folder
 from imer.store.reader import FeatureStore
@@ -78,7 +78,7 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
     recipe = Recipe.of(names["audio"], names["text"], names["visual"], options, "cpu")
     if useless := recipe.useless():
         raise UsageError(
-            f"--{useless[0].replace('_', '-')} is of no use to this model, which reads {listed(recipe.extractors.values())}."
+            f"{OF_SOME[useless[0]][0]} is of no use to this model, which reads {listed(recipe.extractors.values())}."
         )
     here = recipe.specs()
     for name, spec in specs.items():

@@ -10,12 +10,18 @@ from typing import Any
 from imer.core.errors import UsageError, listed
 from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
+from imer.extractors.search import DEFAULT_STRIDE
 
-# Options that name a model or weights → what else must be said for anything to take them.
-OF_MODELS = {
-    "sentence_model": "--text sentence-transformers",
-    "face_weights": "--visual facenet",
-    "download": "--visual facenet",
+_FACES = "--visual face/geometry-hog or facenet"
+# Options that not every extractor takes → how they are written, what they are where nobody asks, and what takes them.
+OF_SOME = {
+    "sentence_model": ("--sentence-model", None, "--text sentence-transformers"),
+    "face_weights": ("--face-weights", None, "--visual facenet"),
+    "download": ("--download", False, "--visual facenet"),
+    "face_precision": ("--face-precision", "float32", "--visual facenet"),
+    "face_policy": ("--face-policy", "largest", _FACES),
+    "face_stride": ("--face-stride", DEFAULT_STRIDE, _FACES),
+    "frames_per_s": ("--fps", 5.0, _FACES),
 }
 
 
@@ -59,13 +65,17 @@ class Recipe:
         return made(**{name: value for name, value in self.options.items() if name in taken})
 
     def useless(self) -> list[str]:
-        """Return the options that name a model or weights which no chosen extractor takes."""
+        """Return the options that were asked for and that no chosen extractor takes."""
         taken = {
             name
             for chosen in self.extractors.values()
             for name in inspect.signature(resolve("extractors", chosen)).parameters
         }
-        return [name for name in OF_MODELS if self.options.get(name) and name not in taken]
+        return [
+            name
+            for name, (_, usual, _) in OF_SOME.items()
+            if self.options.get(name, usual) != usual and name not in taken
+        ]
 
     def specs(self) -> dict[str, FeatureSpec]:
         """Return modality → what its feature will be.

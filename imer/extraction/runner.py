@@ -21,7 +21,7 @@ from imer.extraction.adoption import extractors_of
 from imer.extraction.engines import check_engine, worker_count
 from imer.extraction.job import ExtractSettings, Job, Progress, Share
 from imer.extraction.plan import in_shard, parse_shard
-from imer.extraction.recipe import OF_MODELS, Recipe
+from imer.extraction.recipe import OF_SOME, Recipe
 from imer.extraction.summary import ExtractSummary
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import Part
@@ -87,10 +87,8 @@ def extract(
         asked |= extractors_of(run.add, asked)
     recipe = Recipe.of(asked["audio"], asked["text"], asked["visual"], options, chosen_device(device))
     if useless := recipe.useless():
-        flag, wanted = useless[0].replace("_", "-"), OF_MODELS[useless[0]]
-        raise UsageError(
-            f"--{flag} is of no use to {listed(recipe.extractors.values())}; add {wanted}, or leave it out."
-        )
+        flag, _, wanted = OF_SOME[useless[0]]
+        raise UsageError(f"{flag} is of no use to {listed(recipe.extractors.values())}; add {wanted}, or leave it out.")
     workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
     job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))

@@ -121,7 +121,7 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     Raises
     ------
     UsageError
-        `text` was given for more than one clip.
+        `text` was given for more than one clip, or for one that is to be cut into windows.
     InvalidInput
         No path exists, a folder has no clips, no name of a clip is UTF-8, or two utterances would have one name.
     """
@@ -130,6 +130,11 @@ def cut_clips(paths: Sequence[Path], cutting: Cutting, *, text: str | None = Non
     named = there.named
     if text is not None and len(named) != 1:
         raise UsageError(f"--text gives the words of a single clip, but there are {len(named)}; use a manifest.")
+    if text is not None and cutting.window_s is not None:
+        raise UsageError(
+            "--text gives the words of a whole clip, which --window cuts: give one of them, or lay a timed transcript (.srt, "
+            ".vtt) beside the clip."
+        )
     if cutting.channels and (speaker or text is not None):
         raise UsageError(
             "--channels says who speaks, and nobody's words go with a channel: leave out --speaker and --text."

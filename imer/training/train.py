@@ -85,6 +85,8 @@ def train(
     UsageError, InvalidInput, MissingDependency, OutputExists
         See the errors' own sentences.
     """
+    if resume and overwrite:
+        raise UsageError("--resume goes on with a run and --overwrite starts it anew; give one of them.")
     listener = listener or Listener()
     given = {section: dict(values) for section, values in (flags or {}).items()}
     if features is not None:

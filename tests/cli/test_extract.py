@@ -280,6 +280,8 @@ def test_wrong_commands(voices: Path, corpus: Path, tmp_path: Path, imer: Imer) 
         (("--visual", "facenet"), 5, "--face-weights"),
         (("--sentence-model", "somewhere"), 2, "add --text sentence-transformers"),
         (("--face-weights", "w.pt"), 2, "add --visual facenet"),
+        (("--face-precision", "bfloat16"), 2, "add --visual facenet"),
+        (("--visual", "none", "--fps", "10"), 2, "--fps is of no use to opensmile/egemaps, minilm"),
         (("--engine", "spark"), 2, "engine"),
         (("--fps", "0"), 2, "--fps"),
         (("--audio", "opensmile/egemap"), 2, "opensmile/egemaps"),

@@ -230,6 +230,11 @@ def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trai
     ("arguments", "code", "message"),
     [
         (
+            ["{bundle}", "{clips}/c0.mp4", "--text", "words", "--window", "2"],
+            2,
+            "--text gives the words of a whole clip, which --window cuts",
+        ),
+        (
             ["{bundle}", "{clips}/c0.mp4", "{clips}/c1.mp4", "--text", "words"],
             2,
             "words of a single clip, but there are 2",

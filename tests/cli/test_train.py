@@ -122,6 +122,7 @@ def test_overwrite_starts_anew_but_never_deletes_what_is_no_run(store: Path, tmp
         (["--modalities", "audio", "--model", "comp-official"], 2, "needs at least 2"),
         (["--device", "cuda:99"], 5, "CUDA"),
         (["--device", "tpu"], 2, "no device"),
+        (["--resume", "--overwrite"], 2, "give one of them"),
         (["--set", "model.hiden=3"], 2, "did you mean 'model.hidden'"),
         (["--set", "hidden"], 2, "key=value"),
         (["--set", "train.learning_rate=fast"], 2, "a number"),

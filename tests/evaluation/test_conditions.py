@@ -87,3 +87,10 @@ def test_conditions_of_the_options():
     ]
     with pytest.raises(UsageError, match="mixed"):
         make_conditions(THREE, missing_rate="0.5", protocol="mixed")
+
+
+@pytest.mark.parametrize("asked", [{"missing_rate": "audio=0.2"}, {"pattern": "a"}])
+def test_a_protocol_without_a_rate_is_refused(asked):
+    with pytest.raises(UsageError, match="--protocol exact says how one rate becomes a mask"):
+        make_conditions(THREE, protocol="exact", **asked)
+    assert len(make_conditions(THREE, protocol="exact", **{**asked, "missing_rate": "0.3"})) >= 1
