@@ -102,8 +102,9 @@ def _subject(path: Path, features: Path | None, out: Path | None, device: str) -
     if not (path / "bundle.json").is_file():
         return path
     from imer.core.errors import UsageError
+    from imer.core.files import followed
 
-    if features is None or out is None or out.resolve().is_relative_to(path.resolve()):
+    if features is None or out is None or followed(out).is_relative_to(followed(path)):
         raise UsageError(
             f"{path} is a bundle, which has no data and is not written into: imer eval {path} FEATURES.h5 -o DIR."
         )

@@ -138,9 +138,14 @@ def naming(path: Path, part: Path | None = None) -> Iterator[None]:
         raise
 
 
+def followed(path: Path) -> Path:
+    """Return the absolute path that names lead to, there or not. A circle of links, which leads nowhere, is kept as it is."""
+    return Path(os.path.realpath(path))
+
+
 def behind_links(path: Path) -> Path:
     """Return what a symbolic link points to, there or not; any other path unchanged. Writing there keeps the link."""
-    return Path(os.path.realpath(path)) if path.is_symlink() else path
+    return followed(path) if path.is_symlink() else path
 
 
 def encodable(text: str) -> bool:

@@ -51,7 +51,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     if not path.name:  # "." and "/" have no name that another could be put in place of
-        path = path.resolve()
+        path = files.followed(path)
     path = behind_links(path)
     if path.exists() and not path.is_dir():
         raise OutputExists(f"{path} is no folder, but one is to be written; choose another name.")

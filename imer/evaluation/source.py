@@ -13,6 +13,7 @@ import numpy as np
 from imer.batches.corpus import Corpus
 from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.files import followed
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.evaluation.subject import Subject
@@ -246,7 +247,7 @@ def _run_facts(subject: Subject, *, optimistic: bool) -> dict[str, Any]:
     selected = [fold.selected for fold in subject.folds]
     epochs = ", ".join(str(epoch) for one in selected for epoch in one.get("epochs", [one["epoch"]]))
     return {
-        "name": subject.path.resolve().name,
+        "name": followed(subject.path).name,
         "path": str(subject.path),
         "sha256": subject.sha256,
         "seed": subject.settings.get("train.seed"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import listed
-from imer.core.files import sha256_file
+from imer.core.files import followed, sha256_file
 from imer.core.settings import flat
 from imer.export.card import CardFacts
 from imer.training.origin import Origin
@@ -25,7 +25,7 @@ def run_record(run: RunFolder, fold: TrainedFold) -> dict[str, Any]:
     metrics = run.metrics
     of_fold = next(entry for entry in metrics["folds"] if entry["name"] == fold.name)
     return {
-        "name": run.path.resolve().name,
+        "name": followed(run.path).name,
         "model": run.settings["run"]["model"],
         "head": run.settings["run"]["head"],
         "fold": fold.name,

@@ -15,7 +15,7 @@ import numpy as np
 
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
-from imer.core.files import same_file, spare_inputs
+from imer.core.files import followed, same_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.extraction.adoption import extractors_of
 from imer.extraction.engines import check_engine, worker_count
@@ -114,7 +114,7 @@ def _share(table: Manifest, run: ExtractSettings) -> Share:
     if run.shard is None:
         return Share(whole, whole, problems, None)
     shard = parse_shard(run.shard)
-    root = table.path.parent.resolve()
+    root = followed(table.path.parent)
     rows = [row for row, utterance in enumerate(whole) if in_shard(utterance, root, shard)]
     name = f"{shard[0] or shard[1]}/{shard[1]}"
     if shard[0] != 1:  # somebody has to list them, and nobody else

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imer.core.files import sha256_file, sha256_json
+from imer.core.files import followed, sha256_file, sha256_json
 from imer.core.types import FeatureSpec, Utterance
 from imer.extraction.plan import media_path
 
@@ -24,7 +24,7 @@ class Sources:
     """The sources of one run's cells, of a manifest in the folder `home`; files are looked at once."""
 
     def __init__(self, utterances: Sequence[Utterance], specs: Mapping[str, FeatureSpec], home: Path) -> None:
-        self._utterances, self._home = utterances, home.resolve()
+        self._utterances, self._home = utterances, followed(home)
         self._prints = {modality: spec.fingerprint for modality, spec in specs.items()}
         self._identities: dict[Path, list[Any]] = {}
         self._contents: dict[Path, list[Any] | None] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from imer.core.errors import OutputExists, UsageError, did_you_mean
-from imer.core.files import is_free, published_file, spare_inputs, write_json
+from imer.core.files import followed, is_free, published_file, spare_inputs, write_json
 from imer.core.folders import published_folder
 from imer.interop.gcnet import export_gcnet
 from imer.interop.mmsa import export_mmsa
@@ -44,10 +44,10 @@ def export_features(
         raise OutputExists(
             f"{out} exists and is no export of features, so --overwrite does not replace it; choose another name."
         )
-    if out.resolve() in features.resolve().parents:
+    if followed(out) in followed(features).parents:
         raise UsageError(f"{features} lies in {out}, which would be replaced; choose another name for the output.")
     with FeatureStore.open(features) as store, published_folder(out, overwrite=overwrite) as folder:
         write_json(folder / ORIGIN_FILE, origin(store))
         if kind == "gcnet":
-            return export_gcnet(store, folder, out.resolve().name, label or LABEL)
+            return export_gcnet(store, folder, followed(out).name, label or LABEL)
         return export_csv(store, folder) if kind == "csv" else export_arrays(store, folder)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.files import followed
 from imer.core.types import ARRAYS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
 from imer.media.cells import NOT_AVAILABLE
@@ -112,7 +113,7 @@ def _read(path: Path, utterances: Sequence[Utterance]) -> tuple[_Table, list[Pat
     for utterance in utterances:
         for suffix in DELIMITERS:
             file = path / f"{utterance.utterance_id}{suffix}"
-            if file.resolve().is_relative_to(path.resolve()) and file.is_file():
+            if followed(file).is_relative_to(followed(path)) and file.is_file():
                 _take(table, file, _rows_of(file, ""), names, utterance.utterance_id)
                 files.append(file)
     if not files:

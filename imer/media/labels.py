@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.files import followed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS
 from imer.media.manifest import RowProblem
@@ -117,7 +118,7 @@ class _Names:
         self._by_ending: dict[str, list[int]] = {}
         self.example = ""
         for i, u in enumerate(utterances):
-            clip = Path(u.audio or u.visual or "").resolve()
+            clip = followed(Path(u.audio or u.visual or ""))
             for path in (clip, clip.with_suffix("")):
                 self._by_path.setdefault(_composed(path.as_posix()), []).append(i)
                 for ending in _endings(path.as_posix()):
@@ -129,7 +130,7 @@ class _Names:
         if name in self._by_id:
             return self._by_id[name]
         name = name.replace("\\", "/")  # as Windows writes paths
-        path = (self._folder / name).resolve().as_posix()
+        path = followed(self._folder / name).as_posix()
         if _composed(path) in self._by_path:  # to the letter, capitals included
             return self._by_path[_composed(path)]
         wanted = [*_endings(path)[:1], *_endings(name)]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imer.core.errors import UsageError
-from imer.core.files import published_file
+from imer.core.files import followed, published_file
 from imer.core.types import Utterance
 from imer.media.labels import Known
 from imer.media.tables import csv_row
@@ -39,7 +39,7 @@ def write_listing(
     """
     if out.suffix.lower() not in ("", ".csv"):
         raise UsageError(f"The manifest is written as CSV: give {out} the suffix .csv.")
-    folder = out.resolve().parent
+    folder = followed(out).parent
     usual = [*COLUMNS]
     if any(u.channel is not None for u in utterances):
         usual.insert(usual.index("start"), "audio_channel")
@@ -50,7 +50,7 @@ def write_listing(
     outside = set()
     in_dialogue: Counter[str] = Counter()
     for i, u in enumerate(utterances):
-        media = "" if u.audio is None else os.path.relpath(Path(u.audio).resolve(), folder)
+        media = "" if u.audio is None else os.path.relpath(followed(Path(u.audio)), folder)
         if media.startswith(os.pardir + os.sep):
             outside.add(media)
         times = ["" if at is None else f"{at:.10g}" for at in (u.start_s, u.end_s)]

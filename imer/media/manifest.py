@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from imer.core.errors import InvalidInput, did_you_mean, listed
+from imer.core.files import followed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS, MAX_ID_BYTES, BadRow, Places, utterance_of
 from imer.media.positions import with_positions
@@ -70,7 +71,7 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     seen: dict[str, int] = {}
     numbers: dict[str, int | None] = {}
     n_rows = 0
-    places = Places(path.parent.resolve(), allow_outside)
+    places = Places(followed(path.parent), allow_outside)
     for line, cells in rows:
         name = ""
         try:

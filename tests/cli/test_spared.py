@@ -80,6 +80,20 @@ def test_a_message_is_one_line_whatever_a_name_holds(imer: Callable, tmp_path: P
     assert r"a\nb\x1b[31m.h5" in done.err
 
 
+def test_a_circle_of_links_is_followed_by_nobody(imer: Callable, store: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop.wav").symlink_to("loop.wav")
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "ok.wav").write_bytes(b"media")
+    (tmp_path / "known.csv").write_text("file,emotion\nok.wav,calm\nloop.wav,joy\n")
+    listed = ("data", "manifest", "ok.wav", "-o", "m.csv", "--labels", "known.csv")
+    done = imer(*listed, cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert "1 rows of known.csv name no clip that was given (loop.wav)" in done.err
+    assert imer("data", "manifest", "ok.wav", "-o", "loop", cwd=tmp_path).code in (0, 4)
+    done = imer("data", "export", "csv", store, "-o", "loop.wav", cwd=tmp_path)
+    assert done.code in (0, 4), done.err
+
+
 def test_a_run_finds_its_store_from_anywhere(
     imer: Callable, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
