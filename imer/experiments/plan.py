@@ -24,6 +24,7 @@ from imer.training.settings import (
     load_settings,
 )
 
+MOST_SEEDS = 1000  # a greater number is a seed, and was not meant as a number of them
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
 
 
@@ -129,7 +130,7 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises
     ------
     UsageError
-        It is neither.
+        It is neither, or a number of seeds that nobody can mean: most likely one seed.
 
     >>> parse_seeds("3"), parse_seeds("7,11")
     ((0, 1, 2), (7, 11))
@@ -140,7 +141,14 @@ def parse_seeds(text: str) -> tuple[int, ...]:
         numbers = []
     if not numbers or min(numbers) < 0 or numbers == [0]:
         raise UsageError(f"--seeds takes a number of seeds such as 5, or seeds such as 0,3,7; found {text!r}.")
-    return tuple(dict.fromkeys(numbers)) if "," in text else tuple(range(numbers[0]))
+    if "," in text:
+        return tuple(dict.fromkeys(numbers))
+    if numbers[0] > MOST_SEEDS:
+        raise UsageError(
+            f"--seeds {text} asks for so many seeds, 0 … {numbers[0] - 1}, but {MOST_SEEDS} is the most; the one seed "
+            f"{numbers[0]} is written --seeds {numbers[0]}, with a comma."
+        )
+    return tuple(range(numbers[0]))
 
 
 def _methods(asked: Asked) -> Iterator[_Method]:
