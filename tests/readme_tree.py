@@ -17,7 +17,7 @@ PACKAGES = (
 )  # fmt: skip
 REST = """\
 tests/                    mirrors imer/; tests/pipelines runs the scripts, tests/test_house.py the house rules;
-                          tests/campaigns breaks things on purpose: kills, power cuts, failing calls, full disks, flipped bits
+                          tests/campaigns breaks things: kills, power cuts, failing calls, full disks, flipped bits, options
 data/README.md            where each corpus comes from; nothing else is under version control there
 """
 

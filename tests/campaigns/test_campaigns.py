@@ -55,3 +55,12 @@ def test_300_flipped_bits_and_cuts_are_refused_or_harmless(tmp_path: Path) -> No
     for kind in ("store", "mask", "staged work", "checkpoint", "bundle"):
         assert counts[f"{kind}: cases"] == 60
         assert counts[f"{kind}: refused"] + counts[f"{kind}: made again"] >= 10  # the rest hit what nobody reads
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits for processes by pidfd, and drops capabilities")
+def test_60_random_lines_are_carried_out_or_refused_in_order(tmp_path: Path) -> None:
+    light = "mask,ls,data manifest,data import,data export,data verify,data merge"
+    counts = ran("options", tmp_path, "--times", 60, "--seed", 2, "--commands", light)
+    assert counts["lines"] == 60
+    assert min(counts["exit code 0"], counts["exit code 2"]) >= 10
+    assert counts["pairs of options"] >= 30
