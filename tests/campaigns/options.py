@@ -360,6 +360,7 @@ def _judge_files(case: Case, counts: Counts, shown: str) -> None:
     asked = case.asked or {}
     log = case.log_file()
     changed = [name for name in touched if not (log and (name == log or log.startswith(name + "/")))]
+    counts.promise("files spoilt by a log", log not in case.changed, shown)  # none that was there is a log
     if case.code == errors.EXIT_USAGE:
         left = [name for name in changed if not any(one.startswith(name + "/") for one in case.outputs())]
         counts.promise("something left by what was refused", not left, f"{shown} {left[:4]!a}")  # but folders to be in
