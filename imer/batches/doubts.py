@@ -14,29 +14,27 @@ from imer.core.errors import listed
 from imer.store.columns import as_numbers, number_text
 
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
-_MISSING_CODE = re.compile(
-    r"(?:-\d+|99+)(?:\.0+)?"
-)  # -1, -99, 999: how statistics programs mark it among classes with names
+_MISSING_CODE = re.compile(r"(?:-\d+|99+)(?:\.0+)?")  # -1, -99, 999: what statistics programs write for a missing class
 ODD_VALUE_DISTANCE = 10.0  # interquartile ranges from the median; a normal distribution ends at 3
 MOST_CODES = 20  # different whole numbers that may be codes of classes
 # What people write into a cell that has no label, besides what a manifest takes for an empty one.
 MISSING_WORDS = frozenset(
-    {
+    [
         "none",
         "missing",
         "unknown",
         "undefined",
         "unlabeled",
         "unlabelled",
+        "n.a.",
+        "k.a.",
+        "k. a.",
         "-",
         "?",
         ".",
         "x",
         "xxx",
-        "n.a.",
-        "k.a.",
-        "k. a.",
-    }
+    ]
 )
 SCARCE_UTTERANCES, SCARCE_SHARE = 10, 0.1  # of the training part: fewer than both is too little to learn from
 

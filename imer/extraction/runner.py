@@ -24,6 +24,7 @@ from imer.extraction.plan import in_shard, parse_shard
 from imer.extraction.recipe import OF_SOME, Recipe
 from imer.extraction.summary import ExtractSummary
 from imer.media.manifest import Manifest, read_manifest
+from imer.media.scripts import in_other_scripts
 from imer.store.writer import Part
 
 SOURCE_COLUMNS = ("media", "audio", "visual", "text")  # of a manifest: what features are made from
@@ -92,6 +93,11 @@ def extract(
     workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
     job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
+    if recipe.extractors.get("text") == "minilm" and (n := in_other_scripts(u.text for u in share.utterances)):
+        say(
+            f"{n} of {len(share.utterances)} utterances have a text in another script than Latin, and the default text model is "
+            "of English: name one that knows their language by --text sentence-transformers --sentence-model FOLDER."
+        )
     if not share.utterances:
         say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
     if plan_only:
