@@ -20,20 +20,8 @@ MOST_CODES = 20  # different whole numbers that may be codes of classes
 # What people write into a cell that has no label, besides what a manifest takes for an empty one.
 MISSING_WORDS = frozenset(
     [
-        "none",
-        "missing",
-        "unknown",
-        "undefined",
-        "unlabeled",
-        "unlabelled",
-        "n.a.",
-        "k.a.",
-        "k. a.",
-        "-",
-        "?",
-        ".",
-        "x",
-        "xxx",
+        *("none", "missing", "unknown", "undefined", "unlabeled", "unlabelled", "n.a.", "k.a.", "k. a."),
+        *("-", "?", ".", "x", "xxx"),
     ]
 )
 SCARCE_UTTERANCES, SCARCE_SHARE = 10, 0.1  # of the training part: fewer than both is too little to learn from

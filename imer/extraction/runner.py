@@ -95,8 +95,8 @@ def extract(
     job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
     if recipe.extractors.get("text") == "minilm" and (n := in_other_scripts(u.text for u in share.utterances)):
         say(
-            f"{n} of {len(share.utterances)} utterances have a text in another script than Latin, and the default text model is "
-            "of English: name one that knows their language by --text sentence-transformers --sentence-model FOLDER."
+            f"{n} of {len(share.utterances)} utterances have a text in another script than Latin, and the default text model "
+            "is of English: name one that knows their language by --text sentence-transformers --sentence-model FOLDER."
         )
     if not share.utterances:
         say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
