@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 
+from imer.batches.splits import Split
 from imer.core.pool import Pool, error_of
 from imer.training.data import read_corpus
-from imer.training.fold import Fold, folds_of
+from imer.training.fold import Fold
 from imer.training.listener import Listener
 from imer.training.masks import Masks
 from imer.training.repeatable import repeatable
@@ -23,12 +24,16 @@ from imer.training.settings import Settings
 
 @dataclass(frozen=True)
 class MemberJob:
-    """One model to train, in a worker process. `name`: the folder of its states."""
+    """One model to train, in a worker process. `name`: the folder of its states.
+
+    splits   how its fold is divided for each member: to divide all folds anew for each of their models would take a time
+             that grows with the square of their number
+    """
 
     settings: Settings
     device: str
     run: Path
-    fold: str
+    splits: Sequence[Split]
     member: int
     name: str
 
@@ -43,8 +48,7 @@ class MemberJob:
         device = torch.device(self.device)
         with repeatable(device, threads=1):
             corpus = read_corpus(self.settings.data)  # the parent has said what is to be said
-            folds = folds_of(corpus, Masks(corpus, self.settings.train), self.settings, device, self.run)
-            fold = next(fold for fold in folds if fold.name == self.fold)
+            fold = Fold(corpus, self.splits, Masks(corpus, self.settings.train), self.settings, device, self.run)
             fold.train(self.member, fold.shared(), Listener(warn=warn))
 
 
@@ -57,7 +61,7 @@ def train_side_by_side(folds: Sequence[Fold], jobs: int, listener: Listener) -> 
         What one of them met. The others that were at work are stopped; what is trained stays.
     """
     todo = [
-        MemberJob(fold.settings, str(fold.device), fold.run, fold.name, number, str(fold.states(number)))
+        MemberJob(fold.settings, str(fold.device), fold.run, fold.splits, number, str(fold.states(number)))
         for fold in folds
         for number in range(len(fold.splits))
     ]
