@@ -23,11 +23,10 @@ class KeyedUniform:
         n, width = size
         if n > len(self._ids):  # the cpm rule pads short tables to 32 rows
             self._ids += [f"\x00padding {i}".encode() for i in range(len(self._ids), n)]
-        blocks = -(-width * _BYTES_PER_NUMBER // 64)
-        rows = []
-        for name in self._ids[:n]:
-            counter = (self._calls.to_bytes(4, "big") + block.to_bytes(4, "big") for block in range(blocks))
-            rows.append(b"".join(hashlib.blake2b(c + self._key + b"\x1f" + name).digest() for c in counter))
+        blocks = range(-(-width * _BYTES_PER_NUMBER // 64))
+        call = self._calls.to_bytes(4, "big")
+        heads = [call + block.to_bytes(4, "big") + self._key + b"\x1f" for block in blocks]
+        digests = [hashlib.blake2b(head + name).digest() for name in self._ids[:n] for head in heads]
         self._calls += 1
-        bits = np.frombuffer(b"".join(rows), dtype=">u8").reshape(n, blocks * 8)[:, :width]
+        bits = np.frombuffer(b"".join(digests), dtype=">u8").reshape(n, len(blocks) * 8)[:, :width]
         return (bits >> np.uint64(11)).astype(np.float64) / float(1 << 53)
