@@ -46,16 +46,18 @@ class Scaler:
             spread[name] = np.where(constant_D, IGNORED_SPREAD, sd_D).astype(np.float32)
         return cls(centre, spread)
 
-    def transform(self, corpus: Corpus) -> dict[str, np.ndarray]:
-        """Return modality → standardised float32 [N, D], 0 where not present."""
-        return {
-            name: np.where(
-                corpus.present_NM[:, column, None],
-                (corpus.features[name] - self.centre[name]) / self.spread[name],
-                np.float32(0),
-            )
-            for column, name in enumerate(corpus.modalities)
-        }
+    def transform(self, corpus: Corpus, rows: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        """Return modality → standardised float32 [N, D], 0 where not present, and outside `rows` where these are given."""
+        standardised = {}
+        for column, (name, width) in enumerate(corpus.modalities.items()):
+            present_N = corpus.present_NM[:, column]
+            there = np.flatnonzero(present_N) if rows is None else rows[present_N[rows]]
+            values = corpus.features[name][there]
+            values -= self.centre[name]
+            values /= self.spread[name]
+            standardised[name] = np.zeros((corpus.n, width), np.float32)
+            standardised[name][there] = values
+        return standardised
 
 
 def broken_rows(values_ND: np.ndarray) -> np.ndarray:

@@ -67,13 +67,19 @@ class FoldData:
 
 
 def place(
-    corpus: Corpus, scaler: Scaler, spec: ModelSpec, device: torch.device, within: tuple[str, ...] = ()
+    corpus: Corpus,
+    scaler: Scaler,
+    spec: ModelSpec,
+    device: torch.device,
+    within: tuple[str, ...] = (),
+    rows: np.ndarray | None = None,
 ) -> Resident:
     """Put a corpus on a device, standardised; values to learn become (label − centre) / spread.
 
     within  modalities whose features are also taken relative to their speaker
+    rows    those that anybody will ask for; None: all
     """
     target_N = corpus.target_N
     if spec.task == "regression":
         target_N = (target_N - spec.target_centre) / spec.target_spread
-    return Resident.place(corpus, scaler.transform(corpus), target_N, device, within)
+    return Resident.place(corpus, scaler.transform(corpus, rows), target_N, device, within)

@@ -108,7 +108,7 @@ class TrainedFold:
             head: Any = getattr(model, "head", None)
             if hasattr(head, "check_cases"):
                 head.check_cases(torch.from_numpy(observed_NM[rows]))
-        resident = place(corpus, self.scaler, self.spec, self.device, self.within_speaker)
+        resident = place(corpus, self.scaler, self.spec, self.device, self.within_speaker, rows)
         tables = Dialogues.of(corpus, rows).batches(
             PREDICTION_BATCH, pad_to=self.pad_to, dialogues=self.batch_dialogues if self.batch_dependent else 0
         )

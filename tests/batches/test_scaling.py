@@ -23,6 +23,20 @@ def test_training_rows_come_out_with_mean_0_and_spread_1() -> None:
         assert np.all(values[name][~corpus.present_NM[:, column]] == 0)
 
 
+def test_the_rows_that_are_asked_for_come_out_as_among_all() -> None:
+    corpus = small_corpus([30, 30, 30], present=0.7)
+    raw = {name: values.copy() for name, values in corpus.features.items()}
+    rows = np.array([70, 3, 41])
+    scaler = Scaler.fit(corpus, np.arange(60))
+    whole, some = scaler.transform(corpus), scaler.transform(corpus, rows)
+    others = np.setdiff1d(np.arange(corpus.n), rows)
+    for name in corpus.modalities:
+        assert np.array_equal(some[name][rows], whole[name][rows])
+        assert some[name].dtype == np.float32
+        assert not some[name][others].any()
+        assert np.array_equal(corpus.features[name], raw[name], equal_nan=True)  # the corpus itself stays as it is
+
+
 def test_other_rows_have_no_part_in_it() -> None:
     corpus = small_corpus([40, 40])
     rows = np.arange(40)
