@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
 from imer.core.processes import is_alive
 
 _CHUNK = 1 << 20  # bytes read at a time when hashing
+_SYNCED = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written to
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
 _PART = re.compile(rf"\.(?P<name>.+)\.(?P<pid>\d+)\.{_HOST}[0-9a-f]{{8}}\.part")  # what `temporary_name` gives here
 # How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
@@ -51,7 +53,7 @@ def sha256_json(value: Any) -> str:
 def fsync_file(path: Path) -> None:
     """Have the system put a file's content on the disk."""
     fault_point("fsync")
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, _SYNCED)
     try:
         os.fsync(descriptor)
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -138,6 +139,8 @@ def _taken_over(mine: Path, lock: Path, path: Path, notice: Callable[[str], None
             )
         if notice is not None:
             notice(f"took over the lock of {path}: process {pid} is gone.")
+        if sys.platform == "win32":
+            file.close()  # nothing that is open can be replaced there
         os.replace(mine, lock)
     return True
 

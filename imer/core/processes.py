@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from imer.core.errors import UsageError
@@ -21,12 +23,15 @@ _CHILD_ENVIRONMENT = {
     "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
 }
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+_SYNCHRONIZE, _ACCESS_DENIED, _WAIT_TIMEOUT = 0x00100000, 5, 258  # of OpenProcess and WaitForSingleObject (Windows)
 
 
 def is_alive(pid: int, started: str | None = None) -> bool:
     """Say whether a process of this host lives; with `started` (see `start_ticks`), whether it is that very one."""
     if pid <= 0:
         return False
+    if sys.platform == "win32":
+        return _is_alive_on_windows(pid)
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -34,6 +39,19 @@ def is_alive(pid: int, started: str | None = None) -> bool:
     except (PermissionError, OverflowError):
         return True
     return started is None or start_ticks(pid) in (None, started)
+
+
+def _is_alive_on_windows(pid: int) -> bool:
+    """Ask the system; a signal would end the process there, whatever its number."""
+    kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
+    handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
+    if not handle:
+        refused: int = ctypes.get_last_error()  # type: ignore[attr-defined, unused-ignore]
+        return refused == _ACCESS_DENIED
+    try:
+        return bool(kernel.WaitForSingleObject(handle, 0) == _WAIT_TIMEOUT)
+    finally:
+        kernel.CloseHandle(handle)
 
 
 def start_ticks(pid: int) -> str | None:
@@ -80,13 +98,20 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies, however that dies (Linux only)."""
+    """End this process when its parent dies, however that dies and whatever is being done here."""
+    parent = parent_process()
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(_DEATH_SIGNAL, signal.SIGKILL)
-    parent = parent_process()
+    elif parent is not None:
+        Thread(target=_end_after, args=(parent,), daemon=True).start()
     if parent is not None and not parent.is_alive():  # it died before it could be noticed
         os._exit(1)
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 def mute() -> None:

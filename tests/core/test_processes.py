@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from imer.core.processes import is_alive, start_ticks
+
+_BUSY_CHILD = """
+import sys, time
+from imer.core import processes
+
+def work(pipe, system):
+    sys.platform = system
+    processes.die_with_parent()
+    pipe.send("at work")
+    while True:
+        sum(range(1000))
+
+if __name__ == "__main__":
+    child = processes.Child(work, sys.argv[1])
+    child.pipe.recv()
+    print(child.process.pid, flush=True)
+    sys.stdin.readline()
+"""
 
 
 def test_a_process_is_alive_until_it_has_ended() -> None:
@@ -47,3 +67,25 @@ def test_without_a_proc_file_system_nobody_knows_when_it_started(monkeypatch: py
     monkeypatch.setattr(Path, "read_text", refuse)
     assert start_ticks(os.getpid()) is None
     assert is_alive(os.getpid(), "0")
+
+
+@pytest.mark.parametrize("system", ["linux", "darwin"])
+def test_a_child_at_work_ends_with_its_parent(system: str, tmp_path: Path) -> None:
+    """Also where no kernel sees to it; or it would go on for hours beside the same command called again."""
+    script = tmp_path / "busy.py"
+    script.write_text(_BUSY_CHILD)
+    parent = subprocess.Popen(
+        [sys.executable, str(script), system], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert parent.stdout is not None
+    with parent:
+        child = int(parent.stdout.readline())
+        started = start_ticks(child)
+        assert is_alive(child, started)
+        parent.kill()
+        try:
+            parent.communicate(timeout=60)  # what the child shares of it is closed when the child has ended
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
