@@ -145,6 +145,15 @@ def followed(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def seen_from(folder: Path, path: Path) -> str:
+    """Return the way from a folder to a path, with / on every system; the whole path where it is on another drive."""
+    try:
+        way = os.path.relpath(path, folder)
+    except ValueError:  # Windows has no way from one drive to another
+        way = str(path)
+    return way.replace(os.sep, "/")
+
+
 def behind_links(path: Path) -> Path:
     """Return what a symbolic link points to, there or not; any other path unchanged. Writing there keeps the link."""
     return followed(path) if path.is_symlink() else path

@@ -163,7 +163,8 @@ def _unlisted(folder: Path) -> list[str]:
 
 def folder_entries(folder: Path) -> list[dict[str, Any]]:
     """List a folder's files (but its manifest) with their path, size in bytes and sha256, sorted by path."""
-    return _entries(folder, sorted(f for f in folder.rglob("*") if f.is_file() and f.name != FOLDER_MANIFEST))
+    inside = [file for file in folder.rglob("*") if file.is_file() and file.name != FOLDER_MANIFEST]
+    return _entries(folder, sorted(inside, key=lambda file: file.parts))  # the same on every system, as its digest is
 
 
 def _entries(folder: Path, inside: Sequence[Path]) -> list[dict[str, Any]]:

@@ -7,13 +7,12 @@ store, so that another run, elsewhere and later, can take values over (`--add`).
 
 from __future__ import annotations
 
-import os
 import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imer.core.files import followed, sha256_file, sha256_json
+from imer.core.files import followed, seen_from, sha256_file, sha256_json
 from imer.core.types import FeatureSpec, Utterance
 from imer.extraction.plan import media_path
 
@@ -56,7 +55,7 @@ class Sources:
 
     def _identity(self, path: Path) -> list[Any]:
         if path not in self._identities:
-            way = os.path.relpath(path, self._home)
+            way = seen_from(self._home, path)
             try:
                 status = path.stat()
                 self._identities[path] = [way, status.st_size, status.st_mtime_ns]

@@ -57,7 +57,8 @@ class SentenceModel:
     def _config(self) -> dict[str, str]:
         """Name the model by the files in it that count, not by its folder, which anybody may rename."""
         self._weights()
-        names = sorted(name for file in self.folder.rglob("*") if self._counts(name := file.relative_to(self.folder)))
+        names = [name for file in self.folder.rglob("*") if self._counts(name := file.relative_to(self.folder))]
+        names.sort(key=lambda name: name.parts)  # paths themselves are sorted otherwise on Windows
         return {"files_sha256": sha256_json([[name.as_posix(), sha256_file(self.folder / name)] for name in names])}
 
     def _counts(self, name: Path) -> bool:
@@ -75,8 +76,8 @@ class SentenceModel:
         try:
             layers = self._layers()
             if "Dense" in layers and self.level == "utterance":
-                return int(json.loads((layers["Dense"] / "config.json").read_text())["out_features"])
-            return int(json.loads((layers["Transformer"] / "config.json").read_text())["hidden_size"])
+                return int(json.loads((layers["Dense"] / "config.json").read_text("utf-8"))["out_features"])
+            return int(json.loads((layers["Transformer"] / "config.json").read_text("utf-8"))["hidden_size"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InvalidInput(f"{self.folder}: the model's configuration cannot be read ({error!r}).") from error
 
@@ -87,7 +88,7 @@ class SentenceModel:
             raise InvalidInput(
                 f"{self.folder} is not a sentence-transformers model: modules.json is missing; name a folder saved by it."
             )
-        kinds = {str(m["type"]).rsplit(".", 1)[-1]: str(m["path"]) for m in json.loads(modules.read_text())}
+        kinds = {str(m["type"]).rsplit(".", 1)[-1]: str(m["path"]) for m in json.loads(modules.read_text("utf-8"))}
         return {"Transformer": self.folder, **{kind: self.folder / path for kind, path in kinds.items()}}
 
     def _weights(self) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from imer.core.errors import UsageError
-from imer.core.files import followed, published_file
+from imer.core.files import followed, published_file, seen_from
 from imer.core.types import Utterance
 from imer.media.labels import Known
 from imer.media.tables import csv_row
@@ -50,8 +50,8 @@ def write_listing(
     outside = set()
     in_dialogue: Counter[str] = Counter()
     for i, u in enumerate(utterances):
-        media = "" if u.audio is None else os.path.relpath(followed(Path(u.audio)), folder)
-        if media.startswith(os.pardir + os.sep):
+        media = "" if u.audio is None else seen_from(folder, followed(Path(u.audio)))
+        if media.startswith("../") or os.path.isabs(media):
             outside.add(media)
         times = ["" if at is None else f"{at:.10g}" for at in (u.start_s, u.end_s)]
         own = (u.utterance_id, media, *times, u.text or "", u.dialogue_id, u.position, u.speaker)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import ntpath
 import os
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +130,13 @@ def test_neither_file_nor_folder_takes_the_place_of_a_device_or_each_other(tmp_p
     assert not (tmp_path / "pipe").is_file()
     assert (tmp_path / "file").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
+
+
+def test_a_way_is_written_alike_on_every_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A manifest that was listed on Windows is read on Linux; there is no way from one drive to another."""
+    assert files.seen_from(tmp_path / "a", tmp_path / "b" / "c.wav") == "../b/c.wav"
+    monkeypatch.setattr(files, "os", SimpleNamespace(path=ntpath, sep="\\"))
+    home = PureWindowsPath("C:/study/lists")
+    assert files.seen_from(home, PureWindowsPath("C:/study/lists/day/a.wav")) == "day/a.wav"
+    assert files.seen_from(home, PureWindowsPath("C:/study/clips/a.wav")) == "../clips/a.wav"
+    assert files.seen_from(home, PureWindowsPath("E:/clips/a.wav")) == "E:/clips/a.wav"

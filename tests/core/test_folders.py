@@ -7,7 +7,7 @@ import errno
 import os
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 
@@ -16,7 +16,7 @@ from imer.core.errors import InvalidInput, OutputExists
 
 _KILL_AT = """
 import os, sys
-from pathlib import Path
+from pathlib import Path, PurePath
 from imer.core import files, folders, json_lines
 calls = 0
 def die(point):
@@ -147,3 +147,14 @@ def test_what_somebody_else_put_into_a_folder_is_not_lost_with_it(tmp_path: Path
     with pytest.raises(OutputExists, match=r"also holds sub/analysis\.R"):
         publish()
     assert (tmp_path / "x" / "sub" / "analysis.R").read_text() == "mine"
+
+
+def test_a_folder_is_described_alike_where_paths_are_sorted_without_capitals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does; its digest is compared across systems."""
+    for name in ("a.txt", "B.txt", "c.txt"):
+        (tmp_path / name).write_text(name)
+    before = folders.output_entry(tmp_path)
+    monkeypatch.setattr(PurePath, "__lt__", lambda one, other: str(one).casefold() < str(other).casefold())
+    assert folders.output_entry(tmp_path) == before

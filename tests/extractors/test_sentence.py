@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pytest
@@ -120,3 +120,14 @@ def test_folders_that_are_no_model(minilm: MiniLM, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"hidden_size": 8}')
     with pytest.raises(InvalidInput, match="safetensors"):
         SentenceModel(sentence_model=str(tmp_path)).spec  # noqa: B018
+
+
+def test_a_model_has_one_fingerprint_where_paths_are_sorted_without_capitals(
+    minilm: MiniLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Windows does: a bundle that was made on Linux must know its model there."""
+    mine = copied(minilm, tmp_path / "mine")
+    (mine / "Zones.json").write_text("{}")
+    before = fingerprint(mine)
+    monkeypatch.setattr(PurePath, "__lt__", lambda one, other: str(one).casefold() < str(other).casefold())
+    assert fingerprint(mine) == before
