@@ -17,8 +17,8 @@ PACKAGES = (
 )  # fmt: skip
 REST = """\
 tests/                    mirrors imer/; tests/pipelines runs the scripts, tests/test_house.py the house rules;
-                          tests/campaigns breaks things: kills, power cuts, failing calls, full disks, flipped bits, options
-                          tests/systems runs commands as on Windows, and on a disk that takes A and a for one name, as on macOS
+                          tests/campaigns breaks things: kills, power cuts, failing calls, full disks, flipped bits, options;
+                          tests/systems runs commands as on Windows
 data/README.md            where each corpus comes from; nothing else is under version control there
 """
 

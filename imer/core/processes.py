@@ -22,6 +22,7 @@ _CHILD_ENVIRONMENT = {
     # A child that had to be killed leaves a semaphore of some library; multiprocessing clears it up, and says so.
     "PYTHONWARNINGS": "ignore::UserWarning:multiprocessing.resource_tracker",
 }
+_MOST_ON_WINDOWS = 31  # processes with a pipe each, since 63 things at most can be waited for at once there
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 _SYNCHRONIZE, _ACCESS_DENIED, _WAIT_TIMEOUT = 0x00100000, 5, 258  # of OpenProcess and WaitForSingleObject (Windows)
 
@@ -75,11 +76,10 @@ def process_count(text: str, option: str, automatic: Callable[[], int]) -> int:
     UsageError
         It is neither.
     """
-    if text == "auto":
-        return automatic()
-    if not text.isdecimal() or int(text) < 1:
+    if text != "auto" and (not text.isdecimal() or int(text) < 1):
         raise UsageError(f"{option} takes a number of processes or auto; found {text!r}.")
-    return int(text)
+    count = automatic() if text == "auto" else int(text)
+    return min(count, _MOST_ON_WINDOWS) if sys.platform == "win32" else count
 
 
 @contextmanager

@@ -170,5 +170,11 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
         for row, values_TD in enumerate(in_order(store.feature(modality))):
             if row in usable and len(values_TD):
                 values = values_TD[0] if level == "utterance" else values_TD
-                save_array(where / f"{store.utterance_ids[row]}.npy", values)
+                path = where / f"{store.utterance_ids[row]}.npy"
+                if path.exists():
+                    raise InvalidInput(
+                        f"In this layout an utterance's id is the name of a file, and {path.stem!r} has that of another, which "
+                        "differs in capitals only: they are one on this disk."
+                    )
+                save_array(path, values)
     return Exported(len(rows), (*notes, *other_labels(store, label)))

@@ -11,8 +11,9 @@ from typing import Any
 import torch
 
 from imer.batches.corpus import Corpus
+from imer.batches.splits import alike_but_for_capitals
 from imer.core.devices import chosen_device
-from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError
+from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import behind_links, check_name, make_folder, remove_leftovers, sha256_file, write_text
 from imer.core.locks import output_lock
 from imer.core.settings import toml_layer
@@ -157,6 +158,14 @@ class _Run:
 
     def _train(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold], jobs: int) -> dict[str, Any]:
         """Train what is not trained yet, and write the results."""
+        twins = alike_but_for_capitals(safe_name(fold.name) for fold in folds)
+        if (
+            twins and (self.out / "CONFIG.TOML").exists()
+        ):  # the second would be taken for trained: it has the first's files
+            raise UsageError(
+                f"Folds differ in capitals only ({listed(twins, 3)}), which are one folder on this disk; rename them in the "
+                "manifest."
+            )
         device, splits = folds[0].device, [fold.splits[0] for fold in folds]
         with repeatable(device, self.settings.train.threads):
             if jobs > 1 and len(folds) * self.settings.train.members > 1:

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from imer.core.processes import is_alive, start_ticks
+from imer.core import processes
+from imer.core.processes import is_alive, process_count, start_ticks
 
 _BUSY_CHILD = """
 import sys, time
@@ -89,3 +91,11 @@ def test_a_child_at_work_ends_with_its_parent(system: str, tmp_path: Path) -> No
         finally:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("asked", ["auto", "64"])
+def test_windows_waits_for_so_many_processes_and_no_more(asked: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert process_count(asked, "--jobs", lambda: 64) == 64
+    monkeypatch.setattr(processes, "sys", SimpleNamespace(platform="win32"))
+    assert 2 * process_count(asked, "--jobs", lambda: 64) <= 63
+    assert process_count("2", "--jobs", lambda: 64) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import pickle
 import pickletools
 import sys
@@ -270,3 +271,21 @@ def test_a_split_without_utterances_comes_back_from_mmsa(tmp_path: Path) -> None
     import_mmsa(tmp_path / "fewer.pkl", tmp_path / "again.h5")
     with FeatureStore.open(tmp_path / "again.h5") as store:
         assert set(store.splits.tolist()) == {"train", "val"}
+
+
+def test_ids_that_are_one_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On most disks of macOS and Windows the second of two names that differ in capitals takes the first's place."""
+    exists = Path.exists
+
+    def in_any_capitals(path: Path) -> bool:
+        beside = os.listdir(path.parent) if exists(path.parent) else []
+        return path.name.casefold() in {name.casefold() for name in beside}
+
+    alike = utterances(("v", "w", "u1", "x", "U1"), ("train",) * 5)
+    rows = [replace(utterance, labels={"sentiment": "1"}) for utterance in alike]
+    store = make_store(tmp_path / "f.h5", rows)
+    export_features("gcnet", store, tmp_path / "told apart")
+    monkeypatch.setattr(Path, "exists", in_any_capitals)
+    with pytest.raises(InvalidInput, match="'U1' has that of another"):
+        export_features("gcnet", store, tmp_path / "one")
+    assert not (tmp_path / "one").exists()

@@ -18,6 +18,7 @@ from imer.core.json_lines import read_json_lines
 from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
 from imer.store.verify import not_covered, verify_any
+from imer.training import train as training
 from imer.training.build import check_lengths
 from imer.training.run_folder import RunFolder
 from imer.training.train import train
@@ -186,3 +187,23 @@ def test_the_length_of_every_part_counts() -> None:
         check_lengths(corpus, [split], most=5, pad_to=0)
     check_lengths(corpus, [split], most=6, pad_to=0)
     check_lengths(corpus, [split], most=None, pad_to=0)
+
+
+def test_folds_that_are_one_folder_are_refused(
+    store: Path, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On most disks of macOS and Windows `ann` would be answered by the model of `Ann`, which learnt from her."""
+    who = np.where(corpus.columns["speaker"] == "s0", "Ann", "ann").astype(object)
+    named = replace(corpus, columns={**corpus.columns, "who": who})
+    monkeypatch.setattr(training, "read_corpus", lambda *_: named)
+    quick(store, tmp_path / "told apart", "data.label=emotion", "data.folds=who")
+    write_text = training.write_text
+
+    def written_in_any_capitals(path: Path, content: str) -> None:
+        write_text(path, content)
+        path.with_name(path.name.upper()).symlink_to(path)
+
+    monkeypatch.setattr(training, "write_text", written_in_any_capitals)
+    with pytest.raises(UsageError, match=r"capitals only \(Ann and ann\)"):
+        quick(store, tmp_path / "one", "data.label=emotion", "data.folds=who")
+    assert not (tmp_path / "one").exists()
