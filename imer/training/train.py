@@ -159,9 +159,8 @@ class _Run:
     def _train(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold], jobs: int) -> dict[str, Any]:
         """Train what is not trained yet, and write the results."""
         twins = alike_but_for_capitals(safe_name(fold.name) for fold in folds)
-        if (
-            twins and (self.out / "CONFIG.TOML").exists()
-        ):  # the second would be taken for trained: it has the first's files
+        # Of two folds with one folder the second would be taken for trained: the files are there.
+        if twins and (self.out / "CONFIG.TOML").exists():
             raise UsageError(
                 f"Folds differ in capitals only ({listed(twins, 3)}), which are one folder on this disk; rename them in the "
                 "manifest."
