@@ -58,7 +58,8 @@ def _is_alive_on_windows(pid: int) -> bool:
 def start_ticks(pid: int) -> str | None:
     """Return a process's start time, which tells it from a later process with the same number (Linux only)."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+        # Bytes: the name of a program that stands in it may be cut within a letter.
+        return Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[19].decode()
     except (OSError, IndexError):
         return None
 

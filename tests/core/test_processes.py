@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,11 +63,19 @@ def test_a_process_that_may_not_be_asked_is_alive(error: type[OSError], monkeypa
     assert is_alive(1) == (error is PermissionError)
 
 
+def test_a_program_whose_name_the_system_cuts_within_a_letter(tmp_path: Path) -> None:
+    """It is found under the number of a dead owner of a lock."""
+    program = shutil.copy(shutil.which("cat") or "", tmp_path / ("ä" * 8))  # the system keeps 15 bytes
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        assert is_alive(process.pid, start_ticks(process.pid))
+        assert not is_alive(process.pid, "0")
+
+
 def test_without_a_proc_file_system_nobody_knows_when_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> str:
+    def refuse(*_: object) -> bytes:
         raise FileNotFoundError
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
     assert start_ticks(os.getpid()) is None
     assert is_alive(os.getpid(), "0")
 
