@@ -147,6 +147,7 @@ def test_dialogues_without_labels_are_not_drawn():
 def test_one_dialogue_or_an_undefined_metric_has_no_interval():
     values = np.array([1.0, -2.0, 0.5])
     assert set(intervals([tally(values, values, np.zeros(3, int), 1)]).values()) == {None}
+    assert intervals([tally(values, values + 1, np.array([0, 0, 1]), 2)])["mae"] == pytest.approx((1, 1))
     found = intervals([tally(values, np.full(3, 0.1), np.arange(3), 3)])
     assert found["corr"] is None
     assert found["mae"] is not None

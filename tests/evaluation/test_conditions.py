@@ -1,16 +1,19 @@
 """Reading missing rates and patterns."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imer.core.errors import UsageError
 from imer.evaluation.conditions import (
+    as_far_as_reachable,
     make_conditions,
     parse_patterns,
     parse_rate_grid,
     pattern_name,
 )
+from imer.masks.make import draw_mask
 from imer.masks.wishes import all_patterns, parse_pattern
 
 THREE = ("audio", "text", "visual")
@@ -94,3 +97,25 @@ def test_a_protocol_without_a_rate_is_refused(asked):
     with pytest.raises(UsageError, match="--protocol exact says how one rate becomes a mask"):
         make_conditions(THREE, protocol="exact", **asked)
     assert len(make_conditions(THREE, protocol="exact", **{**asked, "missing_rate": "0.3"})) >= 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "n_modalities", "beyond", "highest"),
+    [("0:0.9:0.1", 3, "0.8, 0.9", "0.6667"), ("0:0.7:0.1", 2, "0.6, 0.7", "0.5000"), ("0:0.7:0.1", 3, "", "")],
+)
+def test_a_grid_goes_as_far_as_it_can_and_says_so(grid: str, n_modalities: int, beyond: str, highest: str) -> None:
+    present = np.ones((30, n_modalities), dtype=bool)
+    names = THREE[:n_modalities]
+    table = draw_mask(present, [f"u{i}" for i in range(30)], names, protocol="instance", rate=0.8)
+    asked = make_conditions(names, missing_rate=grid, pattern="a", table=table)
+    kept, said = as_far_as_reachable(asked, present, grid)
+    left_out = [one.name for one in asked if one not in kept]
+    assert left_out == [f"nested {rate}" for rate in beyond.split(", ") if rate]
+    assert [one.name for one in kept[-2:]] == ["pattern a", "mask file (instance)"]
+    assert len(said) == bool(beyond)
+    assert all(f"the missing rates {beyond} of {grid} cannot" in one and highest in one for one in said)
+
+
+def test_rates_that_are_named_one_by_one_are_kept_to_be_refused():
+    asked = make_conditions(THREE, missing_rate="0.5,0.9")
+    assert as_far_as_reachable(asked, np.ones((30, 3), dtype=bool), "0.5,0.9") == (asked, [])

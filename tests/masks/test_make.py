@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from imer.core.errors import InvalidInput, UsageError
-from imer.masks.make import draw_mask
+from imer.masks.make import PROTOCOLS, RATE_PROTOCOLS, draw_mask
 from imer.masks.table import MaskTable
 from imer.masks.uniform import KeyedUniform
 from imer.masks.wishes import parse_pattern, parse_rates
@@ -20,17 +23,46 @@ NAMES = ("audio", "text", "visual")
 FULL = np.ones((200, 3), dtype=bool)
 
 
-GOLDEN = {"exact": "5ea76356dd42", "nested": "5bc7e7a75275", "bernoulli": "f5b7c2141f6b", "mixed": "47850ee3c7c1"}
+GOLDEN = {
+    "exact": "5ea76356dd42",
+    "nested": "5bc7e7a75275",
+    "bernoulli": "f5b7c2141f6b",
+    "mixed": "47850ee3c7c1",
+    "instance": "a0588170f019",
+    "imbalanced": "00524f0962db",
+    "cpm": "e41720712d4e",
+}
 
 
 def test_golden_masks() -> None:
     """These digests were made once; a change means that masks differ between releases or machines."""
-    arguments = {"exact": {"rate": 0.5}, "nested": {"rate": 0.3}, "bernoulli": {"rate": 0.4}, "mixed": {}}
+    arguments = {
+        "exact": {"rate": 0.5},
+        "nested": {"rate": 0.3},
+        "bernoulli": {"rate": 0.4},
+        "mixed": {},
+        "instance": {"rate": 0.6},
+        "imbalanced": {"rates": {"audio": 0.7, "text": 0.6, "visual": 0.6}},
+        "cpm": {"rate": 0.3},
+    }
     digests = {
         name: hashlib.sha256(draw_mask(FULL, IDS, NAMES, protocol=name, **kw).observed_NM.tobytes()).hexdigest()[:12]
         for name, kw in arguments.items()
     }
     assert digests == GOLDEN
+
+
+@given(st.sampled_from(sorted(PROTOCOLS)), st.permutations(range(30)), st.integers(0, 2**32 - 1))
+def test_what_is_absent_goes_with_its_utterance_in_any_order(protocol: str, order: list[int], seed: int) -> None:
+    """A store lists its utterances as the manifest did; a table lists them by id."""
+    present = np.random.default_rng(seed).random((30, 3)) < 0.8
+    wishes: dict[str, dict[str, Any]] = {"pattern": {"pattern": "at"}, "imbalanced": {"rates": {"text": 0.4}}}
+    wish = wishes.get(protocol, {"rate": 0.45} if protocol in RATE_PROTOCOLS else {})
+    sorted_ids, ids = IDS[:30], [IDS[i] for i in order]
+    table = draw_mask(present[order], ids, NAMES, protocol=protocol, **wish)
+    assert not (table.rows_for(sorted_ids, NAMES) & ~present).any()
+    same = draw_mask(present, sorted_ids, NAMES, protocol=protocol, **wish)
+    assert (table.rows_for(sorted_ids, NAMES) == same.observed_NM).all()
 
 
 def test_the_table_does_not_depend_on_the_order_of_the_utterances() -> None:
@@ -83,6 +115,8 @@ def test_a_mask_file_comes_back_and_is_the_same_bytes_twice(tmp_path: Path) -> N
     assert (again.observed_NM == table.observed_NM).all()
     assert (again.utterance_ids, again.modalities, again.seed, again.split) == (table.utterance_ids, NAMES, 3, "test")
     assert again.nominal_rate is None
+    draw_mask(FULL, IDS, NAMES, rate=0.5).write(tmp_path / "c.h5")
+    assert MaskTable.read(tmp_path / "c.h5").nominal_rate == 0.5
     assert again.detail == "audio=0.2,text=0.7,visual=0"
 
 
@@ -113,6 +147,8 @@ def test_rates_on_the_command_line() -> None:
     assert parse_rates("audio=0.2, text=0.7") == (None, {"audio": 0.2, "text": 0.7})
     with pytest.raises(UsageError, match="neither"):
         parse_rates("half")
+    with pytest.raises(UsageError, match="names a modality twice"):
+        parse_rates("audio=0.2,audio=0.7")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +166,8 @@ def test_rates_on_the_command_line() -> None:
         ({"protocol": "mixed", "rate": 0.5}, "takes no --missing-rate"),
         ({"protocol": "pattern", "rates": {"audio": 0.3}}, "takes no --missing-rate"),
         ({"protocol": "nested", "rates": {"audio": 0.3}}, "takes one rate"),
+        ({"rate": 0.5, "seed": -1}, "--seed lies in"),
+        ({"rate": 0.5, "seed": 2**63}, "--seed lies in"),
     ],
 )
 def test_wrong_arguments_are_explained(arguments: dict, words: str) -> None:

@@ -30,8 +30,10 @@ def test_true_probabilities_have_next_to_no_error() -> None:
     assert reliability(sharper, target)["accuracy"] == found["accuracy"]
 
 
-def test_bins_are_those_of_scikit_learn() -> None:
-    probability, target = _answers(3_000, 5, seed=1)
+@pytest.mark.parametrize("sharpness", [1.0, 0.05])  # answers of every probability, and of hardly any above .2
+def test_bins_are_those_of_scikit_learn(sharpness: float) -> None:
+    probability, target = _answers(3_000, 12, seed=1)
+    probability = probability**sharpness / (probability**sharpness).sum(1, keepdims=True)
     found = reliability(probability, target)
     right = probability.argmax(1) == target
     accuracy, confidence = calibration_curve(right, probability.max(1), n_bins=N_BINS)

@@ -143,6 +143,14 @@ def test_a_stage_starts_from_branches_without_dropout() -> None:
     assert torch.equal(*banks)
 
 
+def test_the_last_stage_starts_from_what_the_first_one_learnt() -> None:
+    corpus = _learnable("classification")
+    normal, kmeans = (_trained(corpus, f"model.bank_start={start}") for start in ("normal", "kmeans"))
+    joint = len([record for record in normal.progress.log if record["stage"] == "branches"])
+    assert normal.progress.log[:joint] == kmeans.progress.log[:joint]
+    assert normal.progress.log[joint]["loss"] != kmeans.progress.log[joint]["loss"]
+
+
 def test_a_loss_that_is_not_finite_is_an_error_that_says_so() -> None:
     corpus = _learnable("regression")
     with pytest.raises(UsageError, match=r"The loss became (nan|inf) in epoch \d+ of stage .*learning_rate"):
@@ -206,8 +214,12 @@ def test_choosing_on_the_test_part_is_possible_and_says_so() -> None:
     assert trainer.progress.best.epoch == 1 + scores.index(max(scores))
     tested = set(np.concatenate([t.ravel() for t in trainer.data.val_tables]).tolist()) - {-1}
     assert tested == set(trainer.data.split.test.tolist())
-    first, second = (trainer.masks.fixed(trainer.data.split.test, "test_best", 1, first_seed=i)[0] for i in (1, 2))
-    assert not np.array_equal(first.observed_NM, second.observed_NM)
+    masks = []
+    for trainer.progress.epoch in (1, 2):
+        (judged,) = trainer._judged_under()
+        assert set(np.flatnonzero(judged.observed_NM.any(axis=1))) == tested
+        masks.append(judged.observed_NM)
+    assert not np.array_equal(*masks)  # redrawn every epoch
     said = selection(3, {"wa": 0.5, "ua": 0.4}, "classification", "test_best")
     assert said == {"epoch": 3, "metric": "wa", "value": 0.5, "on": "test"}
 
