@@ -148,9 +148,9 @@ def _chosen_modalities(store: FeatureStore, wanted: Sequence[str] | None) -> tup
 
 
 def _dialogues(store: FeatureStore) -> np.ndarray:
-    """Return the dialogue of each utterance; one without is its own dialogue."""
-    alone = store.dialogue_ids == ""
-    return np.where(alone, np.char.add("\x00", store.utterance_ids.astype(str)).astype(object), store.dialogue_ids)
+    """Return the dialogue of each utterance; one without is its own dialogue, called by a name that no manifest can hold."""
+    own = np.array([f"\x00{name}" for name in store.utterance_ids], dtype=object)
+    return np.where(store.dialogue_ids == "", own, store.dialogue_ids)
 
 
 def _target(
