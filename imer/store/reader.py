@@ -228,7 +228,7 @@ class FeatureStore:
         """
         values, offsets, present = self.ragged(modality, name)
         vectors_ND = np.full((self.n, values.shape[1]), np.nan, dtype=np.float32)
-        rows = np.flatnonzero(present & (np.diff(offsets) > 0))
+        rows = np.flatnonzero(present)  # each of them has values, and no other utterance
         if len(rows):
             counts = np.diff(offsets)[rows]
             if (counts == 1).all():

@@ -22,8 +22,8 @@ def check_structure(file: h5py.File) -> None:
     Raises
     ------
     InvalidInput
-        An array has another length than there are utterances, offsets do not ascend to the end of what they cut, or
-        an index points at nothing.
+        An array has another length than there are utterances, offsets do not ascend to the end of what they cut, an
+        index points at nothing, or an utterance has values and is not present, or the other way round.
     KeyError
         A part is missing.
     """
@@ -97,3 +97,7 @@ def _check_feature(feature: h5py.Group, n: int) -> None:
     _check_offsets(feature["offsets"], n, len(values))
     _require(present.shape == (n,) and present.dtype == np.uint8, present, f"{n} times 0 or 1")
     _require(int(present[...].max(initial=0)) <= 1, present, f"{n} times 0 or 1")
+    has_rows_N = np.diff(feature["offsets"][...]) > 0
+    _require(
+        np.array_equal(has_rows_N, present[...]), feature, "values of every utterance that is present, and of no other"
+    )

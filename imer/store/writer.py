@@ -55,7 +55,7 @@ class FeatureBlock:
     """One feature set of all N utterances.
 
     `chunks` are float32 arrays [t, D] which, in order, make up the values [ΣT, D]; utterance i has the rows
-    offsets[i]:offsets[i+1] (one row at utterance level where present, none where not).
+    offsets[i]:offsets[i+1] (one row at utterance level where present, some at frame level, none where not).
     """
 
     spec: FeatureSpec

@@ -33,7 +33,7 @@ def spec(modality: str = "audio", dim: int = 2, level: str = "utterance") -> Fea
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.lists(st.tuples(texts, texts, st.booleans()), min_size=1, max_size=8), st.integers(1, 5))
 def test_round_trip(tmp_path_factory: pytest.TempPathFactory, rows: list, dim: int) -> None:
     path = tmp_path_factory.mktemp("store") / "f.h5"
@@ -77,6 +77,18 @@ def test_frame_level_features_are_averaged_per_utterance(tmp_path: Path) -> None
         vectors, present = store.vectors("audio")
     assert present.tolist() == [True, False, True, True]
     assert vectors[present].tolist() == [[2, 3], [7, 7], [10, 10]]
+
+
+@pytest.mark.parametrize("present", [[True, False, True], [True, True, True]])
+def test_values_and_presence_that_contradict_each_other_are_refused(tmp_path: Path, present: list[bool]) -> None:
+    """The frames of who is not there would be taken for those of the utterance before."""
+    utterances = [Utterance(f"u{i}", "d", i, i + 2) for i in range(3)]
+    counts = [2, int(not present[1]), 1]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    block = FeatureBlock(spec(level="frame"), offsets, np.array(present), [np.ones((sum(counts), 2), np.float32)])
+    write_store(tmp_path / "f.h5", utterances, [block], {"audio": np.zeros(3)})
+    with pytest.raises(InvalidInput, match="values of every utterance that is present, and of no other"):
+        FeatureStore.open(tmp_path / "f.h5")
 
 
 @pytest.mark.parametrize(
