@@ -16,11 +16,16 @@ from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
 GUARD = Path(__file__).parent / "guard"  # its sitecustomize refuses every connection that leaves this machine
 
 SCHEMA = jsonschema.Draft202012Validator(json.loads((ROOT / "imer" / "cli" / "output.schema.json").read_text()))
+
+# How long an example takes says more of what else the machine does than of `imer`.
+settings.register_profile("imer", deadline=None)
+settings.load_profile("imer")
 
 # A job in the background of a shell starts with Ctrl-C ignored, and its children would too: the tests send it to them.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

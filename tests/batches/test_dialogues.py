@@ -13,7 +13,7 @@ from imer.batches.dialogues import LONGEST_READ, Dialogues, Resident
 from tests.batches.small import small_corpus
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     lengths=st.lists(st.integers(1, 12), min_size=1, max_size=15),
     budget=st.integers(1, 60),
@@ -57,7 +57,6 @@ def test_padding_to_a_length() -> None:
     assert table.shape == (2, 7)
 
 
-@settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 40), max_size=8), longest=st.integers(1, 20))
 def test_parts_are_few_alike_and_in_order(lengths: list[int], longest: int) -> None:
     starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])

@@ -20,7 +20,7 @@ def table(lengths: list[int], spare: int = 0) -> np.ndarray:
     return np.arange(max(lengths) + spare)[None] < np.array(lengths)[:, None]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths=lengths_of, spare=st.integers(0, 3), m=st.integers(1, 3))
 def test_rows_come_back_as_they_went(lengths: list[int], spare: int, m: int) -> None:
     valid = table(lengths, spare)
@@ -40,7 +40,7 @@ def test_rows_come_back_as_they_went(lengths: list[int], spare: int, m: int) -> 
     assert not spread[:, ~packed.valid_BU].any()
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(lengths=lengths_of, parts=st.integers(1, 3), heads=st.integers(1, 3))
 def test_heads_are_split_as_in_the_padded_table(lengths: list[int], parts: int, heads: int) -> None:
     packed, m, width = Packed(table(lengths)), 2, 4

@@ -49,7 +49,7 @@ def test_other_rows_have_no_part_in_it() -> None:
     assert all(np.array_equal(before.spread[m], after.spread[m]) for m in corpus.modalities)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 8), st.floats(1e4, 1e30), st.integers(0, 2**32 - 1))
 def test_broken_rows_have_no_part_in_it_either(n_broken: int, times: float, seed: int) -> None:
     corpus = small_corpus([60, 60], modalities={"audio": 12, "text": 7}, seed=seed)

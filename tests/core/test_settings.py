@@ -119,7 +119,7 @@ trains = st.builds(
 )
 
 
-@hypothesis_settings(deadline=None, max_examples=60)
+@hypothesis_settings(max_examples=60)
 @given(train=trains)
 def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, train: Train) -> None:
     path = tmp_path_factory.mktemp("toml") / "config.toml"

@@ -24,7 +24,7 @@ from imer.demo.script import (
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(n=st.integers(12, 400), seed=st.integers(0, 99))
 def test_splits_share_neither_dialogues_nor_speakers(n: int, seed: int) -> None:
     lines = write_script(n, seed)

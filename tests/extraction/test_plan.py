@@ -81,7 +81,7 @@ def test_only_what_is_wanted_is_planned() -> None:
     assert natural_verdict(rows[1], "audio") == (Verdict.no_stream, "the manifest names no audio file.")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.integers(0, 1), st.integers(0, 90), st.one_of(st.none(), st.integers(1, 40))),
@@ -116,7 +116,7 @@ def test_a_hundred_thousand_utterances_are_planned_in_seconds() -> None:
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=60))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_task_has_texts_of_about_one_length_and_not_too_many(lengths: list[int]) -> None:
     rows = [utterance(f"u{i}", text="x" * length) for i, length in enumerate(lengths)]
     with pytest.MonkeyPatch.context() as patch:
@@ -135,7 +135,7 @@ def test_a_task_has_texts_of_about_one_length_and_not_too_many(lengths: list[int
 
 
 @given(st.integers(1, 5))
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 def test_shards_part_the_work_and_keep_clips_together(count: int) -> None:
     rows = [utterance(f"u{i}", f"{i // 3}.mp4" if i % 7 else None, i, i + 1.0) for i in range(60)]
     owners = [[n for n in range(count) if in_shard(row, ROOT, (n, count))] for row in rows]

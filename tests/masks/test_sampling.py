@@ -38,7 +38,7 @@ def test_exact_meets_every_reachable_rate(n: int, n_modalities: int) -> None:
         assert observed.sum() == max(round(n * n_modalities * (1 - rate)), n)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(presence(), st.floats(0, 1), st.integers(0, 1000))
 def test_samplers_hide_nothing_that_is_absent_and_keep_one(present: np.ndarray, share: float, seed: int) -> None:
     rate = share * sampling.reachable_rate(present)
@@ -55,7 +55,7 @@ def test_samplers_hide_nothing_that_is_absent_and_keep_one(present: np.ndarray, 
         assert (observed.any(axis=1) == present.any(axis=1)).all()
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(presence(), st.floats(0, 1), st.floats(0, 1), st.integers(0, 1000))
 def test_nested_masks_of_higher_rates_lie_within_those_of_lower_ones(
     present: np.ndarray, a: float, b: float, seed: int
@@ -65,7 +65,7 @@ def test_nested_masks_of_higher_rates_lie_within_those_of_lower_ones(
     assert not (fewer & ~more).any()
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(presence(), st.integers(0, 1000))
 def test_rate_zero_hides_nothing(present: np.ndarray, seed: int) -> None:
     for sampler in (sampling.exact, sampling.bernoulli, sampling.cpm):
@@ -109,6 +109,9 @@ def test_imbalanced_meets_each_rate_exactly() -> None:
     assert observed.any(axis=1).all()
     with pytest.raises(UsageError, match="at most 2"):
         sampling.imbalanced(np.ones((10, 3), dtype=bool), [0.9, 0.9, 0.4], rng())
+    for rates in ([1.1, 0.0, 0.0], [-0.1, 0.0, 0.0]):
+        with pytest.raises(UsageError, match="each lies between 0 and 1"):
+            sampling.imbalanced(np.ones((10, 3), dtype=bool), rates, rng())
 
 
 def test_grid_value_of_the_literature() -> None:
@@ -135,7 +138,8 @@ def test_rates_outside_the_unit_interval_are_refused(rate: float) -> None:
 
 
 def test_a_table_without_cells_can_lose_nothing() -> None:
-    assert sampling.reachable_rate(np.ones((0, 3), dtype=bool)) == 0.0
+    nobody = np.ones((0, 3), dtype=bool)
+    assert (sampling.reachable_rate(nobody), sampling.missing_rate(nobody)) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("probability", [-0.1, 1.1, float("nan")])

@@ -126,7 +126,7 @@ def test_after_a_broken_packet_every_frame_is_decoded(
     assert len(found) > len(fewer)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.lists(st.integers(0, 400), min_size=1, max_size=80, unique=True),
     st.floats(0, 3),

@@ -73,7 +73,7 @@ def assert_same(found: dict, expected: dict) -> None:
         assert found[name] == (None if value is None else pytest.approx(value, **EXACT)), name
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(pairs(st.integers(0, 3)))
 def test_classification_agrees_with_scikit_learn(pair):
     target, predicted = pair
@@ -86,7 +86,7 @@ def test_classification_agrees_with_scikit_learn(pair):
             )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(pairs(SENTIMENT))
 def test_regression_agrees_with_scikit_learn_and_scipy(pair):
     target, predicted = pair
@@ -195,7 +195,7 @@ def test_selection_prefers_the_better_metric():
     assert all(name in METRICS[task] for task, name in SELECTION_METRIC.items())
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(pairs(SENTIMENT, min_size=2), st.floats(-100, 100), st.floats(0.1, 10))
 def test_correlation_ignores_shift_and_scale(pair, shift, scale):
     target, predicted = pair

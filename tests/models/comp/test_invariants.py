@@ -80,7 +80,7 @@ def test_padding_changes_nothing(variant: str) -> None:
     assert torch.equal(answers(model, more_garbage)[:, :6], answers(model, longer)[:, :6])
 
 
-@hypothesis_settings(deadline=None, max_examples=20)
+@hypothesis_settings(max_examples=20)
 @given_(value=st.sampled_from([1e4, -1e30, float("nan"), float("inf"), float("-inf")]), seed=st.integers(0, 99))
 @pytest.mark.parametrize("variant", ["default", "soft", "unmasked", "dialogue-prototypes", "valid-keys"])
 def test_what_stands_in_hidden_slots_is_never_read(variant: str, value: float, seed: int) -> None:

@@ -67,7 +67,7 @@ def test_packed_and_padded_agree(variant: str, stage: str) -> None:
     assert_alike(model, batch(model, dialogues=6), stage)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(data=st.data(), task=st.sampled_from(["classification", "regression"]), m=st.integers(2, 4))
 def test_packed_and_padded_agree_for_any_dialogues(data: Any, task: str, m: int) -> None:
     """Single utterances, a batch of one dialogue, lengths in any order, and more padding than needed."""

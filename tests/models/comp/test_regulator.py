@@ -68,7 +68,7 @@ def test_alike_errors_give_weight_1() -> None:
     assert torch.equal(instance_weights(torch.rand(3, 4, 5), few, observed[0], CompSettings()), weights)
 
 
-@hypothesis_settings(deadline=None, max_examples=40)
+@hypothesis_settings(max_examples=40)
 @given_(
     seed=st.integers(0, 10_000),
     observed=st.floats(0.3, 1.0),

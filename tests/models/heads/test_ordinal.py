@@ -16,7 +16,7 @@ def test_two_hot_reads_back_exactly_on_a_grid() -> None:  # E.20
     assert torch.allclose(bins.expectation(target), value, atol=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     low=st.floats(-5, 4), span=st.floats(0.1, 10), count=st.integers(2, 15), place=st.floats(-0.5, 1.5),
 )  # fmt: skip
