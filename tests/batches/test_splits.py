@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from imer.batches.corpus import Corpus
-from imer.batches.splits import Split, fold_splits, official_split
+from imer.batches.splits import Split, fold_splits, official_split, whole_split
 from imer.core.errors import InvalidInput, UsageError
 from tests.batches.small import small_corpus
 
@@ -75,11 +75,63 @@ def test_speakers_that_cannot_be_kept_apart_are_told_of() -> None:
     assert any("shares speakers" in w for w in fold_splits(corpus, "5", seed=0, by="speaker")[0].warnings)
 
 
+def test_two_speakers_are_too_few_to_keep_apart() -> None:
+    """The one of one dialogue would be all of validation, and training would know nobody but the other."""
+    corpus = small_corpus([4] * 11, speakers=[["x"] * 4] + [["y"] * 4] * 9 + [["z"] * 4])
+    corpus = replace(corpus, splits=np.where(corpus.speakers == "z", "test", "train").astype(object))
+    parts = [official_split(corpus, seed=seed).val for seed in range(5)]
+    assert all("y" in corpus.speakers[part] for part in parts)
+
+
+def test_speakers_are_not_kept_apart_at_the_price_of_much_of_the_training_part() -> None:
+    """Of three speakers of equal size one is a third of it; whoever asks for speakers gets that."""
+    corpus = small_corpus([4] * 13, speakers=[[f"s{d // 4}"] * 4 for d in range(13)])
+    corpus = replace(corpus, splits=np.where(corpus.speakers == "s3", "test", "train").astype(object))
+    assert len(official_split(corpus, seed=0).val) / 48 < 0.25
+    assert len(set(corpus.speakers[official_split(corpus, seed=0, by="speaker").val])) == 1
+
+
+def test_utterances_of_no_fold_train_in_each_and_are_told_of() -> None:
+    corpus = small_corpus([4] * 12)
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    take = np.array([str(9 + n % 3) if n < 10 else "" for n in number], dtype=object)
+    splits = fold_splits(replace(corpus, columns={"take": take}), "take", seed=0)
+    assert [split.name for split in splits] == ["9", "10", "11"]  # as numbers, not as letters
+    for split in splits:
+        assert sorted([*split.train, *split.val, *split.test]) == list(range(corpus.n))
+        assert not set(split.test) & set(np.flatnonzero(take == ""))
+    said = "8 utterances have no take; they train in every fold and are never tested."
+    assert [said in " ".join(split.warnings) for split in splits] == [True, False, False]
+
+
+def test_a_validation_part_is_like_the_rest_in_its_labels() -> None:
+    """Twelve dialogues of high values and four of low ones: of them, too, a fourth is in the validation part."""
+    corpus = small_corpus([4] * 16, task="regression")
+    number = np.array([int(d[1:]) for d in corpus.dialogue_ids])
+    values = np.where(number < 12, 1.0, -1.0)
+    classes = replace(corpus, task="classification", class_names=("a", "b"), target_N=(number < 12).astype(int))
+    for labelled in (replace(corpus, target_N=values), classes):
+        for seed in range(5):
+            val = whole_split(labelled, seed=seed, share=0.25).val
+            assert sorted(values[val].tolist()) == [-1.0] * 4 + [1.0] * 12
+
+
+def test_a_rare_class_is_in_the_validation_part_if_it_can_be() -> None:
+    corpus = small_corpus([6] * 20)
+    target = corpus.target_N % 2
+    target[corpus.rows_of(["d0_u0", "d1_u0"])] = 2
+    for seed in range(5):
+        assert 2 in target[whole_split(replace(corpus, target_N=target), seed=seed).val]
+
+
 def test_dialogues_that_a_column_cuts_apart_are_told_of() -> None:
     corpus = small_corpus([4] * 10)
     take = np.array([str(int(p) % 2) for p in corpus.positions], dtype=object)
     (first, _) = fold_splits(replace(corpus, columns={"take": take}), "take", seed=0)
     assert any("10 dialogues of fold 0 have utterances both in training and in test" in w for w in first.warnings)
+    parts = np.array([("train", "val")[int(p) % 2] for p in corpus.positions], dtype=object)
+    warned = official_split(replace(corpus, splits=parts), seed=0).warnings
+    assert any("10 dialogues have utterances both in training and in validation" in w for w in warned)
 
 
 def test_official_split_cuts_validation_from_training_where_there_is_none() -> None:

@@ -33,9 +33,10 @@ def test_a_line_is_appended_after_a_torn_one_and_not_to_it(tmp_path: Path) -> No
     assert json_lines.read_json_lines(log) == [{"a": "ä"}]
     json_lines.append_line(log, '{"a": 2}')
     assert json_lines.read_json_lines(log) == [{"a": "ä"}, {"a": 2}]
-    log.write_bytes(b"torn" * 700_000)
-    json_lines.append_line(log, "{}")
-    assert log.read_bytes() == b"{}\n"
+    for whole, torn in ((0, 700_000), (1, 700_000), (200_000, 700_000), (200_000, 1)):  # of a megabyte and more
+        log.write_bytes(b'{"a": 1}\n' * whole + b"torn" * torn)
+        json_lines.append_line(log, "{}")
+        assert log.read_bytes() == b'{"a": 1}\n' * whole + b"{}\n"
 
 
 def test_only_a_newline_ends_a_line(tmp_path: Path) -> None:

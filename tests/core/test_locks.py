@@ -7,18 +7,21 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
+from imer.core import locks
 from imer.core.errors import OutputExists
 from imer.core.files import temporary_name
-from imer.core.locks import output_lock
+from imer.core.locks import output_lock, waiting_lock
 
 _HOLD = """
 import sys
 from pathlib import Path
-from imer.core.locks import output_lock
+from imer.core import locks
+from imer.core.locks import output_lock, waiting_lock
 with output_lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
@@ -158,3 +161,15 @@ def test_a_lock_that_is_somebody_elses_by_now_is_left_alone(tmp_path: Path) -> N
     with output_lock(tmp_path / "f.h5"):
         lock.write_text(json.dumps({"host": "another", "pid": 1, "started": None}))
     assert json.loads(lock.read_text())["host"] == "another"
+
+
+def test_whoever_waits_gets_the_lock_when_it_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = ExitStack()
+    owner.enter_context(output_lock(tmp_path / "log"))
+    monkeypatch.setattr(locks.time, "sleep", lambda _: owner.close())  # the owner is done while it is waited for
+    with waiting_lock(tmp_path / "log"):
+        assert (tmp_path / "log.lock").exists()
+        monkeypatch.setattr(locks, "_WAIT_S", 0.0)
+        with pytest.raises(OutputExists, match=f"process {os.getpid()}"), waiting_lock(tmp_path / "log"):
+            pass
+    assert not list(tmp_path.iterdir())

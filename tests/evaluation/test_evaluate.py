@@ -63,6 +63,17 @@ def test_the_data_as_they_are_give_the_metrics_of_the_run_itself(setting, swept,
         assert first.metrics[metric] == pytest.approx(value, abs=1e-5), metric
 
 
+def test_utterances_that_are_left_with_nothing_are_counted_and_told(swept):
+    evaluation, folder = swept["classes"]
+    for one in evaluation.patterns():
+        lines = answers(folder, protocol="pattern", pattern=one.pattern)
+        assert one.without_any == sum(not line["observed"] for line in lines)
+    most = max(one.without_any for one in evaluation.patterns())
+    assert most >= 1
+    said = f"up to {most:g} of {len(lines)} utterances have no observed modality"
+    assert any(said in warning for warning in evaluation.warnings)
+
+
 @pytest.mark.parametrize("name", ["classes", "values"])
 def test_every_metric_can_be_recomputed_from_the_predictions(swept, name):
     evaluation, folder = swept[name]

@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imer.core.errors import InvalidInput, UsageError
-from imer.masks.make import PROTOCOLS, RATE_PROTOCOLS, draw_mask
+from imer.core.errors import InvalidInput, OutputExists, UsageError
+from imer.masks.make import PROTOCOLS, RATE_PROTOCOLS, draw_mask, make_mask
 from imer.masks.table import MaskTable
 from imer.masks.uniform import KeyedUniform
 from imer.masks.wishes import parse_pattern, parse_rates
+from imer.store.reader import FeatureStore
+from tests.stores import write_small_store
 
 IDS = [f"utterance-{i:03d}" for i in range(200)]
 NAMES = ("audio", "text", "visual")
@@ -120,6 +122,16 @@ def test_a_mask_file_comes_back_and_is_the_same_bytes_twice(tmp_path: Path) -> N
     assert again.detail == "audio=0.2,text=0.7,visual=0"
 
 
+def test_an_existing_mask_is_kept_unless_told(tmp_path: Path) -> None:
+    first, second = (draw_mask(FULL, IDS, NAMES, rate=0.5, seed=seed) for seed in (0, 1))
+    first.write(tmp_path / "m.h5")
+    with pytest.raises(OutputExists, match="--overwrite"):
+        second.write(tmp_path / "m.h5")
+    assert MaskTable.read(tmp_path / "m.h5").fingerprint == first.fingerprint
+    second.write(tmp_path / "m.h5", overwrite=True)
+    assert MaskTable.read(tmp_path / "m.h5").fingerprint == second.fingerprint != first.fingerprint
+
+
 def test_rows_for_reorders_and_names_what_is_missing() -> None:
     table = draw_mask(FULL, IDS, NAMES, rate=0.5)
     rows = table.rows_for(np.array(["utterance-007", "utterance-001"]), ("visual", "audio"))
@@ -187,3 +199,15 @@ def test_cpm_pads_a_short_table_and_keeps_its_rows() -> None:
     one = draw_mask(FULL[:9], IDS[:9], NAMES, protocol="cpm", rate=0.5)
     assert one.observed_NM.shape == (9, 3)
     assert one.observed_NM.any(axis=1).all()
+
+
+def test_a_mask_of_a_split_is_over_its_utterances_and_what_they_have(tmp_path: Path) -> None:
+    with FeatureStore.open(write_small_store(tmp_path / "f.h5")) as store:
+        table = make_mask(store, rate=0.4, split="test")
+        rows = np.flatnonzero(store.splits == "test")
+        assert set(table.utterance_ids) == set(store.utterance_ids[rows])
+        assert not (table.rows_for(store.utterance_ids[rows], store.modalities) & ~store.present_NM()[rows]).any()
+        assert table.realised_rate == pytest.approx(0.4, abs=0.01)
+        assert set(make_mask(store, rate=0.4).utterance_ids) == set(store.utterance_ids)
+        with pytest.raises(UsageError, match="no utterance of split 'dev'; it has test, train, val"):
+            make_mask(store, rate=0.4, split="dev")

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from imer.batches.layout import Padded
 from imer.models.base import BRANCHES, JOINT
-from imer.models.comp.attention import AttentionLayer, readable
+from imer.models.comp.attention import AttentionLayer, PublishedAttentionLayer, readable
 from imer.models.comp.coordinator import SOFT_START, Coordinator
 from imer.models.comp.model import Comp
+from imer.models.comp.positions import Positions, sines
 from imer.models.comp.prompts import Exchange
 from imer.models.comp.prototypes import SHARPNESS_LIMITS, Assignment
 from imer.models.comp.regulator import InstanceWeights, instance_weights
@@ -37,6 +38,55 @@ def test_attention_is_the_weighted_mean_of_what_may_be_read(causal: bool) -> Non
                 score = torch.stack([query[i, head] @ key[j, head] for j in keys]) / math.sqrt(2)
                 read[i, head] = score.softmax(0) @ value[keys, head]
         assert torch.allclose(said, layer.out(read.view(1, 1, 5, 4)), atol=1e-5)
+
+
+def test_a_published_layer_adds_what_it_read_and_its_perceptron() -> None:
+    """x + y + MLP(y), where y is the attention: of the only utterance that may be read, its value."""
+    settings = CompSettings(hidden=4, heads=2, dropout=0.0, attention="published")
+    torch.manual_seed(0)
+    layer = PublishedAttentionLayer(1, settings).eval()
+    x, seen = torch.randn(1, 1, 3, 4), torch.tensor([False, True, False])
+    with torch.no_grad():
+        said = layer(x, readable(seen[None, None], Padded(torch.ones(1, 3, dtype=torch.bool)), settings))
+        y = layer.query_key_value(x)[0, 0, 1, 8:].expand(1, 1, 3, 4)
+        assert torch.allclose(said, x + y + layer.mlp(y), atol=1e-6)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_neighbours_are_those_of_both_sides_or_of_the_past(causal: bool) -> None:
+    """A depth-wise convolution, forwards and backwards, of dialogues that end at different places."""
+    torch.manual_seed(0)
+    settings = CompSettings(hidden=4, heads=2, position_width=5, causal=causal)
+    positions, layout = Positions(2, settings), Padded(torch.arange(7) < torch.tensor([[7], [4]]))
+    with torch.no_grad():
+        positions.kernel.normal_()
+        positions.bias.normal_()
+    x = torch.randn(2, 2, 7, 4, requires_grad=True)
+    found = positions(x, layout, None)[:, layout.valid_BU]
+    found.square().sum().backward()
+    gradients = [t.grad.clone() for t in (x, positions.kernel, positions.bias)]
+    for tensor in (x, positions.kernel, positions.bias):
+        tensor.grad = None
+    per_modality = []
+    for m in range(2):
+        weight = positions.kernel[:, m, 0, 0].T[:, None]  # [H, 1, S]
+        before = 4 if causal else 2
+        real = functional.pad((x[m] * layout.valid_BU[..., None]).transpose(1, 2), (before, 4 - before))
+        per_modality.append(functional.conv1d(real, weight, positions.bias[m, 0, 0], groups=4).transpose(1, 2))
+    expected = (x + torch.stack(per_modality))[:, layout.valid_BU]
+    expected.square().sum().backward()
+    assert torch.allclose(found, expected, atol=1e-5)
+    for gradient, tensor in zip(gradients, (x, positions.kernel, positions.bias), strict=True):
+        assert torch.allclose(gradient, tensor.grad, atol=1e-3)
+    with torch.no_grad():
+        assert torch.allclose(positions(x, layout, None)[:, layout.valid_BU], expected, atol=1e-5)
+
+
+def test_waves_of_positions_grow_geometrically() -> None:
+    found = sines(50, 6, torch.device("cpu"))
+    for place in (0, 1, 49):
+        angles = [place / 1000 ** (wave / 3) for wave in range(3)]
+        assert found[place].tolist() == pytest.approx([*map(math.sin, angles), *map(math.cos, angles)], abs=1e-5)
 
 
 def test_rotary_positions_tell_the_distance_alone() -> None:
@@ -85,6 +135,21 @@ def test_terms_count_where_their_modality_is_observed(stage: str, weight: float,
         assert torch.allclose(terms[f"branch_{name}"], weight * branch)
         error = functional.mse_loss(output.reconstruction[name][here], given.features[name][here])
         assert torch.allclose(terms[f"rebuild_{name}"], rebuild * error)
+
+
+@pytest.mark.parametrize(("stage1", "weight", "rebuilds"), [(True, 0.5, True), (True, 0.0, False), (False, 0.5, False)])
+def test_the_first_stage_rebuilds_the_features_whatever_the_second_does(
+    stage1: bool, weight: float, rebuilds: bool
+) -> None:
+    model = build(stage1=stage1, reconstruction_weight=weight).train()
+    given = batch(model)
+    stage = model.stages[0]
+    output = model(given.features, given.observed_BUM, given.valid_BU, stage=stage)
+    assert any(name.startswith("rebuild_") for name in model.losses(output, given, stage)) == rebuilds
+
+
+def test_the_branches_are_normalised_once_after_all_blocks() -> None:
+    assert [block.final_norm is not None for block in build(blocks=3).blocks] == [False, False, True]
 
 
 def test_sharpness_stays_within_its_limits() -> None:
