@@ -46,7 +46,7 @@ def mask(
         from imer.core.files import spare_inputs
         from imer.core.locks import output_lock
         from imer.masks.make import make_mask
-        from imer.masks.wishes import parse_rates
+        from imer.masks.notation import parse_rates
         from imer.store.reader import FeatureStore
 
         rate, rates = parse_rates(missing_rate)

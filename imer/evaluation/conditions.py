@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from imer.core.errors import UsageError, listed
 from imer.masks.make import RATE_PROTOCOLS
+from imer.masks.notation import all_patterns, parse_pattern, parse_rates
 from imer.masks.sampling import Mask, is_reachable, reachable_rate
 from imer.masks.table import MaskTable
-from imer.masks.wishes import all_patterns, parse_pattern, parse_rates
 
 MAX_RATES = 1001  # a step far too small is a slip, not a wish
 

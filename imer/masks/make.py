@@ -9,10 +9,10 @@ import numpy as np
 
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.masks import sampling
+from imer.masks.notation import parse_pattern
 from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
 from imer.masks.uniform import KeyedUniform
-from imer.masks.wishes import parse_pattern
 
 if TYPE_CHECKING:
     from imer.store.reader import FeatureStore

@@ -12,9 +12,9 @@ from imer.core.errors import InvalidInput, UsageError, did_you_mean
 from imer.core.seeding import generator
 from imer.masks import sampling
 from imer.masks.make import draw_mask
+from imer.masks.notation import all_patterns, parse_pattern, parse_rates
 from imer.masks.sampling import Mask
 from imer.masks.table import MaskTable
-from imer.masks.wishes import all_patterns, parse_pattern, parse_rates
 from imer.training.settings import TrainSettings
 
 PROTOCOLS = {

@@ -14,7 +14,7 @@ from imer.evaluation.conditions import (
     pattern_name,
 )
 from imer.masks.make import draw_mask
-from imer.masks.wishes import all_patterns, parse_pattern
+from imer.masks.notation import all_patterns, parse_pattern
 
 THREE = ("audio", "text", "visual")
 

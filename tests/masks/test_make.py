@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.masks.make import PROTOCOLS, RATE_PROTOCOLS, draw_mask, make_mask
+from imer.masks.notation import parse_pattern, parse_rates
 from imer.masks.table import MaskTable
 from imer.masks.uniform import KeyedUniform
-from imer.masks.wishes import parse_pattern, parse_rates
 from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 

@@ -1,4 +1,4 @@
-"""What a user writes of a mask: patterns such as `at`, rates such as 0.5 or audio=0.2,text=0.7."""
+"""How masks are written on a command line: patterns such as `at`, rates such as 0.5 or audio=0.2,text=0.7."""
 
 from __future__ import annotations
 
