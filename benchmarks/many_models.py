@@ -39,7 +39,8 @@ from imer.training.data import divide, read_corpus
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.optimiser import SHORTEST_MEMORY, Optimiser, parameter_groups
-from imer.training.settings import Settings, load_settings
+from imer.training.settings import Settings
+from imer.training.settings_layers import load_settings
 
 WARM_UP = 3  # steps that are not counted: PyTorch imports more when it is first used
 DEVICE = torch.device("cpu")

@@ -30,7 +30,7 @@ from imer.store.reader import FeatureStore
 from imer.training.inference import answer
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 
 DEVICE = torch.device("cpu")
 LEAST_S = 2.0  # CPU seconds of answering that are measured

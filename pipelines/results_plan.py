@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from imer.experiments.plan import Cell
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 
 
 @dataclass(frozen=True)

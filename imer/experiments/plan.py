@@ -14,15 +14,8 @@ from typing import Any
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
 from imer.core.settings import nearest_setting, settings_called
-from imer.training.settings import (
-    CHANGES_VALIDATION,
-    NOT_THE_RESULT,
-    ONE_RATE,
-    DataSettings,
-    RunChoice,
-    Settings,
-    load_settings,
-)
+from imer.training.settings import CHANGES_VALIDATION, NOT_THE_RESULT, ONE_RATE, DataSettings, RunChoice, Settings
+from imer.training.settings_layers import load_settings
 
 MOST_SEEDS = 1000  # a greater number is a seed, and was not meant as a number of them
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate

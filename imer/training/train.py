@@ -31,7 +31,8 @@ from imer.training.repeatable import repeatable
 from imer.training.results import conditions_of_test, write_results
 from imer.training.run_folder import is_published, read_metrics, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
-from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings, load_settings
+from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings
+from imer.training.settings_layers import load_settings
 from imer.training.side_by_side import train_side_by_side
 
 SLOW_BFLOAT16 = (

@@ -30,7 +30,8 @@ from imer.training.fold_data import place
 from imer.training.inference import Prediction, answer
 from imer.training.publish import CHECKPOINT_FORMAT
 from imer.training.repeatable import repeatable
-from imer.training.settings import BEFORE_IT_EXISTED, Settings, settings_schema
+from imer.training.settings import BEFORE_IT_EXISTED, Settings
+from imer.training.settings_layers import settings_schema
 
 PREDICTION_BATCH = 2048  # padded utterances
 SHAPING = ("run", "model", "head")  # sections of the settings that shape the model; the others name files and machines

@@ -18,7 +18,7 @@ from imer.cli.reporting import reporting
 from imer.core.types import Verdict
 from imer.extraction.failures import VERDICTS
 from imer.store.reader import FeatureStore
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 from tests.stores import write_small_store
 
 COMMANDS = (

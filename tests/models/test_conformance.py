@@ -17,7 +17,8 @@ from imer.core.settings import Layer, resolve, to_toml, toml_layer
 from imer.models.base import ModelOutput, ModelSpec
 from imer.training.build import build_model
 from imer.training.run_folder import RunFolder
-from imer.training.settings import Settings, settings_schema
+from imer.training.settings import Settings
+from imer.training.settings_layers import settings_schema
 from imer.training.train import train
 from tests.shipped import read_corpus
 from tests.stores import write_small_store

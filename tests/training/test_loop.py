@@ -21,7 +21,7 @@ from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.repeatable import repeatable
 from imer.training.selection import selection
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 from tests.batches.small import small_corpus
 from tests.training.small import QUICK
 

@@ -23,7 +23,7 @@ from imer.training.data import divide
 from imer.training.listener import Listener
 from imer.training.publish import learnt_rows
 from imer.training.run_folder import RunFolder
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 from tests.training.small import QUICK, quick
 
 TWO = ("train.members=2", "train.max_epochs_branches=1", "train.max_epochs_joint=2")

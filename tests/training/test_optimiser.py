@@ -9,7 +9,8 @@ from torch import nn
 from imer.models.base import ModelSpec
 from imer.training.build import build_model
 from imer.training.optimiser import Optimiser, parameter_groups
-from imer.training.settings import TrainSettings, load_settings
+from imer.training.settings import TrainSettings
+from imer.training.settings_layers import load_settings
 from tests.models.comp.build import build
 
 

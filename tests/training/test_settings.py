@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from imer.core.errors import UsageError
-from imer.training.settings import Settings, load_settings
+from imer.training.settings import Settings
+from imer.training.settings_layers import load_settings
 
 
 def with_rate(rate: str, **given: object) -> Settings:

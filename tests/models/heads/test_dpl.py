@@ -12,7 +12,7 @@ from imer.models.heads.base import HeadInput
 from imer.models.heads.dpl import DPLHead
 from imer.models.heads.dpl_settings import DPLSettings, by_case
 from imer.models.heads.prototypes import unit
-from imer.training.settings import load_settings
+from imer.training.settings_layers import load_settings
 from tests.models.heads.builders import MODALITIES, SHARING, all_directions, asking, given, head
 
 
