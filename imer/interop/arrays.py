@@ -11,6 +11,7 @@ from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import sha256_file
 from imer.core.types import ARRAYS, FeatureSpec, Verdict
 from imer.interop.incoming import Imported
+from imer.interop.verdicts import take_verdicts
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
 
@@ -18,9 +19,10 @@ from imer.store.writer import FeatureBlock, vector_block, write_store
 def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *, overwrite: bool = False) -> Imported:
     """Write a store from a manifest and one `.npy` file [rows, D] per modality.
 
-    A row of NaN means that the modality is not present. A row that is NaN or infinite in part is not present either,
-    and its verdict is `non_finite`. Nobody can say how an array was made, so its fingerprint says no more than its
-    modality and width; the file's sha256 stands in the provenance.
+    A row of NaN means that the modality is not present; why may stand in the manifest, as `imer data export` writes it.
+    A row that is NaN or infinite in part is not present either, and its verdict is `non_finite`. Nobody can say how an
+    array was made, so its fingerprint says no more than its modality and width; the file's sha256 stands in the
+    provenance.
 
     Raises
     ------
@@ -65,7 +67,8 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         "manifest": {"name": Path(manifest_path).name, "sha256": sha256_file(Path(manifest_path))},
         "arrays": {m: {"name": Path(path).name, "sha256": sha256_file(Path(path))} for m, path in arrays.items()},
     }
-    digest = write_store(out, manifest.utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    utterances, quality = take_verdicts(manifest.utterances, quality)
+    digest = write_store(out, utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
     return Imported(digest, len(manifest.utterances), notes=tuple(notes))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, listed
 from imer.core.files import sha256_file
 from imer.core.types import FeatureSpec, Utterance, Verdict, ordered_modalities
+from imer.interop.verdicts import take_verdicts
 from imer.store import profile
 from imer.store.writer import FeatureBlock, in_chunks, write_store
 
@@ -91,7 +92,8 @@ def write_import(
         "files": [{"name": path.name, "sha256": sha256_file(path)} for path in files],
         "non_finite_values_set_to_0": n_mended,
     }
-    digest = write_store(out, utterances, blocks, quality, provenance=provenance, overwrite=overwrite)
+    rows, quality = take_verdicts(utterances, quality)
+    digest = write_store(out, rows, blocks, quality, provenance=provenance, overwrite=overwrite)
     return Imported(digest, len(utterances), n_mended)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from imer.core.types import Verdict
 from imer.interop.outgoing import Exported, in_order, save_array, spec_of
+from imer.interop.verdicts import new_column
 from imer.media.tables import csv_cell, csv_row
 from imer.store.columns import number_text
 from imer.store.reader import FeatureStore
@@ -19,12 +19,9 @@ def export_csv(store: FeatureStore, folder: Path) -> Exported:
     """Write `utterances.csv`, and a table for each modality: a line an utterance, or a line a frame.
 
     Absent values are empty cells, absent frames no lines. `utterances.csv` also says what became of each modality.
+    `imer data import csv` reads both again.
     """
-    verdicts = {
-        _own_name(f"{modality}_verdict", store): [Verdict(int(value)).name for value in values]
-        for modality, values in store.quality.items()
-    }
-    _write_utterances(store, folder / "utterances.csv", verdicts)
+    _write_utterances(store, folder / "utterances.csv")
     for modality in store.modalities:
         _write_values(store, modality, folder / f"{modality}.csv")
     return Exported(store.n)
@@ -36,7 +33,7 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
     `imer data import arrays` reads them. A frame-level modality becomes its frames [ΣT, D] and `<modality>_offsets.npy`
     [N+1]: utterance i has the rows offsets[i]:offsets[i+1].
     """
-    _write_utterances(store, folder / "manifest.csv", {})
+    _write_utterances(store, folder / "manifest.csv")
     notes = []
     for modality in store.modalities:
         path = folder / f"{modality}.npy"
@@ -50,13 +47,12 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
     return Exported(store.n, tuple(notes))
 
 
-def _own_name(name: str, store: FeatureStore) -> str:
-    """Return a name that no column of the manifest has."""
-    return _own_name(f"imer_{name}", store) if name in store.columns else name
-
-
-def _write_utterances(store: FeatureStore, path: Path, verdicts: Mapping[str, Sequence[str]]) -> None:
+def _write_utterances(store: FeatureStore, path: Path) -> None:
     """Write what is known of the utterances but their features, as a manifest that `imer` reads."""
+    verdicts = {
+        new_column(modality, store.columns): [Verdict(int(value)).name for value in values]
+        for modality, values in store.quality.items()
+    }
     columns: dict[str, Any] = {
         "utterance_id": store.utterance_ids,
         "dialogue_id": store.dialogue_ids,

@@ -20,9 +20,11 @@ import pytest
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.interop.exports import EXPORTS, export_features
+from imer.interop.feature_tables import import_csv
 from imer.interop.gcnet import import_gcnet
 from imer.interop.mmsa import import_mmsa
 from imer.interop.outgoing import save_array
+from imer.interop.verdicts import take_verdicts
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
 from tests.conftest import Finished
@@ -101,15 +103,16 @@ def test_tables_hold_every_digit_and_say_what_is_absent(store: Path, tmp_path: P
         assert origin["path"] == "f.h5"
 
 
-@pytest.mark.parametrize(("kind", "suffix"), [("arrays", "npy"), ("csv", "csv")])
+@pytest.mark.parametrize(
+    ("kind", "manifest", "suffix"), [("arrays", "manifest.csv", "npy"), ("csv", "utterances.csv", "csv")]
+)
 def test_arrays_and_tables_come_back_as_they_went(
-    imer: Callable[..., Finished], tmp_path: Path, kind: str, suffix: str
+    imer: Callable[..., Finished], tmp_path: Path, kind: str, manifest: str, suffix: str
 ) -> None:
     write_small_store(tmp_path / "f.h5", n_dialogues=6)
     assert imer("data", "export", kind, "f.h5", "-o", "out", "--json", cwd=tmp_path).code == 0
-    export_features("arrays", tmp_path / "f.h5", tmp_path / "arrays")
     pairs = [word for m in ("audio", "text", "visual") for word in ("--features", f"{m}=out/{m}.{suffix}")]
-    again = imer("data", "import", kind, "--manifest", "arrays/manifest.csv", *pairs, "-o", "again.h5", cwd=tmp_path)
+    again = imer("data", "import", kind, "--manifest", f"out/{manifest}", *pairs, "-o", "again.h5", cwd=tmp_path)
     assert again.code == 0, again.err
     with FeatureStore.open(tmp_path / "f.h5") as one, FeatureStore.open(tmp_path / "again.h5") as other:
         for name in ("utterance_ids", "dialogue_ids", "positions", "speakers", "sessions", "splits", "texts"):
@@ -119,7 +122,7 @@ def test_arrays_and_tables_come_back_as_they_went(
         for modality in one.modalities:
             assert np.array_equal(one.vectors(modality)[0], other.vectors(modality)[0], equal_nan=True)
             assert np.array_equal(one.vectors(modality)[1], other.vectors(modality)[1])
-            assert Verdict.non_finite not in other.quality[modality]
+            assert np.array_equal(one.quality[modality], other.quality[modality])
 
 
 def test_arrays_of_frames_say_where_each_utterance_begins(store: Path, tmp_path: Path) -> None:
@@ -230,12 +233,32 @@ def test_no_folder_is_replaced_but_an_earlier_export(
     assert (tmp_path / "empty" / "utterances.csv").is_file()
 
 
-def test_a_column_of_the_manifest_keeps_its_name(tmp_path: Path) -> None:
+def test_a_column_of_the_manifest_keeps_its_name_and_comes_back(tmp_path: Path) -> None:
     rows = [replace(row, labels={**row.labels, "audio_verdict": "mine\rand yours"}) for row in utterances()]
     export_features("csv", make_store(tmp_path / "f.h5", rows), tmp_path / "csv")
     said = table(tmp_path / "csv" / "utterances.csv")
     assert {row["audio_verdict"] for row in said} == {"mine\rand yours"}
     assert [row["imer_audio_verdict"] for row in said] == ["ok", "silent", "ok", "ok", "ok"]
+    import_csv(tmp_path / "csv/utterances.csv", {"audio": tmp_path / "csv/audio.csv"}, tmp_path / "again.h5")
+    with FeatureStore.open(tmp_path / "again.h5") as again:
+        assert again.quality["audio"].tolist() == [Verdict.ok, Verdict.silent, Verdict.ok, Verdict.ok, Verdict.ok]
+        assert set(again.columns) == {"audio_verdict", "emotion", "sentiment", "visual_verdict"}
+
+
+@pytest.mark.parametrize("told", ["ok silent ok ok silent", "ok well ok ok ok", "ok ok ok ok ok"])
+def test_verdicts_that_are_not_those_of_the_values_stay_a_column_of_the_user(tmp_path: Path, told: str) -> None:
+    found = {"audio": np.array([Verdict.ok, Verdict.no_stream, Verdict.ok, Verdict.ok, Verdict.ok])}
+    rows = [replace(row, labels={"audio_verdict": one}) for row, one in zip(utterances(), told.split(), strict=True)]
+    assert take_verdicts(rows, found) == (rows, found)
+
+
+def test_what_is_no_number_is_not_called_silent() -> None:
+    found = {"audio": np.array([Verdict.ok, Verdict.non_finite, Verdict.no_stream, Verdict.ok, Verdict.ok])}
+    told = ("ok", "silent", "too_short", "ok", "ok")
+    rows = [replace(row, labels={"audio_verdict": one}) for row, one in zip(utterances(), told, strict=True)]
+    left, verdicts = take_verdicts(rows, found)
+    assert verdicts["audio"].tolist() == [Verdict.ok, Verdict.non_finite, Verdict.too_short, Verdict.ok, Verdict.ok]
+    assert [row.labels for row in left] == [{}] * 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
