@@ -113,7 +113,7 @@ def predict(
             clips = _one_by_one(clips, said)
         answered, errors = _answer_clips(chosen, paths, clips, out, mask, how, said, progress, notice)
     _comment(chosen, answered, said)
-    errors = [{**line, "output": (out or NO_OUTPUT).name} for line in errors]
+    errors = [{**line, "output": None if out is None else out.name} for line in errors]
     errors_file = None
     if out is not None:
         write_text(out, _written(chosen, answered.records, out.suffix.lower()))

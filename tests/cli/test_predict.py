@@ -222,8 +222,10 @@ def test_a_transcript_that_cannot_be_read_is_a_failure(imer: Imer, trained: Trai
     (error,) = done.json["errors"]
     assert (error["utterance_id"], error["modality"], error["code"]) == ("c1", "text", "E-TEXT")
     assert "c1.txt is not UTF-8 text" in error["message"]
-    assert done.json["counts"]["answered"] == 1
+    assert (error["output"], done.json["counts"]["answered"]) == ("p.jsonl", 1)
     assert "without words" not in done.err
+    nowhere = imer("predict", trained.folder / "run", clip, "--workers", 1, "--json")
+    assert (nowhere.code, nowhere.json["errors"]) == (3, [{**error, "output": None}])
 
 
 @pytest.mark.parametrize(
