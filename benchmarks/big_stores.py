@@ -1,11 +1,12 @@
-"""A hundred thousand utterances: how long planning, packing, merging, opening and random reading take.
+"""A hundred thousand utterances: how long planning, packing, masking, merging, opening and random reading take.
 
     python benchmarks/big_stores.py [--utterances 100000] [--folder DIR] [--json figures.json]
 
 The manifest, its media files (small ones: nothing is decoded) and the finished work of the default extractors (random
 values of their real widths, in a real staging folder) are made here. Then the real commands run, each in a fresh process:
 `imer extract --dry-run` on nothing, `imer extract` on the finished work (it checks every shard, packs, and reads back
-what it wrote), `imer data merge` on four shards, `imer data inspect`, and a reader that takes utterances at random.
+what it wrote), `imer mask`, `imer data merge` on four shards, `imer data inspect`, and a reader that takes utterances at
+random.
 """
 
 from __future__ import annotations
@@ -191,6 +192,10 @@ def measure(folder: Path, n: int) -> list[Figure]:
     note(f"{N_READ} utterances at random, all three modalities", document["read_per_s"], "utterances/s", 2000, reading)
     cost, document = timed([*imer, "data", "inspect", str(out), "--json", "-q"])
     note("inspect, verified (imer data inspect)", cost.wall_s, "s", None, cost)
+    mask = [*imer, "mask", str(out), "-o", str(folder / "mask.h5"), "--missing-rate", "0.6", "--json", "-q"]
+    cost, document = timed(mask)
+    assert document["counts"]["utterances"] == n
+    note("mask (imer mask, exact)", cost.wall_s, "s", 60 * share, cost)
     parts = [folder / f"part{i}.h5" for i in range(1, SHARDS + 1)]
     for i, part in enumerate(parts, 1):
         subprocess.run([*own, "--stage", str(manifest), str(part), f"{i}/{SHARDS}"], check=True)

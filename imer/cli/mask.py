@@ -54,7 +54,8 @@ def mask(
         with output_lock(out, report.note):
             with FeatureStore.open(features) as store:
                 table = make_mask(store, protocol, rate=rate, rates=rates, pattern=pattern, seed=seed, split=split)
-                of_split = np.isin(store.utterance_ids, table.utterance_ids)
+                named = set(table.utterance_ids)  # np.isin compares every id with every other, as they are objects
+                of_split = np.array([name in named for name in store.utterance_ids], dtype=bool)
                 natural_rate = 1.0 - float(store.present_NM()[of_split].mean())
             table.write(out, overwrite=overwrite)
         _show(table, natural_rate, out, report)
