@@ -149,7 +149,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return next(out.glob("*.whl"))
 
 
-def test_the_installed_wheel_runs_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+def test_the_installed_wheel_runs_outside_the_checkout(
+    wheel: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # a checkout there would be found first
     home = tmp_path / "venv"
     venv.create(home, with_pip=True)
     # The heavy dependencies come from the environment of the tests; imer itself only from the wheel.
