@@ -17,7 +17,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import SPLITS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
-from imer.interop.outgoing import Exported, in_order, other_labels, save_array, spec_of, usable_rows
+from imer.interop.outgoing import Exported, dialogue_names, in_order, other_labels, save_array, spec_of, usable_rows
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.store.reader import FeatureStore
 
@@ -149,8 +149,9 @@ def export_gcnet(store: FeatureStore, folder: Path, corpus: str, label: str) -> 
             f"In this layout an utterance's id is the name of a file, which these cannot be: {listed(odd, 3)}."
         )
     by_dialogue: dict[str, list[int]] = {}
+    names = dialogue_names(store)
     for row in rows[np.lexsort((store.positions[rows],))]:
-        by_dialogue.setdefault(store.dialogue_ids[row], []).append(int(row))
+        by_dialogue.setdefault(names[row], []).append(int(row))
 
     def grouped(values: np.ndarray) -> dict[str, list[Any]]:
         return {dialogue: values[members].tolist() for dialogue, members in by_dialogue.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from imer.core.errors import InvalidInput, listed
 from imer.core.types import Utterance
 from imer.interop.incoming import Imported, Incoming, trimmed, write_import
-from imer.interop.outgoing import Exported, in_order, origin, other_labels, usable_rows
+from imer.interop.outgoing import Exported, dialogue_names, in_order, origin, other_labels, usable_rows
 from imer.interop.safe_pickle import load_foreign_pickle, write_pickle
 from imer.media.positions import with_positions
 from imer.store.reader import FeatureStore
@@ -148,13 +148,14 @@ def export_mmsa(store: FeatureStore, path: Path, label: str) -> Exported:
         No utterance has both.
     """
     rows, notes = usable_rows(store, label)
+    dialogues = dialogue_names(store)
     values_N = store.labels[label].values
     content: dict[str, dict[str, Any]] = {"config": {"imer": origin(store)}}  # MMSA-FET keeps its own settings there
     rows_of = {theirs: rows[store.splits[rows] == ours] for theirs, ours in _SPLITS.items()}
     for theirs, part in rows_of.items():
         numbers = values_N[part].astype(np.float32)
         content[theirs] = {
-            "id": [_foreign_id(store.utterance_ids[row], store.dialogue_ids[row]) for row in part],
+            "id": [_foreign_id(store.utterance_ids[row], dialogues[row]) for row in part],
             "raw_text": [str(text) for text in store.texts[part]],
             "regression_labels": numbers,
             "annotations": [("Negative", "Neutral", "Positive")[int(np.sign(number)) + 1] for number in numbers],

@@ -47,6 +47,24 @@ def in_order(feature: Feature) -> Iterator[np.ndarray]:
         yield from np.split(rows, offsets[1:-1] - offsets[0])
 
 
+def dialogue_names(store: FeatureStore) -> list[str]:
+    """Return the dialogue of each utterance; one without is a dialogue of its own, with a name that nothing else has."""
+    dialogues = set(store.dialogue_ids)
+    taken = {*dialogues, *store.utterance_ids}
+
+    def own_dialogue(utterance: str) -> str:
+        if utterance not in dialogues:
+            return utterance
+        name = utterance
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        return name
+
+    pairs = zip(store.utterance_ids, store.dialogue_ids, strict=True)
+    return [str(dialogue or own_dialogue(utterance)) for utterance, dialogue in pairs]
+
+
 def save_array(path: Path, values: np.ndarray) -> None:
     """Write a `.npy` file. NumPy says of a full disk how many values fitted, and of which file not at all."""
     try:

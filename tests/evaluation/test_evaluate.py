@@ -64,7 +64,7 @@ def test_the_data_as_they_are_give_the_metrics_of_the_run_itself(setting, swept,
 
 
 def test_utterances_that_are_left_with_nothing_are_counted_and_told(swept):
-    evaluation, folder = swept["classes"]
+    evaluation, folder = swept["values"]
     for one in evaluation.patterns():
         lines = answers(folder, protocol="pattern", pattern=one.pattern)
         assert one.without_any == sum(not line["observed"] for line in lines)

@@ -187,6 +187,25 @@ def test_gcnet_comes_back_as_it_went(tmp_path: Path) -> None:
             assert all(np.array_equal(mine.of(row), theirs.of(i)) for i, row in enumerate(rows))
 
 
+@pytest.mark.parametrize("kind", ["gcnet", "mmsa"])
+def test_an_utterance_without_a_dialogue_stays_alone(tmp_path: Path, kind: str) -> None:
+    """Though a dialogue has its name: u0 and u0_ are alone, u1 and u4 in the dialogue u0."""
+    rows = utterances(("u0", "u1", "u2", "u0_", "u4"), ("train",) * 5)
+    dialogues, labelled = ("", "u0", "", "", "u0"), {"sentiment": "0.5"}
+    rows = [replace(row, dialogue_id=name, labels=labelled) for row, name in zip(rows, dialogues, strict=True)]
+    out = tmp_path / ("out.pkl" if kind == "mmsa" else "CMU")
+    export_features(kind, make_store(tmp_path / "f.h5", rows), out)
+    if kind == "mmsa":
+        import_mmsa(out, tmp_path / "again.h5")
+    else:
+        import_gcnet(out, {"visual": "visual-UTT"}, tmp_path / "again.h5")
+    with FeatureStore.open(tmp_path / "again.h5") as store:
+        by_dialogue: dict[str, set[str]] = {}
+        for name, dialogue in zip(store.utterance_ids, store.dialogue_ids, strict=True):
+            by_dialogue.setdefault(dialogue, set()).add(name.rpartition("$_$")[2])
+    assert sorted(map(sorted, by_dialogue.values())) == [["u0"], ["u0_"], ["u1", "u4"], ["u2"]]
+
+
 def test_what_cannot_be_written_is_refused(store: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"emotion is a class.*has the numbers sentiment"):
         export_features("mmsa", store, tmp_path / "o", label="emotion")
