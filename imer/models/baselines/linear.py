@@ -22,6 +22,8 @@ from imer.core.ranges import Count, Positive, check_ranges
 from imer.models.base import JOINT, ModelOutput, ModelSpec
 from imer.models.inputs import visible
 
+_COMPARED_ROWS = 65_536  # at a time, which bounds what a comparison takes of memory
+
 
 @dataclass(frozen=True)
 class LinearModelSettings:
@@ -74,20 +76,20 @@ class LinearModel(nn.Module):
     @torch.no_grad()
     def fit(self, batches: Sequence[Batch], candidate: int) -> dict[str, float]:
         """Solve for the candidate's penalty on all labelled utterances of the batches; return the fit's figures."""
-        x_NP = torch.cat([self._inputs(b.features, b.observed_BUM)[b.labelled_BU] for b in batches]).double()
+        x_NP = torch.cat([self._inputs(b.features, b.observed_BUM)[b.labelled_BU] for b in batches])
         target_N = torch.cat([b.target_BU[b.labelled_BU] for b in batches])
         l2 = self.settings.l2[candidate]
         if self.spec.task == "regression":
-            weight_CP, bias_C, figures = ridge(x_NP, target_N.double(), l2)
+            weight_CP, bias_C, figures = ridge(x_NP.double(), target_N.double(), l2)
         else:
             start = (self.answer.weight.double(), self.answer.bias.double())
             class_weights = self.spec.class_weights or (1.0,) * self.spec.n_outputs
             share_N = torch.tensor(class_weights, dtype=torch.float64, device=x_NP.device)[target_N]
             row_N = torch.cat([b.row_BU[b.labelled_BU] for b in batches])
             one_K, share_K = merged(row_N, x_NP, len(self.modalities), share_N / share_N.sum())
-            weight_CP, bias_C, figures = logistic(
-                x_NP[one_K], target_N[one_K], share_K, l2, start, self.settings.iterations
-            )
+            x_KP = x_NP[one_K].double()  # hundreds of steps go through them
+            del x_NP
+            weight_CP, bias_C, figures = logistic(x_KP, target_N[one_K], share_K, l2, start, self.settings.iterations)
         self.answer.weight.copy_(weight_CP)
         self.answer.bias.copy_(bias_C)
         return {"l2": l2, **figures}
@@ -104,7 +106,8 @@ def merged(row_N: Tensor, x_NP: Tensor, n_modalities: int, share_N: Tensor) -> t
     kind_N = row_N * 2 ** len(bit_M) + (observed_NM.long() * bit_M).sum(dim=1)
     kind_K, inverse_N = kind_N.unique(return_inverse=True)
     one_K = torch.empty_like(kind_K).scatter_(0, inverse_N, torch.arange(len(row_N), device=row_N.device))
-    if not torch.equal(x_NP[one_K[inverse_N]], x_NP):
+    parts = torch.arange(len(x_NP), device=x_NP.device).split(_COMPARED_ROWS)
+    if not all(torch.equal(x_NP[one_K[inverse_N[part]]], x_NP[part]) for part in parts):
         return torch.arange(len(row_N), device=row_N.device), share_N
     return one_K, share_N.new_zeros(len(kind_K)).index_add_(0, inverse_N, share_N)
 
