@@ -52,6 +52,7 @@ class Clips:
     """Utterances whose media are still to be read.
 
     transcripts, timed   clips whose words came from a text file beside them, or from a timed transcript
+    named       who speaks by the names that cues begin with
     undivided   transcripts that are of no use, since they do not say which of their words belong to which part
     problems    what cannot be read
     beyond      cues that begin after their clip's end
@@ -64,6 +65,7 @@ class Clips:
     utterances: list[Utterance] = field(default_factory=list)
     transcripts: int = 0
     timed: int = 0
+    named: set[str] = field(default_factory=set)
     undivided: int = 0
     problems: list[ClipProblem] = field(default_factory=list)
     beyond: int = 0
@@ -85,6 +87,8 @@ class Clips:
             )
         if self.timed:
             said.append(f"{self.timed} clips have a timed transcript (.srt, .vtt) beside them, whose cues were taken.")
+        if self.named:
+            said.append(f"the names that their cues begin with say who speaks: {listed(sorted(self.named), 5)}.")
         if self.unclaimed:
             said.append(f"{self.unclaimed} cues name nobody of --channels, or several: they are heard in all channels.")
         if self.transcripts:
@@ -181,6 +185,7 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
             yield None, None, None, ""
             return
         found.timed += 1
+        found.named.update(read.names)
         if read.unread:
             message = f"{read.unread} cues of the transcript {transcript} cannot be read"
             found.problems.append(ClipProblem(name, message, transcript))

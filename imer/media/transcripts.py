@@ -8,11 +8,12 @@ import io
 import itertools
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput
+from imer.media.speakers import named_speakers
 
 SUFFIXES = (".srt", ".vtt")
 MAX_BYTES = 16 << 20  # a day of speech needs less than 1 MiB
@@ -40,10 +41,11 @@ class Cue:
 
 @dataclass(frozen=True)
 class Transcript:
-    """The cues of a file in order of time, and how many it has that cannot be read."""
+    """The cues of a file in order of time, how many it has that cannot be read, and the names that cues began with."""
 
     cues: tuple[Cue, ...]
     unread: int = 0
+    names: tuple[str, ...] = ()
 
 
 def read_text(path: Path) -> str:
@@ -71,7 +73,8 @@ def read_cues(path: Path) -> Transcript:
 
     SubRip is turned into WebVTT, whose times have a point and whose cues need no number: there, a cue goes to the next line
     of times, whatever blank lines it has. Of captions that roll up, as they are made for live pictures, each line counts
-    once. A cue in which several people speak is nobody's.
+    once. A cue in which several people speak is nobody's. Where no cue is marked as somebody's, names that nearly all of them
+    begin with say who speaks (see `named_speakers`), and are no words.
 
     Raises
     ------
@@ -90,10 +93,15 @@ def read_cues(path: Path) -> Transcript:
         captions = webvtt.from_buffer(io.StringIO(body), "vtt").captions
     except webvtt.errors.MalformedFileError as error:
         raise InvalidInput(f"the transcript {path} cannot be read as its suffix says ({error})") from error
-    cues = tuple(sorted(_cues(captions), key=lambda cue: cue.start_s))
+    cues = sorted(_cues(captions), key=lambda cue: cue.start_s)
     if not cues:
         raise InvalidInput(f"the transcript {path} has no cue with words")
-    return Transcript(cues, max(sum(map(bool, map(_MEANS_TIMES.match, lines))) - len(captions), 0))
+    unread = max(sum(map(bool, map(_MEANS_TIMES.match, lines))) - len(captions), 0)
+    if any(cue.speaker for cue in cues):
+        return Transcript(tuple(cues), unread)
+    said = named_speakers([cue.text for cue in cues])
+    named = (replace(cue, speaker=name, text=words) for cue, (name, words) in zip(cues, said, strict=True))
+    return Transcript(tuple(named), unread, tuple(dict.fromkeys(name for name, _ in said if name)))
 
 
 def _as_webvtt(lines: Sequence[str]) -> str:

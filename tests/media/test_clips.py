@@ -268,6 +268,18 @@ def test_subrip_names_who_speaks_before_a_colon(folder: Path) -> None:
     assert cut_clips([folder / "a.wav"], Cutting()).utterances[0].text == "AGENT: hello: you"  # nobody said who is who
 
 
+def test_names_that_all_cues_begin_with_are_speakers_and_that_is_said(folder: Path) -> None:
+    cues = ["Ann: hello", "Ben: hi", "Ann: you first", "Ben: no, you"]
+    times = [f"{i}\n00:00:0{i},000 --> 00:00:0{i + 1},000\n{cue}\n" for i, cue in enumerate(cues)]
+    (folder / "a.srt").write_text("\n".join(times))
+    clips = cut_clips([folder / "a.wav"], Cutting())
+    assert [(u.speaker, u.text) for u in clips.utterances] == [tuple(cue.split(": ")) for cue in cues]
+    assert "the names that their cues begin with say who speaks: Ann, Ben." in clips.notes
+    assert cut_clips([folder / "a.wav"], Cutting(whole=True)).utterances[0].text == "hello hi you first no, you"
+    heard = cut_clips([folder / "a.wav"], Cutting(channels=("ben", "ann"))).utterances
+    assert [(u.channel, u.speaker, u.text) for u in heard][:2] == [(2, "ann", "hello"), (1, "ben", "hi")]
+
+
 def test_a_cue_of_several_is_nobodys_and_that_is_said(folder: Path) -> None:
     cues = ["- Agent: one", "[Customer] two", "Agent: hello\nCustomer: hi there", "Caller: three"]
     times = [f"{i}\n00:00:0{i},000 --> 00:00:0{i + 1},000\n{cue}\n" for i, cue in enumerate(cues)]
