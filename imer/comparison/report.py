@@ -25,6 +25,7 @@ from imer.comparison.scoreboard import by_protocol, scoreboard
 from imer.comparison.sections import (
     balance_blocks,
     calibration_blocks,
+    class_blocks,
     difference_blocks,
     fold_blocks,
     metric_table,
@@ -251,6 +252,7 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
         ("confusion", confusion_png(shown), f"{name}: confusion {where}."),
     ]
     blocks += [Picture(f"{prefix}-{kind}.png", png, caption) for kind, png, caption in pictures if png is not None]
+    blocks += class_blocks(merged)
     blocks += difference_blocks(methods, reference)
     blocks += fold_blocks(methods)
     blocks += balance_blocks(methods)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from imer.comparison.differences import paired, read_tallies, tally_differences
 from imer.comparison.document import Block, Grid, Heading, Paragraph
 from imer.comparison.methods import Method
@@ -12,8 +14,10 @@ from imer.comparison.over_runs import condition_key
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
+from imer.metrics.confusion import class_scores
 from imer.metrics.definitions import TITLES
 
+_OF_A_CLASS = {"recall": "recall", "precision": "precision", "f1": "F1"}
 OVER = "95 % interval over dialogues, and over seeds where there are several"
 UNPAIRED = (
     "The runs were tested on different utterances (their splits depend on the seed), so there is nothing to pair."
@@ -187,6 +191,33 @@ def balance_blocks(methods: Sequence[Method]) -> list[Block]:
         Grid(([*columns, "gradient"], rows), caption),
         Grid((more, overall), note),
     ]
+
+
+def class_blocks(merged: Sequence[tuple[str, Evaluation]]) -> list[Block]:
+    """Recall, precision and F1 of each class, at the lowest and the highest missing rate (classes only)."""
+    first = merged[0][1]
+    shown = [one for one in first.ends_of_curve() if one.confusion]
+    if not shown:
+        return []
+    rows = []
+    for title, evaluation in merged:
+        by_key = {condition_key(one): np.array(one.confusion) for one in evaluation.summary}
+        counts = [by_key.get(condition_key(one)) for one in shown]
+        scores = [None if one is None else class_scores(one) for one in counts]
+        labels_C = next((one.sum(-1) for one in counts if one is not None), np.zeros(len(first.class_names)))
+        for k, name in enumerate(first.class_names):
+            each = [UNDEFINED if one is None else number(one[key][k]) for one in scores for key in _OF_A_CLASS]
+            rows.append([title, name, f"{labels_C[k]:.0f}", *each])
+    if not shown or not rows:
+        return []
+    columns = [
+        "method",
+        "class",
+        "labels",
+        *(f"{_OF_A_CLASS[k]}, {condition_title(c)}" for c in shown for k in _OF_A_CLASS),
+    ]
+    caption = "Of the counts under all masks together (and of all runs), which confusion matrices show."
+    return [Heading("Classes", 3), Grid((columns, rows), caption)]
 
 
 def calibration_blocks(methods: Sequence[Method]) -> list[Block]:

@@ -144,11 +144,9 @@ def weights_png(evaluation: Evaluation) -> bytes | None:
 
 def confusion_png(evaluation: Evaluation) -> bytes | None:
     """Plot row-normalised confusion matrices at the lowest and the highest missing rate; None for regression."""
-    curve = evaluation.rate_curve()
-    with_counts = [one for one in curve or evaluation.summary if one.confusion]
-    if not with_counts:
+    curve, shown = evaluation.rate_curve(), [one for one in evaluation.ends_of_curve() if one.confusion]
+    if not shown:
         return None
-    shown = with_counts[:1] + with_counts[1:][-1:]
     n_classes = len(evaluation.class_names)
 
     def draw(figure: Figure) -> None:

@@ -135,6 +135,11 @@ class Evaluation:
         """Return the summaries of the sweep over missing rates, by rising rate."""
         return rate_curve(self.summary)
 
+    def ends_of_curve(self) -> list[ConditionSummary]:
+        """Return the lowest and the highest missing rate, or without a curve the first and the last condition."""
+        conditions = self.rate_curve() or self.summary
+        return conditions[:1] + conditions[1:][-1:]
+
     def patterns(self) -> list[ConditionSummary]:
         """Return the summaries of fixed patterns, in the order evaluated."""
         return [one for one in self.summary if one.pattern is not None]

@@ -40,6 +40,22 @@ def confusion_matrices(
     return counts.reshape(n_groups, n_classes, n_classes)
 
 
+def class_scores(confusion_CC: np.ndarray) -> dict[str, np.ndarray]:
+    """Return recall, precision and F1 of each class, float64 [..., C], of confusion matrices [..., C, C].
+
+    As in scikit-learn with zero_division = 0: 0 where a class never occurs among what the figure divides by.
+    """
+    confusion = np.asarray(confusion_CC, np.float64)
+    correct_C = np.diagonal(confusion, axis1=-2, axis2=-1)
+    support_C, predicted_C = confusion.sum(-1), confusion.sum(-2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "recall": np.where(support_C > 0, correct_C / support_C, 0.0),
+            "precision": np.where(predicted_C > 0, correct_C / predicted_C, 0.0),
+            "f1": np.where(support_C + predicted_C > 0, 2 * correct_C / (support_C + predicted_C), 0.0),
+        }
+
+
 def metrics_from_confusion(confusion_CC: np.ndarray) -> dict[str, np.ndarray]:
     """Return WA, UA, weighted and macro F1 of confusion matrices [..., C, C]; NaN where there is no utterance.
 
@@ -50,12 +66,11 @@ def metrics_from_confusion(confusion_CC: np.ndarray) -> dict[str, np.ndarray]:
     correct_C = np.diagonal(confusion, axis1=-2, axis2=-1)
     support_C, predicted_C = confusion.sum(-1), confusion.sum(-2)
     total = support_C.sum(-1)
+    each = class_scores(confusion)
     with np.errstate(invalid="ignore", divide="ignore"):
-        recall_C = np.where(support_C > 0, correct_C / support_C, 0.0)
-        f1_C = np.where(support_C + predicted_C > 0, 2 * correct_C / (support_C + predicted_C), 0.0)
         return {
             "wa": correct_C.sum(-1) / total,
-            "ua": recall_C.sum(-1) / (support_C > 0).sum(-1),
-            "f1_weighted": (f1_C * support_C).sum(-1) / total,
-            "f1_macro": f1_C.sum(-1) / (support_C + predicted_C > 0).sum(-1),
+            "ua": each["recall"].sum(-1) / (support_C > 0).sum(-1),
+            "f1_weighted": (each["f1"] * support_C).sum(-1) / total,
+            "f1_macro": each["f1"].sum(-1) / (support_C + predicted_C > 0).sum(-1),
         }

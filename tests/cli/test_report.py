@@ -76,6 +76,7 @@ def test_html_holds_everything_in_one_file(runs, tmp_path):
         "comp (protocol=mixed), 2 runs",
         "mean probability of the answer",
         "Calibration error (ECE):",
+        "recall, 0.5 / 0.500",
         f"{evaluation.counts['labelled']} labelled utterances of {evaluation.counts['dialogues']} dialogues",
         "no_stream",
         DEFINITIONS["ua"],
