@@ -40,14 +40,8 @@ CODES = {
     errors.EXIT_DONE: "ok", errors.EXIT_PARTIAL: "partial", errors.EXIT_USAGE: "error", errors.EXIT_INVALID_INPUT: "error",
     errors.EXIT_MISSING_DEPENDENCY: "error", errors.EXIT_OUTPUT_EXISTS: "error",
 }  # fmt: skip
-_BESIDE = (
-    "errors.jsonl",
-    ".lock",
-    ".json",
-    ".staging",
-    ".errors.jsonl",
-    ".tsv",
-)  # what a command may add to its output's name
+# What a command may add to its output's name.
+_BESIDE = ("errors.jsonl", ".lock", ".json", ".staging", ".errors.jsonl", ".tsv")
 
 
 @dataclass(frozen=True)
@@ -360,7 +354,8 @@ def _judge_files(case: Case, counts: Counts, shown: str) -> None:
     asked = case.asked or {}
     log = case.log_file()
     changed = [name for name in touched if not (log and (name == log or log.startswith(name + "/")))]
-    counts.promise("files spoilt by a log", log not in case.changed, shown)  # none that was there is a log
+    spoilt = log in case.changed and case.before[log][1]  # no file that was there is a log; an empty one may become it
+    counts.promise("files spoilt by a log", not spoilt, shown)
     if case.code == errors.EXIT_USAGE:
         left = [name for name in changed if not any(one.startswith(name + "/") for one in case.outputs())]
         counts.promise("something left by what was refused", not left, f"{shown} {left[:4]!a}")  # but folders to be in
