@@ -323,7 +323,10 @@ def judge(case: Case, counts: Counts) -> None:
 def _names(error: str, case: Case) -> bool:
     """Say whether an error names an option, a value, a setting or a file of the line, or one that it lacks."""
     words = [part for word in case.words for part in (os.path.normpath(word), *re.split(r"[=,:/]", word)) if part]
-    lacks = re.search(r"Missing |needs |--[a-z]|-o |FEATURES|RUN_DIR", error)
+    asked = "|".join(
+        str(option.name).replace("_", " ") for option in case.command.parser.params
+    )  # "the mask", "the label"
+    lacks = re.search(rf"Missing |needs |--[a-z]|-o |FEATURES|RUN_DIR|\b(?:{asked})\b", error)
     return bool(lacks) or any(
         word in error or repr(word)[1:-1] in error or ascii(word)[1:-1] in error for word in words
     )
@@ -353,7 +356,9 @@ def _judge_files(case: Case, counts: Counts, shown: str) -> None:
     counts.promise("files touched that are no outputs", not outside, f"{shown} {outside[:4]!a}")
     asked = case.asked or {}
     log = case.log_file()
-    changed = [name for name in touched if not (log and (name == log or log.startswith(name + "/")))]
+    kind, target = (*case.before.get(log, ("", "")), "")[:2]
+    logs = [place for place in (log, str(target) if kind == "link" else "") if place]
+    changed = [name for name in touched if not any(one == name or one.startswith(name + "/") for one in logs)]
     spoilt = log in case.changed and case.before[log][1]  # no file that was there is a log; an empty one may become it
     counts.promise("files spoilt by a log", not spoilt, shown)
     if case.code == errors.EXIT_USAGE:
