@@ -122,7 +122,7 @@ def speaker_doubts(corpus: Corpus) -> list[str]:
         said.append(
             f"half of the speakers have {median:g} utterances or fewer: too few to know how somebody usually sounds or looks."
         )
-    if roles := _speak_nearly_everywhere(corpus):
+    if roles := speak_nearly_everywhere(corpus):
         said.append(
             f"{listed(roles, 3)} speaks in most dialogues; if that is a role such as agent or client, and not one person, name "
             "the person in each."
@@ -140,7 +140,7 @@ def speaker_doubts(corpus: Corpus) -> list[str]:
     return said
 
 
-def _speak_nearly_everywhere(corpus: Corpus) -> list[str]:
+def speak_nearly_everywhere(corpus: Corpus) -> list[str]:
     """Return speakers of most dialogues: the most of a television series' friends speak in half of its scenes."""
     pairs = {
         (speaker, dialogue) for speaker, dialogue in zip(corpus.speakers, corpus.dialogue_ids, strict=True) if speaker

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imer.batches.corpus import Corpus
+from imer.batches.speakers import speak_nearly_everywhere
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.seeding import generator, member_part
 
@@ -292,10 +293,16 @@ def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
             f"{len(torn)} dialogues{where} have utterances both in training and in validation ({listed(sorted(torn), 3)}): "
             f"what is chosen on validation may be too optimistic{other_folds}."
         )
-    shared = sorted((set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""})
+    shared = (set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""}
+    if first and (roles := sorted(shared & set(speak_nearly_everywhere(corpus)))):
+        shared -= set(roles)
+        warnings.append(
+            f"{listed(roles, 3)} speak in most dialogues: if these are roles and not persons, nobody can tell whether a person "
+            "is both in training and in test; name the person in each."
+        )
     if shared and first:
         warnings.append(
-            f"{len(shared)} speakers{where} are both in training and in test ({listed(shared, 3)}): the result does not hold "
-            f"for new speakers{other_folds}."
+            f"{len(shared)} speakers{where} are both in training and in test ({listed(sorted(shared), 3)}): the result does "
+            f"not hold for new speakers{other_folds}."
         )
     return Split(split.name, split.train, split.val, split.test, tuple(warnings))

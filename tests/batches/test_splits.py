@@ -64,7 +64,7 @@ def test_speakers_who_talk_with_each_other_go_together() -> None:
 
 
 def test_speakers_that_cannot_be_kept_apart_are_told_of() -> None:
-    corpus = small_corpus([4] * 10, speakers=[["x", "y", "x", "y"]] * 10)
+    corpus = small_corpus([4] * 10, speakers=[["x", "y", "x", "y"], ["v", "w", "v", "w"]] * 5)
     splits = fold_splits(corpus, "5", seed=0)
     _check_parts(corpus, splits[0])
     assert any("2 speakers of fold 0 are both in training and in test (x, y)" in w for w in splits[0].warnings)
@@ -73,6 +73,13 @@ def test_speakers_that_cannot_be_kept_apart_are_told_of() -> None:
     warnings = fold_splits(by_session, "session", seed=0)[0].warnings
     assert any("2 speakers" in w and "new speakers" in w for w in warnings)
     assert any("shares speakers" in w for w in fold_splits(corpus, "5", seed=0, by="speaker")[0].warnings)
+
+
+def test_who_speaks_in_most_dialogues_is_asked_about_as_a_role() -> None:
+    corpus = small_corpus([4] * 10, speakers=[["agent", f"p{d % 5}", "agent", "client"] for d in range(10)])
+    said = fold_splits(corpus, "5", seed=0)[0].warnings
+    assert any(w.startswith("agent, client speak in most dialogues: if these are roles") for w in said)
+    assert not any("speakers of fold 0" in w and "agent" in w for w in said)
 
 
 def test_two_speakers_are_too_few_to_keep_apart() -> None:
