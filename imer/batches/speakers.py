@@ -7,7 +7,6 @@ model has met; but an answer then depends on the other utterances of its speaker
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterable
 
 import numpy as np
@@ -15,6 +14,7 @@ import torch
 from torch import Tensor
 
 from imer.batches.corpus import Corpus
+from imer.batches.roles import speak_nearly_everywhere
 from imer.core.errors import UsageError, did_you_mean, listed
 
 ALL = "all"  # stands for all modalities
@@ -23,7 +23,6 @@ ALL = "all"  # stands for all modalities
 PRIOR_UTTERANCES = 5.0
 FEW_UTTERANCES = 5  # of a speaker: less is known of the speaker than was assumed
 UNKNOWN = -1
-ROLE_SHARE, ROLE_DIALOGUES = 0.6, 10  # of the dialogues, where there are so many: hardly anybody speaks in more
 
 
 def speaker_relative_modalities(corpus: Corpus, named: tuple[str, ...]) -> tuple[str, ...]:
@@ -138,13 +137,3 @@ def speaker_doubts(corpus: Corpus) -> list[str]:
                 "cannot tell such speakers apart."
             )
     return said
-
-
-def speak_nearly_everywhere(corpus: Corpus) -> list[str]:
-    """Return speakers of most dialogues: the most of a television series' friends speak in half of its scenes."""
-    pairs = {
-        (speaker, dialogue) for speaker, dialogue in zip(corpus.speakers, corpus.dialogue_ids, strict=True) if speaker
-    }
-    n_dialogues = len(set(corpus.dialogue_ids.tolist()))
-    counts = Counter(speaker for speaker, _ in pairs)
-    return [name for name, n in counts.most_common() if n > ROLE_SHARE * n_dialogues and n_dialogues >= ROLE_DIALOGUES]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from imer.batches.corpus import Corpus
-from imer.batches.speakers import speak_nearly_everywhere
+from imer.batches.roles import speak_nearly_everywhere
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.seeding import generator, member_part
 
