@@ -55,11 +55,22 @@ def _is_alive_on_windows(pid: int) -> bool:
         kernel.CloseHandle(handle)
 
 
+def process_entry(pid: int) -> list[str]:
+    """Return what Linux says of a process behind its program's name: state, parent, …, as proc(5) orders it from field 3 on.
+
+    Raises
+    ------
+    OSError, IndexError
+        There is no such process, or it has just ended.
+    """
+    # Bytes up to here: the name may be cut within a letter.
+    return Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].decode().split()
+
+
 def start_ticks(pid: int) -> str | None:
     """Return a process's start time, which tells it from a later process with the same number (Linux only)."""
     try:
-        # Bytes: the name of a program that stands in it may be cut within a letter.
-        return Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[19].decode()
+        return process_entry(pid)[19]
     except (OSError, IndexError):
         return None
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from imer.core import errors
 from imer.core.errors import ImerError, MissingDependency
-from imer.core.processes import is_alive, start_ticks
+from imer.core.processes import is_alive, process_entry, start_ticks
 from imer.core.types import Verdict
 from imer.extraction.engines import Outcome
 from imer.extraction.local import LocalEngine
@@ -223,7 +223,7 @@ def _processes_of(folder: str) -> dict[int, str | None]:
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, IndexError, ValueError):  # it has just ended
             pid = int(entry.name)
-            parent = int((entry / "stat").read_bytes().rsplit(b")", 1)[1].split()[1])
+            parent = int(process_entry(pid)[1])
             children.setdefault(parent, []).append(pid)
             if folder in (entry / "cmdline").read_text(errors="replace") and parent == os.getpid():
                 found.append(pid)
@@ -246,8 +246,7 @@ def _see_off(processes: Mapping[int, str | None]) -> None:
 def _runs(pid: int, started: str | None) -> bool:
     """Say whether that very process is there and is more than an entry that waits for its parent."""
     with suppress(OSError, IndexError):
-        state = Path(f"/proc/{pid}/stat").read_bytes().rsplit(b")", 1)[1].split()[0]
-        return state != b"Z" and is_alive(pid, started)
+        return process_entry(pid)[0] != "Z" and is_alive(pid, started)
     return False
 
 
