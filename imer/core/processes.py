@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
@@ -73,6 +74,25 @@ def start_ticks(pid: int) -> str | None:
         return process_entry(pid)[19]
     except (OSError, IndexError):
         return None
+
+
+def queued_s(pid: int) -> float:
+    """Return the seconds for which a process of one thread was ready to go on and others had the processors (Linux; else 0)."""
+    try:
+        return int(Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # another system, or a kernel that keeps no account of it
+        return 0.0
+
+
+def end_within(process: BaseProcess, limit_s: float) -> bool:
+    """Wait for a process to end, and say whether it did; what it waits for a processor is not counted."""
+    started = time.monotonic()
+    while process.is_alive():
+        left_s = limit_s + queued_s(process.pid or 0) - (time.monotonic() - started)
+        if left_s <= 0:
+            return False
+        process.join(left_s)
+    return True
 
 
 def usable_cores() -> int:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from imer.core import errors
 from imer.core.errors import MissingDependency
-from imer.core.processes import Child
+from imer.core.processes import Child, queued_s
 from imer.extraction.engines import Outcome
 from imer.extraction.plan import Task, TextTask
 from imer.extraction.recipe import Recipe
@@ -38,13 +38,26 @@ class _Worker(Child):
         super().__init__(serve, recipe, variables=_CHILD_ENVIRONMENT)
         self.task: Task | None = None
         self.deadline = float("inf")
+        self.queued_s = 0.0  # of its life, when the deadline was set
         self.knows_text = False
 
     def give(self, task: Task) -> None:
         self.task = task
         self.knows_text = self.knows_text or isinstance(task, TextTask)
-        self.deadline = time.monotonic() + LOAD_LIMIT_S
+        self.allow(LOAD_LIMIT_S)
         self.send(task)
+
+    def allow(self, limit_s: float) -> None:
+        """Set how long the next step may take."""
+        self.deadline = time.monotonic() + limit_s
+        self.queued_s = queued_s(self.process.pid)
+
+    def is_late(self) -> bool:
+        """Say whether its step takes too long; the time for which others had the processors does not count."""
+        if time.monotonic() > self.deadline:
+            before, self.queued_s = self.queued_s, queued_s(self.process.pid)
+            self.deadline += self.queued_s - before
+        return time.monotonic() > self.deadline
 
     def dismiss(self) -> None:
         """Let an idle worker end by itself, so that what its libraries hold is given back."""
@@ -124,7 +137,7 @@ class LocalEngine:
                 yield from self._hear(worker)
             elif worker.process.sentinel in ready:
                 yield from self._bury(worker)
-            elif time.monotonic() > worker.deadline and not worker.pipe.poll():
+            elif worker.is_late() and not worker.pipe.poll():
                 task = worker.task
                 self._replace(worker)
                 if isinstance(task, TextTask) and len(task.rows) > 1:
@@ -147,7 +160,7 @@ class LocalEngine:
             yield from self._bury(worker)
             return
         if message[0] == "limit":
-            worker.deadline = time.monotonic() + message[1]
+            worker.allow(message[1])
             if message[1] != LOAD_LIMIT_S:  # it has loaded its models
                 self._idle_deaths = 0
         elif message[0] == "fatal":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput
 from imer.core.folders import scratch_folder
+from imer.core.processes import end_within
 
 _PROBLEM = "problem.txt"
 _GIB = 1 << 30
@@ -46,8 +47,7 @@ def read_in_child(
             target=_serve, args=(work, path, folder, memory), daemon=True
         )
         child.start()
-        child.join(limit_s + 120.0 * size / _GIB)
-        if child.is_alive():
+        if not end_within(child, limit_s + 120.0 * size / _GIB):
             child.kill()
             child.join()
             raise InvalidInput(f"{path} takes too long to read; it is no ordinary file of features.")

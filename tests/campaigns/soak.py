@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import random
 import signal
@@ -40,6 +41,14 @@ def memory_mib() -> float:
 
 def open_files() -> int:
     return len(os.listdir("/proc/self/fd"))
+
+
+def lost(out: Path) -> str:
+    """Say what else failed than the file that always does."""
+    lines = map(json.loads, (out.parent / "errors.jsonl").read_text(encoding="utf-8").splitlines())
+    return ", ".join(
+        f"{line['utterance_id']} {line['code']}" for line in lines if line["utterance_id"] != workbench.BROKEN
+    )
 
 
 def disturb(every_s: float, rng: random.Random, counts: Counts, stop: threading.Event) -> None:
@@ -79,7 +88,7 @@ def main() -> int:
             counts.promise("rounds that failed", code == EXIT_PARTIAL, f"{case}: exit {code}: {said.getvalue()[-300:]}")
             found = workbench.content(out) if out.exists() else "nothing"
             truth = truth or found
-            counts.promise("rounds with another result", found == truth, case)
+            counts.promise("rounds with another result", found == truth, f"{case}: {lost(out)}")
             if not rounds:
                 trouble.start()
             rounds.append((elapsed_s, memory_mib(), open_files()))

@@ -7,14 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from imer.core import processes
-from imer.core.processes import is_alive, process_count, start_ticks
+from imer.core.processes import end_within, is_alive, process_count, queued_s, start_ticks
 
 _BUSY_CHILD = """
 import sys, time
@@ -46,6 +48,42 @@ def test_a_process_is_alive_until_it_has_ended() -> None:
         process.wait()
         assert not is_alive(process.pid)
         assert start_ticks(process.pid) is None
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="this system keeps no account of it")
+def test_what_a_process_waits_for_a_processor_is_known_and_is_nobodys_fault() -> None:
+    """Two processes on one core: the one that hardly gets it is not late, and one that merely sleeps is."""
+    core = {min(os.sched_getaffinity(0))}
+    context = get_context("fork")
+    busy, starved = (context.Process(target=_work_on, args=(core, nice), daemon=True) for nice in (0, 19))
+    idle = context.Process(target=signal.pause, daemon=True)
+    for process in (busy, starved, idle):
+        process.start()
+    try:
+        assert starved.pid is not None
+        assert idle.pid is not None
+        started = time.monotonic()
+        while (waited_s := queued_s(starved.pid)) < 0.3:
+            assert time.monotonic() < started + 60
+        assert waited_s < time.monotonic() - started + 0.1
+        assert not end_within(idle, 0.2)
+        assert queued_s(idle.pid) < 0.1
+        started = time.monotonic()
+        assert not end_within(starved, 0.05)
+        assert time.monotonic() - started > 0.2, "its own time counts, and no other"
+    finally:
+        for process in (busy, starved, idle):
+            process.kill()
+            process.join()
+    assert queued_s(starved.pid) == 0.0
+    assert end_within(starved, 0.0)
+
+
+def _work_on(core: set[int], nice: int) -> None:
+    os.sched_setaffinity(0, core)
+    os.nice(nice)
+    while True:
+        sum(range(1000))
 
 
 def test_numbers_that_are_no_process() -> None:

@@ -177,6 +177,21 @@ def test_a_pause_of_everything_kills_no_worker(clips: list[Path], monkeypatch: p
     assert [outcome.code for outcome in outcomes] == [""] * 3
 
 
+def test_a_worker_that_gets_no_processor_is_not_late(clips: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a starved machine a minute passes in which a worker could do nothing; that is not its file's fault."""
+    queued = local.queued_s
+    with LocalEngine(AUDIO, 1) as engine:
+        run = engine.run([task(path, row) for row, path in enumerate(clips)])
+        outcomes = [next(run)]
+        worker = engine._workers[0]
+        pid = worker.process.pid
+        monkeypatch.setattr(local, "queued_s", lambda pid: queued(pid) + 60.0)
+        worker.deadline = time.monotonic() - 30.0
+        outcomes += run
+        assert engine._workers[0].process.pid == pid
+    assert [outcome.code for outcome in outcomes] == [""] * 3
+
+
 def test_workers_that_never_work_end_the_run(monkeypatch: pytest.MonkeyPatch, clips: list[Path]) -> None:
     monkeypatch.setattr(local, "_MAX_IDLE_DEATHS", 1)
 
