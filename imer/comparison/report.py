@@ -93,17 +93,20 @@ def write_report(
         runs = [read_run(path) for path in run_dirs]
         blocks = report_blocks(runs, prefix=out.stem, reference=reference, table=table, warn=warn)
         render = {".html": as_html, ".md": as_markdown_document, ".tex": as_latex_document}[ending]
-        pictures = [block for block in blocks if isinstance(block, Picture) and ending != ".html"]
-        taken = [out.parent / picture.name for picture in pictures if (out.parent / picture.name).exists()]
-        if taken and not overwrite:
-            raise OutputExists(f"{taken[0]} exists already; choose another name or add --overwrite.")
-        written = [out]
-        for picture in pictures:
-            write_bytes(out.parent / picture.name, picture.png)
-            written.append(out.parent / picture.name)
+        pictures = {out.parent / b.name: b.png for b in blocks if isinstance(b, Picture) and ending != ".html"}
+        # The same runs in another format have the same pictures.
+        other = [path for path, png in pictures.items() if path.exists() and not _holds(path, png)]
+        if other and not overwrite:
+            raise OutputExists(f"{other[0]} exists already; choose another name or add --overwrite.")
+        for path, png in pictures.items():
+            write_bytes(path, png)
         with published_file(out, overwrite=overwrite) as part:
             part.write_text(render(TITLE, blocks), encoding="utf-8")
-        return written
+        return [out, *pictures]
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def _sections(runs: Sequence[EvaluatedRun]) -> list[list[Method]]:

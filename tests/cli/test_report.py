@@ -99,6 +99,18 @@ def test_markdown_gives_mean_and_sd_over_seeds_and_paired_differences(runs, tmp_
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
 
 
+def test_two_formats_share_their_pictures_and_other_runs_do_not_replace_them(runs, tmp_path):
+    assert run_here(runs[0], "-o", tmp_path / "report.md").exit_code == 0
+    pictures = {path: path.read_bytes() for path in tmp_path.glob("*.png")}
+    assert pictures
+    assert run_here(runs[0], "-o", tmp_path / "report.tex").exit_code == 0
+    (tmp_path / "report.md").unlink()
+    done = run_here(*runs, "-o", tmp_path / "report.md")
+    assert done.exit_code == 6
+    assert "exists already" in done.stderr
+    assert {path: path.read_bytes() for path in tmp_path.glob("*.png")} == pictures
+
+
 def test_a_report_needs_no_torch(runs, tmp_path):
     """Loading it would take longer than all the rest."""
     out = tmp_path / "report.html"
