@@ -1,7 +1,7 @@
 """The engine on this machine: a pool of processes, one a core and of one thread each, with the models loaded once.
 
 A worker that dies is replaced and its task tried once more; one that hangs is killed and replaced. Either way exactly that
-file is lost, or that text.
+file is lost, or that text. One that dies or hangs before it has looked at its task costs that task nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from imer.extraction.plan import Task, TextTask
 from imer.extraction.recipe import Recipe
 from imer.extraction.worker import LOAD_LIMIT_S, serve
 
-_TRIES = 2  # of a task whose worker died
-_MAX_IDLE_DEATHS = 3  # workers in a row that die before their models are loaded: the set-up is at fault, not a file
+_MAX_IDLE_DEATHS = 3  # workers in a row that are lost before they have begun a task: the set-up is at fault, not a file
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
 _FAREWELL_S = 5.0
 _AWAY_S = 5.0  # workers are looked at once a second; after a longer pause it was not they who were slow
@@ -37,12 +36,13 @@ class _Worker(Child):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(serve, recipe, variables=_CHILD_ENVIRONMENT)
         self.task: Task | None = None
+        self.has_begun = False  # with its task; it loads models first
         self.deadline = float("inf")
         self.queued_s = 0.0  # of its life, when the deadline was set
         self.knows_text = False
 
     def give(self, task: Task) -> None:
-        self.task = task
+        self.task, self.has_begun = task, False
         self.knows_text = self.knows_text or isinstance(task, TextTask)
         self.allow(LOAD_LIMIT_S)
         self.send(task)
@@ -77,7 +77,7 @@ class LocalEngine:
         self._workers: list[_Worker] = []
         self._media: deque[Task] = deque()
         self._texts: deque[Task] = deque()
-        self._tries: dict[int, int] = {}
+        self._tried: set[int] = set()  # tasks whose worker died once: the identity of each
         self._idle_deaths = 0
         self._deaths = 0
         self._looked = time.monotonic()
@@ -136,14 +136,9 @@ class LocalEngine:
             if worker.pipe in ready:
                 yield from self._hear(worker)
             elif worker.process.sentinel in ready:
-                yield from self._bury(worker)
+                yield from self._lose(worker, "E-CRASH", worker.death())
             elif worker.is_late() and not worker.pipe.poll():
-                task = worker.task
-                self._replace(worker)
-                if isinstance(task, TextTask) and len(task.rows) > 1:
-                    self._texts.extendleft(task.halves())  # as where a worker dies
-                elif task is not None:
-                    yield Outcome(task, code="E-TIMEOUT", message="it took longer than a file of its length may take.")
+                yield from self._lose(worker, "E-TIMEOUT", f"more than {LOAD_LIMIT_S:g} s to load models")
 
     def _forgive(self, busy: list[_Worker]) -> None:
         """Move the deadlines where nobody has looked for a while: Ctrl-Z, a laptop that slept, a disk that was slow."""
@@ -157,27 +152,45 @@ class LocalEngine:
         try:
             message = worker.pipe.recv()
         except (EOFError, OSError):  # it died, perhaps in the middle of a message
-            yield from self._bury(worker)
+            yield from self._lose(worker, "E-CRASH", worker.death())
             return
         if message[0] == "limit":
             worker.allow(message[1])
             if message[1] != LOAD_LIMIT_S:  # it has loaded its models
-                self._idle_deaths = 0
+                worker.has_begun, self._idle_deaths = True, 0
         elif message[0] == "fatal":
             raise getattr(errors, message[1])(message[2])
         elif worker.task is not None:
             task, worker.task = worker.task, None
             worker.deadline = float("inf")
             self._idle_deaths = self._deaths = 0
-            self._tries.pop(id(task), None)
+            self._tried.discard(id(task))
             self._employ(worker)  # before the outcome is written, which takes a sync to the disk
             yield Outcome(task, message[1], message[2])
 
-    def _bury(self, worker: _Worker) -> Iterator[Outcome]:
-        """A worker died: replace it, and try its task once more (it may have been killed from outside)."""
+    def _lose(self, worker: _Worker, code: str, how: str) -> Iterator[Outcome]:
+        """Replace a worker that died or takes too long; its task is lost if that had begun, and, after a death, begun twice."""
         task = worker.task
-        how = worker.death()
         self._replace(worker)
+        if code == "E-CRASH" or not worker.has_begun:
+            self._count_death(how)
+        if task is None:
+            return
+        queue = self._texts if isinstance(task, TextTask) else self._media
+        if not worker.has_begun:
+            queue.appendleft(task)
+        elif isinstance(task, TextTask) and len(task.rows) > 1:
+            queue.extendleft(task.halves())  # the text that is at fault is found by halving, and lost alone
+        elif code == "E-CRASH" and id(task) not in self._tried:  # it may have been killed from outside
+            self._tried.add(id(task))
+            queue.appendleft(task)
+        else:
+            self._tried.discard(id(task))  # the number may be another task's later on
+            died = f"the worker process died while reading it ({how})."
+            too_long = "it took longer than a file of its length may take."
+            yield Outcome(task, code=code, message=died if code == "E-CRASH" else too_long)
+
+    def _count_death(self, how: str) -> None:
         self._idle_deaths += 1
         self._deaths += 1
         if self._idle_deaths > _MAX_IDLE_DEATHS * self._wanted or self._deaths > _MAX_DEATHS * self._wanted:
@@ -186,17 +199,6 @@ class LocalEngine:
                 f"Extraction workers keep dying ({how}): there is too little memory{fewer}, or this user cannot start "
                 f"{sys.executable}."
             )
-        if task is None:
-            return
-        if isinstance(task, TextTask) and len(task.rows) > 1:
-            self._texts.extendleft(task.halves())  # the text that is at fault is found by halving, and lost alone
-            return
-        self._tries[id(task)] = self._tries.get(id(task), 1) + 1
-        if self._tries[id(task)] > _TRIES:
-            del self._tries[id(task)]  # the number may be another task's later on
-            yield Outcome(task, code="E-CRASH", message=f"the worker process died while reading it ({how}).")
-        else:
-            (self._texts if isinstance(task, TextTask) else self._media).appendleft(task)
 
     def _replace(self, worker: _Worker) -> None:
         worker.stop()
