@@ -24,6 +24,7 @@ from imer.extraction.plan import in_shard, parse_shard
 from imer.extraction.recipe import OF_SOME, Recipe
 from imer.extraction.summary import ExtractSummary
 from imer.media.manifest import Manifest, read_manifest
+from imer.media.misnamed import check_sources
 from imer.media.scripts import in_other_scripts
 from imer.store.writer import Part
 
@@ -90,6 +91,7 @@ def extract(
     if useless := recipe.useless():
         flag, _, wanted = OF_SOME[useless[0]]
         raise UsageError(f"{flag} is of no use to {listed(recipe.extractors.values())}; add {wanted}, or leave it out.")
+    check_sources(table.utterances, table.path, recipe.extractors)
     workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
     job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
