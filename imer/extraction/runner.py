@@ -6,6 +6,7 @@ same, to the byte of its content, for any number of workers, any order, and any 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,12 @@ from imer.extraction.job import ExtractSettings, Job, Progress, Share
 from imer.extraction.plan import in_shard, parse_shard
 from imer.extraction.recipe import OF_SOME, Recipe
 from imer.extraction.summary import ExtractSummary
+from imer.media.columns import check_sources, doubts
 from imer.media.manifest import Manifest, read_manifest
-from imer.media.misnamed import check_sources
 from imer.media.scripts import in_other_scripts
 from imer.store.writer import Part
+
+logger = logging.getLogger(__name__)
 
 SOURCE_COLUMNS = ("media", "audio", "visual", "text")  # of a manifest: what features are made from
 
@@ -95,11 +98,8 @@ def extract(
     workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
     job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
-    if recipe.extractors.get("text") == "minilm" and (n := in_other_scripts(u.text for u in share.utterances)):
-        say(
-            f"{n} of {len(share.utterances)} utterances have a text in another script than Latin, and the default text model "
-            "is of English: name one that knows their language by --text sentence-transformers --sentence-model FOLDER."
-        )
+    for doubt in _doubts(table, recipe):
+        logger.warning(doubt)
     if not share.utterances:
         say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
     if plan_only:
@@ -110,6 +110,17 @@ def extract(
         if out.exists() and not replaces:
             raise OutputExists(f"{out} has just been made by another process; choose another name or add --overwrite.")
         return job.run(workers)
+
+
+def _doubts(table: Manifest, recipe: Recipe) -> list[str]:
+    """Return what the manifest's author may not have meant."""
+    found = doubts(table.utterances, recipe.extractors)
+    if recipe.extractors.get("text") == "minilm" and (n := in_other_scripts(u.text for u in table.utterances)):
+        found.append(
+            f"{n} of {len(table.utterances)} utterances have a text in another script than Latin, and the default text model "
+            "is of English: name one that knows their language by --text sentence-transformers --sentence-model FOLDER."
+        )
+    return found
 
 
 def _share(table: Manifest, run: ExtractSettings) -> Share:

@@ -12,6 +12,7 @@ from imer.core.files import sha256_file
 from imer.core.types import ARRAYS, FeatureSpec, Verdict
 from imer.interop.incoming import Imported
 from imer.interop.verdicts import take_verdicts
+from imer.media.columns import doubts
 from imer.media.manifest import Manifest, read_manifest
 from imer.store.writer import FeatureBlock, vector_block, write_store
 
@@ -42,7 +43,7 @@ def import_arrays(manifest_path: Path, arrays: Mapping[str, Path], out: Path, *,
         )
     blocks: list[FeatureBlock] = []
     quality: dict[str, np.ndarray] = {}
-    notes: list[str] = []
+    notes = doubts(manifest.utterances, ())  # no media, no words: of dialogues
     for modality, path in arrays.items():
         values_ND = _load(Path(path), modality, manifest)
         finite_N = np.isfinite(values_ND).all(axis=1)

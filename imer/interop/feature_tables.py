@@ -19,6 +19,7 @@ from imer.core.files import followed
 from imer.core.types import ARRAYS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
 from imer.media.cells import NOT_AVAILABLE
+from imer.media.columns import doubts
 from imer.media.manifest import read_manifest
 from imer.media.rows import DELIMITERS
 from imer.media.tables import table_rows
@@ -57,7 +58,7 @@ def import_csv(manifest_path: Path, tables: Mapping[str, Path], out: Path, *, ov
     if not tables:
         raise UsageError("Name at least one table, such as --features audio=audio.csv.")
     manifest = read_manifest(manifest_path, allow_outside=True)  # its media are not opened
-    notes: list[str] = []
+    notes = doubts(manifest.utterances, ())  # no media, no words: of dialogues
     if manifest.problems:
         notes.append(
             f"{len(manifest.problems)} rows of the manifest are broken and left out: {listed(manifest.problems, 3)}."

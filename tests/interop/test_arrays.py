@@ -44,6 +44,15 @@ def test_rows_of_nan_are_not_present(imer: Callable, corpus: Path) -> None:
         assert arrays["audio"]["sha256"] == sha256_file(corpus / "audio.npy")
 
 
+def test_dialogues_in_a_column_that_is_not_read_are_asked_about(imer: Callable, corpus: Path) -> None:
+    assert run(imer, corpus, "text=text.npy").json["warnings"] == []
+    manifest = corpus / "m.csv"
+    manifest.write_text(manifest.read_text().replace("dialogue_id", "video"))
+    (corpus / "f.h5").unlink()
+    (warning,) = run(imer, corpus, "text=text.npy").json["warnings"]
+    assert "if the column video says which belong together, call it dialogue_id" in warning
+
+
 def test_a_value_beyond_float32_makes_its_row_non_finite(imer: Callable, corpus: Path) -> None:
     values = np.load(corpus / "audio.npy").astype(np.float64)
     values[0, 0] = 1e300
