@@ -17,7 +17,7 @@ from imer.core.registry import NONE, entries
 from imer.core.types import MODALITIES, FeatureSpec, Utterance
 from imer.extraction.failures import FILE_NAME
 from imer.extraction.job import ExtractSettings, Progress
-from imer.extraction.recipe import OF_SOME, Recipe
+from imer.extraction.recipe import OF_SOME, Recipe, taken_by
 from imer.extraction.runner import extract
 from imer.extraction.staging import staging_folder
 from imer.store.reader import FeatureStore
@@ -66,7 +66,8 @@ def needed_recipe(specs: Mapping[str, FeatureSpec], how: Extraction) -> tuple[di
         )
     options: dict[str, Any] = {}
     for name, spec in specs.items():
-        wanted = {"level": spec.level, **{k: spec.config[k] for k in DESCRIBED_OPTIONS if k in spec.config}}
+        described = {"level": spec.level, **{k: spec.config[k] for k in DESCRIBED_OPTIONS if k in spec.config}}
+        wanted = {key: value for key, value in described.items() if key in taken_by(spec.extractor)}
         for key, value in wanted.items():
             if options.setdefault(key, value) != value:
                 raise InvalidInput(

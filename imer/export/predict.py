@@ -96,6 +96,10 @@ def predict(
         raise UsageError(
             "--text, --speaker, --window, --whole and --channels tell of clips; a feature store has its utterances already."
         )
+    elif how.face_weights or how.sentence_model:
+        raise UsageError(
+            "--face-weights and --sentence-model are to read clips with; a feature store has its features already."
+        )
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
     said = _Said()
     if n_folds > 1:

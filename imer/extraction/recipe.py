@@ -22,7 +22,13 @@ OF_SOME = {
     "face_policy": ("--face-policy", "largest", _FACES),
     "face_stride": ("--face-stride", DEFAULT_STRIDE, _FACES),
     "frames_per_s": ("--fps", 5.0, _FACES),
+    "level": ("--level", "utterance", "an extractor that has levels, such as --audio opensmile/egemaps"),
 }
+
+
+def taken_by(extractor: str) -> frozenset[str]:
+    """Return the options that an extractor's constructor names."""
+    return frozenset(inspect.signature(resolve("extractors", extractor)).parameters)
 
 
 @dataclass(frozen=True)
@@ -60,17 +66,13 @@ class Recipe:
 
     def build(self, modality: str) -> Any:
         """Make the extractor of a modality; nothing is loaded yet."""
-        made = resolve("extractors", self.extractors[modality])
-        taken = inspect.signature(made).parameters
-        return made(**{name: value for name, value in self.options.items() if name in taken})
+        name = self.extractors[modality]
+        taken = taken_by(name)
+        return resolve("extractors", name)(**{key: value for key, value in self.options.items() if key in taken})
 
     def useless(self) -> list[str]:
         """Return the options that were asked for and that no chosen extractor takes."""
-        taken = {
-            name
-            for chosen in self.extractors.values()
-            for name in inspect.signature(resolve("extractors", chosen)).parameters
-        }
+        taken = {name for chosen in self.extractors.values() for name in taken_by(chosen)}
         return [
             name
             for name, (_, usual, _) in OF_SOME.items()

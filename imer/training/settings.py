@@ -13,6 +13,11 @@ DEFAULT_PRESET = "comp"
 # Settings that do not change what is computed on the same machine.
 NOT_THE_RESULT = frozenset({"data.features", "train.device", "train.threads", "train.checkpoint_every_s"})
 ONE_RATE = ("matched", "matched-static")  # protocols of training that make a model for one missing rate, judged at it
+# Settings of `train` that a model which is fitted, without epochs and batches, has no use for.
+OF_DESCENT = frozenset({
+    "max_epochs_branches", "max_epochs_joint", "batch_utterances", "least_dialogues", "batch_dialogues", "pad_to", "optimiser",
+    "learning_rate", "weight_decay", "clip_norm", "warmup_epochs", "schedule", "average_epochs", "carry_optimiser", "precision",
+})  # fmt: skip
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
     "train": {"members": 1, "precision": "float32"},

@@ -11,7 +11,7 @@ from typing import Any
 from imer.core.errors import InvalidInput, UsageError, did_you_mean
 from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, toml_layer
-from imer.training.settings import DataSettings, RunChoice, Settings, TrainSettings
+from imer.training.settings import OF_DESCENT, DataSettings, RunChoice, Settings, TrainSettings
 
 
 def preset_names() -> list[str]:
@@ -82,6 +82,17 @@ def load_settings(
         layers.append(Layer("--preset", {"run": {"preset": preset}}))
     settings = Settings(**resolve(schema, layers))
     return replace(settings, train=replace(settings.train, members=_members(settings)))
+
+
+def useless_settings(
+    settings: Settings, flags: Mapping[str, Mapping[str, Any]], assignments: Sequence[str]
+) -> list[str]:
+    """Return the settings of `train` that a command line names though the chosen model has no use for them, sorted."""
+    if not hasattr(resolve_name("models", settings.run.model), "candidates"):
+        return []
+    assigned = assignments_layer(settings_schema(settings.run.model, settings.run.head), assignments).values
+    named = {*flags.get("train", {}), *assigned.get("train", {})}
+    return sorted(named & OF_DESCENT)
 
 
 def _config_layer(path: Path) -> Layer:

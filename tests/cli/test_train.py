@@ -69,6 +69,14 @@ def test_a_model_that_needs_no_second_modality_learns_from_one(store: Path, tmp_
     assert document["test"][0]["metrics"]["wa"] >= 0
 
 
+def test_epochs_that_a_model_does_not_have_are_told(store: Path, tmp_path: Path) -> None:
+    more = ["--model", "linear", "--label", "emotion", "--device", "cpu"]
+    done = _train(store, "-o", tmp_path / "run", *more, "--max-epochs", "3")
+    assert "linear is fitted" in done.stderr
+    assert "no use for train.max_epochs_branches, train.max_epochs_joint." in done.stderr
+    assert "no use for" not in _train(store, "-o", tmp_path / "other", *more).stderr
+
+
 def test_all_cores_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> None:
     """The three members that ComP has by default, two at a time; and what is no number of processes."""
     done = imer("train", store, "-o", tmp_path / "run", "--label", "emotion", *TINY, "--jobs", "2", "--json")

@@ -13,6 +13,7 @@ import pytest
 
 from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.json_lines import read_json_lines
+from imer.core.registry import EXTRACTORS, Entry
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.export.answers import answer_store
 from imer.export.clips import Extraction, needed_recipe
@@ -22,6 +23,7 @@ from imer.export.table import answer_table
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
+from tests.campaigns.cheap import Letters
 from tests.export.conftest import Shipped
 from tests.stores import write_small_store
 
@@ -192,7 +194,23 @@ def test_an_extractor_that_would_make_other_numbers_is_refused() -> None:
         needed_recipe({"audio": replace(spec, config={**spec.config, "sample_rate_hz": 8000})}, Extraction())
 
 
+def test_a_level_is_asked_of_the_extractors_that_have_levels_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody's extractor of frames alone stands beside sound of whole utterances, in extraction as in prediction."""
+    from imer.extractors.opensmile import EGeMAPS
+
+    monkeypatch.setitem(EXTRACTORS, "letters", Entry("letters", "tests.campaigns.cheap:Letters", "text"))
+    letters = replace(Letters().spec, extractor="letters")
+    monkeypatch.setattr(Letters, "spec", property(lambda self: letters))
+    names, options = needed_recipe({"audio": EGeMAPS().spec, "text": letters}, Extraction())
+    assert names["text"] == "letters"
+    assert options["level"] == "utterance"
+    assert "level" not in needed_recipe({"text": letters}, Extraction())[1]
+
+
 def test_outputs_and_inputs_that_cannot_be_meant(classifier: Shipped, tmp_path: Path) -> None:
+    for what in ({"face_weights": "w.pt"}, {"sentence_model": "folder"}):
+        with pytest.raises(UsageError, match="a feature store has its features already"):
+            predict(classifier.run, [classifier.store], how=Extraction(**what))
     with pytest.raises(UsageError, match="a feature store has its utterances already"):
         predict(classifier.run, [classifier.store], text="words")
     (tmp_path / "p.jsonl").write_text("")

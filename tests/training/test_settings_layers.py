@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from imer.training.settings import Settings
-from imer.training.settings_layers import load_settings
+from imer.training.settings_layers import load_settings, useless_settings
 
 
 def with_rate(rate: str, **given: object) -> Settings:
@@ -26,3 +26,13 @@ def test_a_protocol_that_is_written_somewhere_is_kept(tmp_path: Path) -> None:
     there = {"IMER_TRAIN_PROTOCOL": "matched-static"}
     assert load_settings(flags=flags, environment=there).train.protocol == "matched-static"
     assert load_settings(flags=flags, assignments=["train.protocol=instance"]).train.protocol == "instance"
+
+
+def test_what_a_fitted_model_has_no_use_for_is_named() -> None:
+    """As a flag and as an assignment; what it has a use for is not, nor anything where a network is trained."""
+    flags = {"train": {"max_epochs_joint": 3, "seed": 1}}
+    assignments = ["train.learning_rate=0.5", "class_weights=none"]
+    for model, useless in (("linear", ["learning_rate", "max_epochs_joint"]), ("mlp", [])):
+        chosen = {**flags, "run": {"model": model}}
+        settings = load_settings(flags=chosen, assignments=assignments)
+        assert useless_settings(settings, chosen, assignments) == useless
