@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import InvalidInput, UsageError, did_you_mean
+from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, toml_layer
 from imer.training.settings import OF_DESCENT, DataSettings, RunChoice, Settings, TrainSettings
@@ -59,7 +59,8 @@ def load_settings(
     Raises
     ------
     UsageError
-        An unknown preset, section, key or name, a value of the wrong type, or a config file that is missing or not TOML.
+        An unknown preset, section, key or name, a value of the wrong type, a config file that is missing or not TOML, or one of
+        another preset's run, which leaves nothing of this one.
     """
     files = [] if config is None else [_config_layer(config)]
     given = Layer("the command line", {k: v for k, v in (flags or {}).items() if v})
@@ -72,6 +73,7 @@ def load_settings(
         _assigned_choices(assignments),
     ]
     name = preset or resolve(choice_schema, chosen)["run"].preset
+    _check_preset(preset_layer(name), name, files)
     layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), _protocol_of_rate(given), *files]
     choice = resolve(choice_schema, [*(_section(layer, "run") for layer in layers), *chosen])["run"]
     schema = settings_schema(choice.model, choice.head)
@@ -82,6 +84,23 @@ def load_settings(
         layers.append(Layer("--preset", {"run": {"preset": preset}}))
     settings = Settings(**resolve(schema, layers))
     return replace(settings, train=replace(settings.train, members=_members(settings)))
+
+
+def _check_preset(preset: Layer, name: str, files: Sequence[Layer]) -> None:
+    """Refuse a file of another preset that overrules this one: the run would bear the name of what it is not."""
+    for file in files:
+        its = dict(file.values.get("run", {})).get("preset", name)
+        overruled = [
+            f"{section}.{key}"
+            for section, values in preset.values.items()
+            for key, value in values.items()
+            if dict(file.values.get(section, {})).get(key, value) != value
+        ]
+        if its != name and overruled:
+            raise UsageError(
+                f"{file.source} holds the settings of the preset {its!r}, which overrule what the preset {name!r} says of "
+                f"{listed(overruled, 3)}; give the preset or the file."
+            )
 
 
 def useless_settings(

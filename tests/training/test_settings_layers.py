@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from imer.core.errors import UsageError
 from imer.training.settings import Settings
 from imer.training.settings_layers import load_settings, useless_settings
 
@@ -36,3 +39,16 @@ def test_what_a_fitted_model_has_no_use_for_is_named() -> None:
         chosen = {**flags, "run": {"model": model}}
         settings = load_settings(flags=chosen, assignments=assignments)
         assert useless_settings(settings, chosen, assignments) == useless
+
+
+def test_a_preset_is_no_name_for_the_settings_of_another(tmp_path: Path) -> None:
+    """The settings of a finished run come after a preset and overrule all of it; a few of one's own are welcome."""
+    resolved, own = tmp_path / "resolved.toml", tmp_path / "own.toml"
+    resolved.write_text(load_settings(preset="comp").to_toml())
+    own.write_text('[run]\npreset = "comp"\n[model]\nhidden = 64\n')
+    for assignments in ([], ["run.preset=dpl"]):
+        with pytest.raises(UsageError, match=r"of the preset 'comp', .* the preset 'dpl' says of run\.head"):
+            load_settings(preset=None if assignments else "dpl", config=resolved, assignments=assignments)
+    assert load_settings(preset="comp", config=resolved).run.head == "linear"
+    mine = load_settings(preset="dpl", config=own)
+    assert (mine.run.preset, mine.run.head, mine.model.hidden) == ("dpl", "dpl", 64)
