@@ -148,8 +148,13 @@ def _methods(asked: Asked) -> Iterator[_Method]:
     for preset in asked.presets:
         yield _Method(preset, preset, {})
     default = () if asked.presets and not asked.heads else (load_settings(config=asked.config).run.model,)
-    for model in asked.models or default:
-        takes_head = getattr(resolve("models", model), "takes_head", True)
+    models = asked.models or default
+    heads = {model: getattr(resolve("models", model), "takes_head", True) for model in models}
+    if asked.heads and not any(heads.values()):
+        raise UsageError(
+            f"--heads: {listed(models)} {'have their' if len(models) > 1 else 'has its'} own; leave it out."
+        )
+    for model, takes_head in heads.items():
         if not asked.heads or not takes_head:
             yield _Method(model, None, {"model": model})
         for head in asked.heads if takes_head else ():

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import OutputExists, UsageError
+from imer.core.errors import OutputExists, UsageError, listed
 from imer.core.files import spare_inputs, write_text
 from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
@@ -101,6 +101,8 @@ def predict(
             "--face-weights and --sentence-model are to read clips with; a feature store has its features already."
         )
     chosen, n_folds = open_model(Path(model), fold=fold, device=how.device)
+    if text is not None and "text" not in chosen.modalities:
+        raise UsageError(f"--text is of no use to this model, which reads {listed(chosen.modalities)}.")
     said = _Said()
     if n_folds > 1:
         which = (

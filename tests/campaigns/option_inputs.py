@@ -62,6 +62,9 @@ def _clips() -> None:
         rows.append(row | {"speaker": f"s{i % 2}", "split": ("train", "val", "test", "train")[i % 4]})
         rows[-1] |= {"emotion": ("calm", "joy")[i % 2 ^ i // 4], "dialogue_id": f"d{i // 2}", "position": i % 2}
     write_manifest(Path("clips.csv"), rows)
+    write_manifest(Path("broken.csv"), [*rows[1:3], {"utterance_id": "no sound", "media": "words.txt"}])
+    Path("deep").mkdir()
+    write_manifest(Path("deep/outside.csv"), [{**row, "media": f"../{row['media']}"} for row in rows[1:3]])
     write_manifest(Path("known.csv"), [{"file": Path(str(r["media"])).name, "emotion": r["emotion"]} for r in rows])
     shutil.copy("clips/c1.wav", "clips/called.wav")
     Path("clips/called.srt").write_text(CUES)

@@ -88,7 +88,7 @@ def commands() -> list[Command]:
 
 def line(command: Command, rng: random.Random) -> list[str]:
     """Draw the words after the command's name."""
-    arguments, options = _groups(command, shlex.split(rng.choice(LINES[command.name])))
+    arguments, options = taken_apart(command, shlex.split(rng.choice(LINES[command.name])))
     if rng.random() < 0.12 and options:
         options.pop(rng.randrange(len(options)))
     for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 4))):
@@ -109,7 +109,7 @@ def line(command: Command, rng: random.Random) -> list[str]:
     return [word for group in groups for word in group]
 
 
-def _groups(command: Command, words: list[str]) -> tuple[list[str], list[list[str]]]:
+def taken_apart(command: Command, words: list[str]) -> tuple[list[str], list[list[str]]]:
     """Take the words of a line apart: its arguments, and its options with their values."""
     arguments: list[str] = []
     options: list[list[str]] = []

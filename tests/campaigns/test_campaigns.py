@@ -64,3 +64,10 @@ def test_60_random_lines_are_carried_out_or_refused_in_order(tmp_path: Path) -> 
     assert counts["lines"] == 60
     assert min(counts["exit code 0"], counts["exit code 2"]) >= 10
     assert counts["pairs of options"] >= 30
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="waits for processes by pidfd, and drops capabilities")
+def test_every_option_of_masks_and_merges_does_something(tmp_path: Path) -> None:
+    counts = ran("effects", tmp_path, "--commands", "mask,data merge")
+    assert counts["options with an effect"] >= 12
+    assert counts["options without effect anywhere"] <= 4  # -v of both, and -q of both, where there is nothing to say

@@ -73,6 +73,7 @@ def test_the_settings_of_a_file_are_the_method_where_none_is_named(tmp_path: Pat
     [
         ({"models": ("comb",)}, "did you mean 'comp'"),
         ({"heads": ("linaer",)}, "did you mean 'linear'"),
+        ({"models": ("majority", "linear"), "heads": ("linear",)}, "--heads: majority, linear have their own"),
         ({"presets": ("copm",)}, "did you mean 'comp'"),
         ({"protocols": ("mixt",)}, "did you mean 'mixed'"),
         ({"protocols": ("imbalanced",)}, "A sweep trains with"),

@@ -25,6 +25,7 @@ from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
 from tests.campaigns.cheap import Letters
 from tests.export.conftest import Shipped
+from tests.shipped import train_small
 from tests.stores import write_small_store
 
 
@@ -205,6 +206,15 @@ def test_a_level_is_asked_of_the_extractors_that_have_levels_alone(monkeypatch: 
     assert names["text"] == "letters"
     assert options["level"] == "utterance"
     assert "level" not in needed_recipe({"text": letters}, Extraction())[1]
+
+
+def test_words_for_a_model_that_reads_none_are_refused(classifier: Shipped, tmp_path: Path) -> None:
+    run, _ = train_small(tmp_path, label="emotion", model="mlp", settings=("data.modalities=audio",))
+    (tmp_path / "clip.wav").write_bytes(b"")
+    with pytest.raises(UsageError, match="--text is of no use to this model, which reads audio"):
+        predict(run, [tmp_path / "clip.wav"], text="words")
+    with pytest.raises(InvalidInput, match="cannot read raw clips"):  # the other model would take them
+        predict(classifier.run, [tmp_path / "clip.wav"], text="words")
 
 
 def test_outputs_and_inputs_that_cannot_be_meant(classifier: Shipped, tmp_path: Path) -> None:
