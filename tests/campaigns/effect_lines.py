@@ -35,6 +35,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "extract.resume": (f"broken.csv -o out.h5 {_CLIPS} --max-failures 0 && broken.csv -o out.h5 {_CLIPS}",),
     "extract.allow_outside": (f"deep/outside.csv -o out.h5 {_CLIPS}",),
     "predict.allow_outside": ("bundles/clips deep/outside.csv --workers 1 --device cpu",),
+    "predict.speaker": ("bundles/clips clips --workers 1 --device cpu --json",),
     "sweep.config": (f"f.h5 -o out --models mlp {_FEW} --max-epochs 1 --missing-rates 0",),
     "sweep.grid": (f"f.h5 -o out --models linear {_FEW} --missing-rates 0",),
     "sweep.overwrite": (f"f.h5 -o sweep --models linear {_FEW} --set train.class_weights=none",),
@@ -51,7 +52,8 @@ NOWHERE: dict[str, str] = {
     "accept_versions": "the extractors are those of the training: tests/export/test_predict.py",
     "mask.quiet": _NO_NOTES, "ls.quiet": _NO_NOTES, "doctor.quiet": _NO_NOTES, "data import.quiet": _NO_NOTES,
     "data export.quiet": _NO_NOTES, "data inspect.quiet": _NO_NOTES, "data verify.quiet": _NO_NOTES,
-    "data merge.quiet": _NO_NOTES, "export.quiet": _NO_NOTES,
+    "data merge.quiet": _NO_NOTES, "report.quiet": _NO_NOTES,
+    "predict.text": "the models of clips here read sounds alone: tests/cli/test_predict.py",
 }  # fmt: skip
 
 _FITTED = "a fitted model, which says that it has no use for it"

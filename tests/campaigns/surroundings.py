@@ -74,7 +74,8 @@ def compare(folder: Path, asked: Any, counts: Counts) -> None:
     for name in names:
         for line, found in under(name, folder, asked.commands).items():
             counts.add(f"lines, {name}")
-            differing = found.differences(first[line])
+            # A run's manifest has the digest of what says where its store lies; all that it names is compared itself.
+            differing = [one for one in found.differences(first[line]) if Path(one).name != "manifest.json"]
             counts.promise(f"other results, {name}", not differing, f"{line} {differing[:4]}")
 
 
