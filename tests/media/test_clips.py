@@ -176,6 +176,13 @@ def test_one_channel_tells_no_parties_apart(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_a_film_without_sound_has_no_fewer_channels(tmp_path: Path) -> None:
+    write_clip(tmp_path / "call.mp4", sound=None)
+    clips = cut_clips([tmp_path / "call.mp4"], Cutting(channels=("agent", "customer")))
+    assert [(u.utterance_id, u.channel) for u in clips.utterances] == [("call_agent", 1), ("call_customer", 2)]
+    assert not clips.warnings
+
+
 def test_what_is_lost_in_a_folder_is_told(folder: Path) -> None:
     (folder / "gone.wav").symlink_to(folder / "nowhere.wav")
     (folder / "gone.txt").symlink_to(folder / "nowhere.txt")
@@ -199,6 +206,20 @@ def test_a_folder_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.
     assert [u.utterance_id for u in clips.utterances] == ["a", "b"]
     assert [(one.name, one.code) for one in clips.problems] == [("deep", "E-NOFILE")]
     assert "cannot be read (Permission denied)" in clips.problems[0].message
+
+
+def test_a_folder_that_may_be_listed_and_not_entered_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stat = Path.stat
+
+    def refused(path: Path, **how: Any) -> os.stat_result:
+        if path.parent.name == "deep":  # as for anybody but root
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **how)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    clips = cut_clips([folder], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a", "b"]
+    assert [(one.name, one.code) for one in clips.problems] == [("deep/b", "E-NOFILE")]
 
 
 def test_a_name_that_is_no_utf8_costs_its_own_clip(folder: Path) -> None:
@@ -334,11 +355,13 @@ def test_a_listing_is_a_manifest_of_the_same_utterances(folder: Path) -> None:
     assert write_listing(found.utterances, folder / "deep" / "lists" / "m.csv") == 3  # seen from there, all lie outside
     read = read_manifest(folder / "m.csv").utterances
     for mine, theirs in zip(found.utterances, read, strict=True):
-        for name in ("utterance_id", "dialogue_id", "position", "start_s", "end_s", "text", "speaker"):
-            assert getattr(mine, name) == (getattr(theirs, name) or getattr(mine, name)), name
+        for name in ("utterance_id", "dialogue_id", "position", "start_s", "end_s", "speaker"):
+            assert getattr(mine, name) == getattr(theirs, name), name
+        assert (mine.text or "") == theirs.text
         assert theirs.audio is not None
         assert theirs.audio.samefile(folder / (mine.audio or ""))
     with open(folder / "m.csv", newline="") as file:
-        assert next(csv.reader(file))[-2:] == ["split", "emotion"]
+        header = "utterance_id media start end text dialogue_id position speaker split emotion"
+        assert next(csv.reader(file)) == header.split()
     with pytest.raises(OutputExists):
         write_listing(found.utterances, folder / "m.csv")

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import pytest
 
+from imer.media.damage import Account, Accounts
 from imer.media.decode import ClipReader, Sight, Sound
 from imer.media.segments import Segment
 from tests.clips import voice, write_clip
@@ -69,6 +70,38 @@ def hurt(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 content[packet.pos + 8 : packet.pos + 40] = b"\xff" * 32
     path.write_bytes(bytes(content))
     return path
+
+
+def test_a_tenth_may_be_lost_and_half_a_second_always() -> None:
+    usable = [Account(packets=1), Account(10, 1), Account(9, 0, 2.0, 0.5), Account(9, 0, 20.0, 2.0)]
+    assert [account.loss("audio") for account in usable] == [""] * 4
+    assert Account(9, 1).loss("audio") == "1 of 9 audio packets cannot be decoded"
+    assert Account(9, 0, 2.0, 0.6).loss("audio") == "0.60 of 2.00 s of the audio are missing"
+    assert Account(9, 0, 20.0, 2.1).loss("video") == "2.10 of 20.00 s of the video are missing"
+
+
+def test_a_packet_counts_for_the_segments_that_it_touches() -> None:
+    segments = [Segment(0.0, 10.0), Segment(10.0, 12.0), Segment(8.0)]
+    accounts = Accounts(segments, seamless=False)
+    for start_s in range(20):
+        accounts.enter(float(start_s), start_s + 1.0)
+    assert [accounts.of(segment).packets for segment in segments] == [10, 2, 12]
+    assert accounts.enter_untimed(11.0) == [accounts[1], accounts[2]]
+    assert [accounts.of(segment).packets for segment in segments] == [10, 3, 13]
+
+
+@pytest.mark.parametrize(("share", "code"), [(0.05, ""), (0.15, "E-DAMAGED")])
+def test_few_broken_packets_cost_themselves_and_many_the_stream(tmp_path: Path, share: float, code: str) -> None:
+    path = write_clip(tmp_path / "t.mkv", picture=None, sound=voice(5), audio_codec="flac")
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        places = [packet.pos for packet in container.demux(audio=0) if packet.pos is not None and packet.size]
+    for place in places[3 : 3 + round(share * len(places))]:
+        content[place + 8 : place + 40] = b"\xff" * 32
+    path.write_bytes(bytes(content))
+    ((found, seconds, _),) = codes_and_seconds(path, Segment())
+    assert found == code
+    assert seconds == pytest.approx(5 * (1 - share), abs=0.1)
 
 
 def test_damage_is_told_of_the_segments_that_have_it_whatever_is_read_with_them(hurt: Path) -> None:

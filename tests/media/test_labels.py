@@ -11,6 +11,7 @@ from imer.media.clips import Cutting, cut_clips
 from imer.media.labels import Known, read_labels
 from imer.media.listing import write_listing
 from imer.media.manifest import read_manifest
+from imer.media.rows import known_names
 
 
 @pytest.fixture
@@ -101,13 +102,28 @@ def test_who_speaks_in_a_part_it_says_itself(folder: Path) -> None:
     )
     (folder / "labels.csv").write_text(table)
     utterances = cut_clips([folder], Cutting(channels=("bob", "eve"))).utterances
-    cut = [u for u in utterances if u.audio is not None and u.audio.name == "c.wav"]
+    cut = [u for u in utterances if u.audio is not None and u.audio.name in ("b.wav", "c.wav")]
     write_listing(cut, folder / "m.csv", read_labels(folder / "labels.csv", cut))
     read = read_manifest(folder / "m.csv").utterances
     assert [(u.speaker, u.channel, u.position, u.labels["emotion"]) for u in read] == [
+        ("bob", 1, 0, "joy"),
+        ("eve", 2, 1, "joy"),
         ("bob", 1, 0, "fear"),
         ("both", 2, 1, "fear"),
     ]
+
+
+def test_an_utterance_is_told_more_by_its_own_row_than_by_that_of_its_clip(folder: Path) -> None:
+    known = _known(folder, "file,emotion,text\nday2/c_2,calm,ho ho\nc,rage,hi ho\n")
+    assert [dict(cells) for cells in known.cells[3:]] == [{"emotion": "rage"}, {"emotion": "calm", "text": "ho ho"}]
+    assert not known.problems
+
+
+def test_no_table_changes_where_a_clip_is(folder: Path) -> None:
+    known = _known(folder, "utterance_id,media,emotion\nday1/b,of/another/disk/b.wav,joy\n")
+    write_listing(cut_clips([folder], Cutting()).utterances, folder / "m.csv", known)
+    (found,) = (u for u in read_manifest(folder / "m.csv").utterances if u.labels["emotion"])
+    assert found.audio == folder / "day1/b.wav"
 
 
 def test_tables_that_cannot_be_meant(folder: Path) -> None:
@@ -135,6 +151,10 @@ def test_columns_that_differ_in_capitals_alone_are_two(folder: Path) -> None:
 def test_a_column_is_ours_with_blanks_and_hyphens_too(folder: Path) -> None:
     assert _emotions(_known(folder, "File Name,emotion\nb.wav,joy\n")) == ["", "joy", "", "", ""]
     assert _emotions(_known(folder, "utterance-id,emotion\nday1/b,joy\n")) == ["", "joy", "", "", ""]
+
+
+def test_of_two_spellings_of_one_column_neither_is_ours() -> None:
+    assert known_names(["SPLIT", "Split", "Speaker"], ["split", "speaker"]) == {"Speaker": "speaker"}
 
 
 def test_the_exact_path_names_one_of_namesakes(tmp_path: Path) -> None:

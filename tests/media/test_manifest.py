@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -191,3 +192,14 @@ def test_the_channel_of_a_party(tmp_path: Path) -> None:
     assert [(u.utterance_id, u.channel) for u in read.utterances] == [("a", 1), ("b", 2), ("c", 3), ("d", None)]
     assert [p.utterance_id for p in read.problems] == ["e", "f", "g"]
     assert "audio_channel 'middle' is not left, right or a number from 1" in str(read.problems[1])
+
+
+def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = manifest(tmp_path, "utterance_id\nu1\n")
+
+    def failing(_: Path) -> bytes:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(InvalidInput, match=r"The manifest .*m\.csv cannot be read \(Input/output error\)"):
+        read_manifest(path)
