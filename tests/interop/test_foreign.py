@@ -121,6 +121,8 @@ def test_gcnet(gcnet: Path, tmp_path: Path) -> None:
         ]
         assert store.vectors("visual")[0][0].tolist() == [2, 2]  # the mean over the faces
         assert store.labels["sentiment"].values.tolist() == [-1, 0, -1, -1, 0]
+        levels = {modality: spec.level for modality, named in store.specs.items() for spec in named.values()}
+        assert levels == {"audio": "utterance", "visual": "frame"}
     with pytest.raises(InvalidInput, match="there are face-UTT, wav-UTT"):
         import_gcnet(gcnet, {"audio": "wav"}, tmp_path / "g.h5")
     with pytest.raises(InvalidInput, match="exactly one file"):
@@ -140,6 +142,29 @@ def test_gcnet_arrays_of_one_utterance_have_one_width(gcnet: Path, tmp_path: Pat
     np.save(of_utterance / "zz.npy", np.ones((1, 7)))
     with pytest.raises(InvalidInput, match=rf"{of_utterance.name} differ in width: 2, 7"):
         import_gcnet(gcnet, {"visual": "face-UTT"}, tmp_path / "f.h5")
+
+
+@pytest.mark.parametrize("what", ["text", "cut short", "words", "empty", "cube"])
+def test_gcnet_names_the_file_that_is_no_array_of_numbers(gcnet: Path, tmp_path: Path, what: str) -> None:
+    path = gcnet / "features" / "wav-UTT" / "v2_0.npy"
+    if what == "text":
+        path.write_text("0.5 0.25")
+    elif what == "cut short":
+        path.write_bytes(path.read_bytes()[:-1])
+    else:
+        np.save(path, {"words": np.array(["a", "b"]), "empty": np.zeros(0), "cube": np.ones((2, 2, 2))}[what])
+    with pytest.raises(InvalidInput, match=r"wav-UTT/v2_0\.npy (is not a \.npy array|must be a vector or frames)"):
+        import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
+
+
+def test_gcnet_tables_that_do_not_fit_each_other_are_refused(gcnet: Path, tmp_path: Path) -> None:
+    (labels,) = gcnet.glob("*.pkl")
+    content = pickle.loads(labels.read_bytes())
+    for table in (1, 2, 3):
+        for broken in ({**content[table], "v3": content[table]["v3"][:1]}, {"v1": content[table]["v1"]}):
+            labels.write_bytes(pickle.dumps((*content[:table], broken, *content[table + 1 :])))
+            with pytest.raises(InvalidInput, match="has not as many labels, speakers and sentences as utterances"):
+                import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
 
 
 def test_iemocap_has_sessions(tmp_path: Path) -> None:
