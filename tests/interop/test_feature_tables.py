@@ -59,6 +59,26 @@ def test_a_folder_with_a_table_for_each_utterance(manifest: Path, tmp_path: Path
         assert values[:3, 2].tolist() == [0.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_tables_of_a_folder_are_set_apart_as_each_is(manifest: Path, tmp_path: Path, mark: str) -> None:
+    folder = tmp_path / "praat"
+    folder.mkdir()
+    for name in "ab":
+        (folder / f"{name}.csv").write_text(mark.join(("f0", "jitter")) + "\n" + mark.join(("120", "0.5")) + "\n")
+    import_csv(manifest, {"audio": folder}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        values, present = store.vectors("audio")
+        assert (values[:2].tolist(), present.tolist()) == ([[120, 0.5]] * 2, [True, True, False])
+
+
+def test_broken_rows_of_the_manifest_are_told(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text("utterance_id,start\na,0\nb,soon\n")
+    (tmp_path / "audio.csv").write_text("utterance_id,f0\na,120\nb,130\n")
+    made = import_csv(tmp_path / "m.csv", {"audio": tmp_path / "audio.csv"}, tmp_path / "f.h5")
+    assert made.n_utterances == 1
+    assert made.notes[0].startswith("1 rows of the manifest are broken and left out: line 3: b: start 'soon'")
+
+
 def test_what_goes_out_comes_back(tmp_path: Path) -> None:
     store = write_small_store(tmp_path / "f.h5")
     export_features("csv", store, tmp_path / "out")

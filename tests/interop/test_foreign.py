@@ -78,6 +78,30 @@ def test_mmsa_with_impossible_lengths_is_refused(tmp_path: Path, length: int) ->
         import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
 
 
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"audio_lengths": [1, 2]}, "train/audio_lengths has 2 entries for 3 utterances"),
+        ({"id": ["v$_$0", "v$_$1", "v$_$0"]}, r"names an utterance twice: v\$_\$0"),
+        ({"id": None}, "train has no list of ids"),
+    ],
+)
+def test_mmsa_whose_parts_do_not_fit_is_refused(tmp_path: Path, changed: dict[str, Any], said: str) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": mmsa_split(3, 0) | changed}))
+    with pytest.raises(InvalidInput, match=said):
+        import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+
+
+def test_mmsa_with_labels_in_one_split_has_labels(tmp_path: Path) -> None:
+    unlabelled = {
+        key: values for key, values in mmsa_split(3, 5).items() if key not in ("regression_labels", "annotations")
+    }
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": mmsa_split(5, 0), "test": unlabelled}))
+    assert import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5").notes == ()
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert np.isnan(store.labels["sentiment"].values).tolist() == [False] * 5 + [True] * 3
+
+
 def test_a_pickle_of_something_else_is_not_mmsa(tmp_path: Path) -> None:
     (tmp_path / "x.pkl").write_bytes(pickle.dumps([1, 2, 3]))
     with pytest.raises(InvalidInput, match="none of train, valid, test"):
@@ -135,6 +159,12 @@ def test_gcnet_frames_of_one_number_are_frames(gcnet: Path, tmp_path: Path) -> N
     import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
     with FeatureStore.open(tmp_path / "f.h5") as store:
         assert store.specs["audio"]["gcnet/wav-UTT"].dim == 1
+
+
+def test_arrays_of_all_utterances_have_one_width(gcnet: Path, tmp_path: Path) -> None:
+    np.save(gcnet / "features" / "wav-UTT" / "v2_0.npy", np.ones(5))
+    with pytest.raises(InvalidInput, match="gcnet/wav-UTT must have one width for all utterances; found: 4, 5"):
+        import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
 
 
 def test_gcnet_arrays_of_one_utterance_have_one_width(gcnet: Path, tmp_path: Path) -> None:
@@ -234,6 +264,43 @@ def test_what_is_no_number_throughout_is_not_present(labels: Path, tmp_path: Pat
     reversed_ = write_csd(tmp_path / "back.csd", {"vidA": ([[1.0]], [[5, 4]])})
     with pytest.raises(InvalidInput, match="numbers for no utterance"):
         import_csd(labels, {"audio": reversed_}, tmp_path / "g.h5")
+
+
+@pytest.mark.parametrize(
+    ("width", "names"),
+    [
+        (7, ["anger", "disgust", "fear", "happiness", "sadness", "sentiment", "surprise"]),
+        (2, ["label0", "label1"]),
+    ],
+)
+def test_csd_labels_are_called_by_their_number(tmp_path: Path, width: int, names: list[str]) -> None:
+    """Seven are CMU-MOSEI's: sentiment, happiness, sadness, anger, surprise, disgust, fear."""
+    labels = write_csd(tmp_path / "labels.csd", {"vid": ([np.arange(width) / 2], [[0, 1]])})
+    audio = write_csd(tmp_path / "COVAREP.csd", {"vid": ([[1.0]], [[0, 1]])})
+    import_csd(labels, {"audio": audio}, tmp_path / "f.h5")
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert sorted(store.labels) == names
+        if width == 7:
+            assert {name: store.labels[name].values[0] for name in ("happiness", "fear")} == {
+                "happiness": 0.5,
+                "fear": 3,
+            }
+
+
+def test_csd_of_another_form_is_refused(labels: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.csd"
+    for rows, said in ((3, r"has features \(2, 1\) and intervals \(3, 2\)"), (2, "an HDF5 filter other than gzip")):
+        with h5py.File(bad, "w") as file:
+            group = file.create_group("root/data/vidA")
+            group.create_dataset("features", data=np.ones((2, 1)), compression="gzip" if rows == 3 else "lzf")
+            group["intervals"] = np.zeros((rows, 2))
+        with pytest.raises(InvalidInput, match=said):
+            import_csd(labels, {"audio": bad}, tmp_path / "f.h5")
+    write_csd(bad, {"vidA": ([[1.0]], [[0, 2]])})
+    with h5py.File(bad, "a") as file:
+        file.create_group("another")
+    with pytest.raises(InvalidInput, match="has 2 top-level groups"):
+        import_csd(labels, {"audio": bad}, tmp_path / "f.h5")
 
 
 def test_hostile_csd_is_refused(labels: Path, tmp_path: Path) -> None:
@@ -355,6 +422,7 @@ def test_mmsa_lengths_of_nothing_and_labels_of_others(tmp_path: Path) -> None:
         assert store.ragged("audio")[1].tolist() == [0, 5, 7]
         assert store.labels["sentiment"].values.tolist() == [1.5, -2]
         assert store.positions.tolist() == [1, 0]
+        assert (store.start_s.tolist(), store.end_s.tolist()) == ([4.5, 0], [6, 1.5])
     del part["labels"]
     (tmp_path / "none.pkl").write_bytes(pickle.dumps({"train": part}))
     assert "there are no labels" in import_mmsa(tmp_path / "none.pkl", tmp_path / "g.h5").notes[0]

@@ -96,6 +96,9 @@ def test_a_refusal_says_what_was_found(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"bad\.pkl is refused: it names posix\.system; only arrays and plain"):
         load_foreign_pickle(path, tmp_path / "f.h5")
     assert not (tmp_path / "canary").exists()
+    path.write_bytes(pickle.dumps({"train": bytearray(b"raw")}, protocol=5))
+    with pytest.raises(InvalidInput, match="it holds a bytearray, which is not read"):
+        load_foreign_pickle(path, tmp_path / "f.h5")
     with pytest.raises(InvalidInput, match="does not exist"):
         load_foreign_pickle(tmp_path / "none.pkl", tmp_path / "f.h5")
 
