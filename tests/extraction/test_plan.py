@@ -144,6 +144,11 @@ def test_shards_part_the_work_and_keep_clips_together(count: int) -> None:
         assert len({owners[i][0] for i, row in enumerate(rows) if row.audio == clip}) == 1
 
 
+def test_texts_without_clips_are_shared_out_too() -> None:
+    rows = [utterance(f"u{i}", text="hello") for i in range(200)]
+    assert min(sum(in_shard(row, ROOT, (n, 4)) for row in rows) for n in range(4)) > 25
+
+
 def test_shards_count_from_nought_or_from_one() -> None:
     assert parse_shard("0/4") == parse_shard("4/4") == (0, 4)
     assert parse_shard("3/4") == (3, 4)

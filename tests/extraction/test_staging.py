@@ -138,6 +138,7 @@ def test_a_success_counts_more_than_a_failure(tmp_path: Path) -> None:
 
 
 def test_starting_anew_forgets(tmp_path: Path) -> None:
+    assert Staging(tmp_path / "s").start(resume=False, notice=lambda _: None) == 0  # nothing there yet
     filled(tmp_path / "s")
     staging = Staging(tmp_path / "s")
     assert staging.start(resume=False, notice=lambda _: None) == 0

@@ -64,7 +64,8 @@ def test_verdicts_before_any_extractor(extractor: Any) -> None:
     assert heard(np.zeros(0, np.float32), extractor).verdict is Verdict.too_short
     broken = voice(1.0)
     broken[100] = np.nan
-    assert heard(broken, extractor).verdict is Verdict.non_finite
+    found = heard(broken, extractor)
+    assert (found.verdict, found.code) == (Verdict.non_finite, "E-NONFINITE")
 
 
 def test_pitch_is_heard() -> None:

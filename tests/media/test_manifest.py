@@ -194,6 +194,13 @@ def test_the_channel_of_a_party(tmp_path: Path) -> None:
     assert "audio_channel 'middle' is not left, right or a number from 1" in str(read.problems[1])
 
 
+def test_the_transcript_of_a_long_recording_has_room_in_a_cell(tmp_path: Path) -> None:
+    said = "well, " * 100_000
+    read = read_manifest(manifest(tmp_path, f'utterance_id,text\nu1,"{said}"\n'))
+    assert [u.text for u in read.utterances] == [said]
+    assert not read.problems
+
+
 def test_a_disk_that_fails_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = manifest(tmp_path, "utterance_id\nu1\n")
 
