@@ -71,6 +71,7 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
     cells: list[dict[str, str]] = [{} for _ in utterances]
     named_on: dict[int, int] = {}
     strangers, problems = [], []
+    of_utterances, of_clips = [], []
     for line, row in rows:
         if isinstance(row, str):
             problems.append(RowProblem(line, "", row))
@@ -82,15 +83,18 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
             strangers.append(name)
         elif len({utterances[i].audio for i in found}) > 1:
             problems.append(RowProblem(line, name, f"{name!r} may be any of several clips; name it by its path"))
-        elif all(i in named_on for i in found):
+        elif len(found) > 1:
+            values.pop("text", None)  # the words of the whole clip are those of none of its parts
+            of_clips.append((line, name, values, found))
+        else:
+            of_utterances.append((line, name, values, found))
+    for line, name, values, found in of_utterances + of_clips:  # a row of its own says more than one of its whole clip
+        if all(i in named_on for i in found):
             again = max(named_on[i] for i in found)
             problems.append(RowProblem(line, name, f"{name!r} is named on line {again} already"))
-        else:
-            if len(found) > 1:  # the words of the whole clip are those of none of its parts
-                values.pop("text", None)
-            for i in found:
-                if i not in named_on:  # a row of its own says more than one of its whole clip
-                    named_on[i], cells[i] = line, values
+        for i in found:
+            if i not in named_on:
+                named_on[i], cells[i] = line, values
     if any(utterances[i].start_s is not None for i in named_on):
         for values in cells:  # a clip's place says nothing about those of its parts
             values.pop("position", None)
@@ -98,7 +102,7 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         tuple(column for column in columns if column not in (key, *_OF_THE_CLIP)),
         tuple(cells),
         tuple(strangers),
-        tuple(problems),
+        tuple(sorted(problems, key=lambda problem: problem.line)),
     )
     if not known.n_named:
         raise InvalidInput(
