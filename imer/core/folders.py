@@ -12,6 +12,7 @@ import secrets
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,6 +36,7 @@ from imer.core.files import (
 )
 
 FOLDER_MANIFEST = "manifest.json"
+MANY, SYNCED_AT_ONCE = 100, 32  # files
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of renameat2(2)
 
 
@@ -71,8 +73,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
             part.mkdir()
             yield part
             entries = folder_entries(part)
-            for entry in entries:
-                fsync_file(part / entry["path"])
+            _sync([part / entry["path"] for entry in entries])
             for inner in part.rglob("*"):
                 if inner.is_dir():
                     fsync_folder(inner)
@@ -81,6 +82,17 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
+
+
+def _sync(paths: Sequence[Path]) -> None:
+    """Have the system put files on the disk; many at once, which takes it a fraction of the time."""
+    if len(paths) <= MANY:
+        for path in paths:
+            fsync_file(path)
+        return
+    with ThreadPoolExecutor(SYNCED_AT_ONCE) as threads:
+        for _ in threads.map(fsync_file, paths):
+            pass
 
 
 @contextmanager

@@ -82,6 +82,40 @@ def test_and_comes_back_where_the_new_one_cannot_take_its_name(tmp_path: Path, m
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.parametrize("n", [1, folders.MANY, folders.MANY + 1, 3 * folders.MANY])
+def test_every_file_is_synced_before_the_folder_has_its_name(
+    n: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, synced = tmp_path / "run", []
+
+    def fsync_file(path: Path) -> None:
+        assert not out.exists()
+        synced.append(path.name)
+
+    monkeypatch.setattr(folders, "fsync_file", fsync_file)
+    with folders.published_folder(out) as part:
+        for i in range(n):
+            (part / f"{i}.npy").write_bytes(b"")
+    assert sorted(synced) == sorted(f"{i}.npy" for i in range(n))
+    assert len(folders.verify_folder(out)) == n
+
+
+def test_one_of_many_files_that_cannot_be_synced_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fsync_file(path: Path) -> None:
+        if path.name == "7.npy":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    def publish() -> None:
+        with folders.published_folder(tmp_path / "run") as part:
+            for i in range(2 * folders.MANY):
+                (part / f"{i}.npy").write_bytes(b"")
+
+    monkeypatch.setattr(folders, "fsync_file", fsync_file)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        publish()
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_is_removed_in_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with folders.published_folder(tmp_path / "x") as part:
         (part / "a.txt").write_text("a")
