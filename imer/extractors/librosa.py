@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 import numpy as np
 
+from imer.core.errors import MissingDependency
 from imer.core.types import FeatureSpec
 from imer.extractors.base import Extracted, checked_level, finite
 from imer.extractors.compiling import compiling_alone
@@ -75,8 +76,16 @@ class Prosody:
         )
 
     def load(self, device: str) -> None:
-        with compiling_alone():
-            rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
+        try:
+            with compiling_alone():
+                rows(np.sin(np.arange(4800, dtype=np.float32) / 20))  # librosa compiles on first use
+        except RuntimeError as error:
+            if "no locator available" not in str(error):
+                raise
+            raise MissingDependency(
+                "librosa keeps what it compiles beside its sources or under ~/.cache, and can write to neither: set "
+                "NUMBA_CACHE_DIR to a folder that can be written to."
+            ) from error
 
     def begin(self) -> ProsodySession:
         return ProsodySession(self.level)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,24 @@ def test_one_process_at_a_time() -> None:
         assert (
             subprocess.run([sys.executable, "-c", _TRY], capture_output=True, text=True, check=True).stdout == "held\n"
         )
+
+
+_WITHOUT_A_PLACE = """
+from numba.core import caching
+caching.CacheImpl._locator_classes = [caching.UserProvidedCacheLocator]  # no other folder can be written to
+from imer.core.errors import MissingDependency
+from imer.extractors.librosa import Prosody
+try:
+    Prosody().load("cpu")
+except MissingDependency as error:
+    print(error)
+"""
+
+
+def test_a_system_that_can_only_be_read_is_told_what_to_set() -> None:
+    """As in a container: neither the packages nor the home folder can be written to."""
+    environment = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_A_PLACE], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "set NUMBA_CACHE_DIR to a folder" in done.stdout
