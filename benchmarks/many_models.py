@@ -33,7 +33,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn import functional
 
 from imer.batches.batch import Batch
-from imer.core.processes import ONE_THREAD, environment, usable_cores
+from imer.core.machine import usable_cores
+from imer.core.processes import ONE_THREAD, environment
 from imer.models.dropout import Dropout
 from imer.training.data import divide, read_corpus
 from imer.training.loop import FoldTrainer

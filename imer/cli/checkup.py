@@ -11,6 +11,7 @@ from importlib import metadata
 from importlib.util import find_spec
 
 from imer._version import __version__
+from imer.core.machine import usable_cores
 
 # package → (import name, licence, what it is for)
 PACKAGES = {
@@ -115,7 +116,9 @@ def _device() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
         return Finding("device", "ok", f"CUDA: {', '.join(names)}")
-    return Finding("device", "ok", f"CPU only, {os.cpu_count()} cores", "a CUDA build of torch, if there is a GPU")
+    cores = usable_cores()
+    limited = f" of {os.cpu_count()}" if cores != os.cpu_count() else ""
+    return Finding("device", "ok", f"CPU only, {cores}{limited} cores", "a CUDA build of torch, if there is a GPU")
 
 
 def _face_weights() -> Finding:

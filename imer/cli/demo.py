@@ -32,7 +32,8 @@ def demo(
     in the face, partly in the words. Needs the extra `demo`: the speech synthesiser espeak-ng (GPL-3).
     """
     with reporting("demo", json=json, quiet=quiet, verbose=verbose, log_file=log_file) as report:
-        from imer.core.processes import process_count, usable_cores
+        from imer.core.machine import usable_cores
+        from imer.core.processes import process_count
         from imer.core.types import MODALITIES, SPLITS
         from imer.demo.corpus import make_demo
 

@@ -31,7 +31,8 @@ from imer.core.errors import (
     lacks_memory,
     refusal,
 )
-from imer.core.processes import Child, die_with_parent, mute, process_count, usable_cores
+from imer.core.machine import usable_cores
+from imer.core.processes import Child, die_with_parent, mute, process_count
 
 _TRIES = 2  # of a job whose worker died
 _MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a job

@@ -95,11 +95,6 @@ def end_within(process: BaseProcess, limit_s: float) -> bool:
     return True
 
 
-def usable_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def process_count(text: str, option: str, automatic: Callable[[], int]) -> int:
     """Read an option that takes a number of processes, or `auto`.
 

@@ -17,7 +17,7 @@ from imer.core.errors import OutputExists
 from imer.core.files import is_free, write_text
 from imer.core.folders import FOLDER_MANIFEST, published_folder
 from imer.core.locks import output_lock
-from imer.core.processes import usable_cores
+from imer.core.machine import usable_cores
 from imer.core.types import MODALITIES
 from imer.demo import DEFAULT_UTTERANCES
 from imer.demo.clip import write_clip

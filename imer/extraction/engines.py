@@ -13,7 +13,8 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from imer.core.errors import MissingDependency, UsageError, did_you_mean
-from imer.core.processes import process_count, usable_cores
+from imer.core.machine import usable_cores, usable_memory
+from imer.core.processes import process_count
 from imer.extraction.plan import Task
 from imer.extraction.recipe import Recipe
 from imer.extraction.work import CellResult
@@ -99,6 +100,5 @@ def worker_count(text: str, device: str = "cpu") -> int:
 
 
 def _automatic_workers() -> int:
-    cores = usable_cores()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else cores << 31
-    return max(min(cores, memory >> 31), 1)
+    cores, memory = usable_cores(), usable_memory()
+    return cores if memory is None else max(min(cores, memory >> 31), 1)

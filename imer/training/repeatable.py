@@ -8,10 +8,15 @@ from contextlib import contextmanager
 
 import torch
 
+from imer.core.machine import usable_cores
+
 
 @contextmanager
 def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     """Within: deterministic algorithms, this many threads (0: as they are), and the global random state is borrowed.
+
+    As they are, threads are at most as many as the cores that this process may use: in a container PyTorch counts those of the
+    machine.
 
     Everything is as before afterwards (but for the workspace that cuBLAS is asked to use), so nothing outside has a part in
     the result, nor the other way round.
@@ -24,8 +29,7 @@ def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     if devices:  # asked of cuBLAS before its first product, whose sums may else differ from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        if threads:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or min(before_threads, usable_cores()))
         torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
         torch.backends.cudnn.allow_tf32 = False  # float32 means all of its 23 bits, also in convolutions
         with torch.random.fork_rng(devices=devices):
