@@ -38,6 +38,7 @@ WHERE: dict[str, tuple[str, ...]] = {
     "predict.speaker": ("bundles/clips clips --workers 1 --device cpu --json",),
     "sweep.config": (f"f.h5 -o out --models mlp {_FEW} --max-epochs 1 --missing-rates 0",),
     "sweep.grid": (f"f.h5 -o out --models linear {_FEW} --missing-rates 0",),
+    "sweep.heads": (f"f.h5 -o out --models transformer {_FEW} --max-epochs 1 --missing-rates 0",),
     "sweep.overwrite": (f"f.h5 -o sweep --models linear {_FEW} --set train.class_weights=none",),
 }  # fmt: skip
 
