@@ -47,10 +47,10 @@ def fragile(monkeypatch: pytest.MonkeyPatch) -> Recipe:
     return Recipe({"text": "test/fragile"})
 
 
-def test_a_level_is_of_no_use_to_an_extractor_without_levels(letters: Recipe) -> None:
-    assert Recipe(letters.extractors, {"level": "frame"}).useless() == ["level"]
-    assert not Recipe(letters.extractors, {"level": "utterance"}).useless()  # what nobody asked for
-    assert not Recipe({**letters.extractors, **AUDIO.extractors}, {"level": "frame"}).useless()
+def test_a_level_is_of_no_use_to_an_extractor_without_levels(fragile: Recipe) -> None:
+    assert Recipe(fragile.extractors, {"level": "frame"}).useless() == ["level"]
+    assert not Recipe(fragile.extractors, {"level": "utterance"}).useless()  # what nobody asked for
+    assert not Recipe({**fragile.extractors, **AUDIO.extractors}, {"level": "frame"}).useless()
 
 
 def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Path]) -> None:
