@@ -42,33 +42,40 @@ def check_sources(utterances: Sequence[Utterance], manifest: Path, modalities: C
 
 def doubts(utterances: Sequence[Utterance], modalities: Collection[str]) -> list[str]:
     """Return what its author may not have meant: utterances that share a whole clip or no dialogue, words not read."""
-    others, found = _other_cells(utterances), []
+    found: list[str] = []
+    if not set(_HEARD_AND_SEEN).isdisjoint(modalities):
+        found += _shared_clips(utterances)
+    others = _other_cells(utterances)
+    if "text" in modalities and not any(u.text for u in utterances):
+        found += [
+            f"no utterance has a text; if the column {column} holds what is said, call it text."
+            for column, cells in others.items()
+            if sum(len(cell.split()) for cell in cells) >= _WORDS * len(cells) and len(set(cells)) > len(cells) / 2
+        ]
+    if all(u.dialogue_id == u.utterance_id for u in utterances):
+        found += [
+            f"each utterance is a dialogue of its own; if the column {column} says which belong together, call it dialogue_id."
+            for column, cells in others.items()
+            if column.lower().startswith(_DIALOGUES) and len(set(cells)) < len(cells)
+        ]
+    return found
+
+
+def _shared_clips(utterances: Sequence[Utterance]) -> list[str]:
     whole = Counter(
         (u.audio, u.visual, u.channel)
         for u in utterances
         if (u.audio or u.visual) and u.start_s is None and u.end_s is None
     )
     shared = {source: n for source, n in whole.items() if n > 1}
-    if shared and not set(_HEARD_AND_SEEN).isdisjoint(modalities):
-        clip = next(path for path in next(iter(shared))[:2] if path is not None).name
-        times = [name for name in utterances[0].labels if name.lower().startswith(_TIMES)]
-        found.append(
-            f"{sum(shared.values())} utterances share their clip with others and have neither start nor end, so each is the "
-            f"whole clip ({clip})"
-            + (f"; are those times in {listed(times)}? Call them start and end." if times else ".")
-        )
-    if "text" in modalities and not any(u.text for u in utterances):
-        for column, cells in others.items():
-            if sum(len(cell.split()) for cell in cells) >= _WORDS * len(cells) and len(set(cells)) > len(cells) / 2:
-                found.append(f"no utterance has a text; if the column {column} holds what is said, call it text.")
-    if all(u.dialogue_id == u.utterance_id for u in utterances):
-        for column, cells in others.items():
-            if column.lower().startswith(_DIALOGUES) and len(set(cells)) < len(cells):
-                found.append(
-                    "each utterance is a dialogue of its own; if the column "
-                    f"{column} says which belong together, call it dialogue_id."
-                )
-    return found
+    if not shared:
+        return []
+    clip = next(path for path in next(iter(shared))[:2] if path is not None).name
+    times = [name for name in utterances[0].labels if name.lower().startswith(_TIMES)]
+    return [
+        f"{sum(shared.values())} utterances share their clip with others and have neither start nor end, so each is the "
+        f"whole clip ({clip})" + (f"; are those times in {listed(times)}? Call them start and end." if times else ".")
+    ]
 
 
 def _other_cells(utterances: Sequence[Utterance]) -> dict[str, list[str]]:
