@@ -73,8 +73,9 @@ def load_settings(
         _assigned_choices(assignments),
     ]
     name = preset or resolve(choice_schema, chosen)["run"].preset
-    _check_preset(preset_layer(name), name, files)
-    layers = [preset_layer(name), Layer("--preset", {"run": {"preset": name}}), _protocol_of_rate(given), *files]
+    shipped = preset_layer(name)
+    _check_preset(shipped, name, files)
+    layers = [shipped, Layer("--preset", {"run": {"preset": name}}), _protocol_of_rate(given), *files]
     choice = resolve(choice_schema, [*(_section(layer, "run") for layer in layers), *chosen])["run"]
     schema = settings_schema(choice.model, choice.head)
     layers.append(environment_layer(schema, environment))
@@ -107,7 +108,7 @@ def useless_settings(
     settings: Settings, flags: Mapping[str, Mapping[str, Any]], assignments: Sequence[str]
 ) -> list[str]:
     """Return the settings of `train` that a command line names though the chosen model has no use for them, sorted."""
-    if not hasattr(resolve_name("models", settings.run.model), "candidates"):
+    if not _is_fitted(resolve_name("models", settings.run.model)):
         return []
     assigned = assignments_layer(settings_schema(settings.run.model, settings.run.head), assignments).values
     named = {*flags.get("train", {}), *assigned.get("train", {})}
@@ -138,12 +139,17 @@ def _members(settings: Settings) -> int:
     """
     model: Any = resolve_name("models", settings.run.model)
     asked = settings.train.members or int(getattr(model, "usual_members", 1))
-    if asked > 1 and hasattr(model, "candidates"):
+    if asked > 1 and _is_fitted(model):
         raise UsageError(
             f"The model {settings.run.model} is fitted, without anything random, so its members would all be the same; leave "
             "train.members at 1."
         )
     return asked
+
+
+def _is_fitted(model: Any) -> bool:
+    """Say whether a model is fitted and not trained by descent (see `imer.models.base`)."""
+    return hasattr(model, "candidates")
 
 
 def _section(layer: Layer, name: str) -> Layer:
