@@ -26,7 +26,7 @@ from imer.core import errors
 from tests.campaigns import tree, workbench
 from tests.campaigns.effect_lines import AGAIN, ALONE, GUESSES, IDLE, MANNERS, NOWHERE, VALUES, WHERE
 from tests.campaigns.option_inputs import make_inputs
-from tests.campaigns.option_values import LINES, NEED_NETWORKS, TAKEN
+from tests.campaigns.option_values import LINES, TAKEN, names_in, needs_networks
 from tests.campaigns.options import Command, commands, taken_apart, told
 from tests.campaigns.workbench import Counts
 
@@ -165,9 +165,9 @@ def try_option(place: Place, command: Command, option: Any, counts: Counts, *, t
 
 def try_options(folder: Path, asked: Any, counts: Counts) -> None:
     """Try every option of the commands that were asked for."""
-    wanted = [name.strip() for name in asked.commands.split(",") if name.strip()]
+    wanted = names_in(asked.commands)
     chosen = [command for command in commands() if not wanted or command.name in wanted]
-    place = Place(folder, networks=any(command.name in NEED_NETWORKS for command in chosen))
+    place = Place(folder, networks=needs_networks(wanted))
     for command in chosen:
         for option in command.parser.params:
             if option.param_type_name == "option":
@@ -177,8 +177,7 @@ def try_options(folder: Path, asked: Any, counts: Counts) -> None:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", commands="", tell=0)
-    wanted = asked.commands.split(",")
-    workbench.load_product(networks=not asked.commands or any(name.strip() in NEED_NETWORKS for name in wanted))
+    workbench.load_product(networks=needs_networks(names_in(asked.commands)))
     return workbench.carry_out("effects of options", asked, lambda folder, counts: try_options(folder, asked, counts))
 
 

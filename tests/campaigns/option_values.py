@@ -164,3 +164,13 @@ LINES: dict[str, tuple[str, ...]] = {
     "data merge": ("s1.h5 s2.h5 -o out.h5", "s1.h5 -o out.h5 --allow-missing"),
 }  # fmt: skip
 NEED_NETWORKS = ("train", "eval", "sweep", "predict", "export", "report")
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names that an option of a campaign lists, apart by commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def needs_networks(commands: list[str]) -> bool:
+    """Say whether one of these commands, or of all where none is named, has inputs that networks made."""
+    return not commands or any(name in NEED_NETWORKS for name in commands)

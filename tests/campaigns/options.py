@@ -30,7 +30,7 @@ from typing import Any
 from imer.core import errors
 from tests.campaigns import tree, workbench
 from tests.campaigns.option_inputs import make_inputs
-from tests.campaigns.option_values import LINES, LONG, NEED_NETWORKS, NUMBERS, OUTPUTS, PATHS, TAKEN, WORDS
+from tests.campaigns.option_values import LINES, LONG, NUMBERS, OUTPUTS, PATHS, TAKEN, WORDS, names_in, needs_networks
 from tests.campaigns.workbench import Counts
 from tests.conftest import SCHEMA
 
@@ -379,12 +379,12 @@ def _judge_files(case: Case, counts: Counts, shown: str) -> None:
 
 def try_lines(folder: Path, asked: Any, counts: Counts) -> None:
     """Try as many lines as were asked for, of the commands that were asked for."""
-    wanted = [name.strip() for name in asked.commands.split(",") if name.strip()]
+    wanted = names_in(asked.commands)
     chosen = [command for command in commands() if not wanted or command.name in wanted]
     rng = random.Random(asked.seed)
     here, kept = folder / "here", folder / "kept"
     if not kept.exists():
-        make_inputs(here, networks=any(command.name in NEED_NETWORKS for command in chosen))
+        make_inputs(here, networks=needs_networks(wanted))
         tree.copy_tree(here, kept)
     before = tree.state_of(here)
     tried: set[tuple[str, str]] = set()
@@ -420,8 +420,7 @@ def try_lines(folder: Path, asked: Any, counts: Counts) -> None:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", times=1000, commands="", tell=0)
-    wanted = asked.commands.split(",")
-    workbench.load_product(networks=not asked.commands or any(name.strip() in NEED_NETWORKS for name in wanted))
+    workbench.load_product(networks=needs_networks(names_in(asked.commands)))
     return workbench.carry_out(
         "combinations of options", asked, lambda folder, counts: try_lines(folder, asked, counts)
     )

@@ -45,7 +45,8 @@ def open_files() -> int:
 
 def lost(out: Path) -> str:
     """Say what else failed than the file that always does."""
-    lines = map(json.loads, (out.parent / "errors.jsonl").read_text(encoding="utf-8").splitlines())
+    errors = out.parent / "errors.jsonl"
+    lines = map(json.loads, errors.read_text(encoding="utf-8").splitlines() if errors.exists() else [])
     return ", ".join(
         f"{line['utterance_id']} {line['code']}" for line in lines if line["utterance_id"] != workbench.BROKEN
     )
@@ -88,7 +89,8 @@ def main() -> int:
             counts.promise("rounds that failed", code == EXIT_PARTIAL, f"{case}: exit {code}: {said.getvalue()[-300:]}")
             found = workbench.content(out) if out.exists() else "nothing"
             truth = truth or found
-            counts.promise("rounds with another result", found == truth, f"{case}: {lost(out)}")
+            same = found == truth
+            counts.promise("rounds with another result", same, case if same else f"{case}: {lost(out)}")
             if not rounds:
                 trouble.start()
             rounds.append((elapsed_s, memory_mib(), open_files()))

@@ -21,7 +21,7 @@ from typing import Any
 from tests.campaigns import tree, workbench
 from tests.campaigns.effects import Outcome, Place
 from tests.campaigns.option_inputs import make_inputs
-from tests.campaigns.option_values import LINES, NEED_NETWORKS
+from tests.campaigns.option_values import LINES, names_in, needs_networks
 from tests.campaigns.workbench import Counts
 from tests.conftest import ROOT
 
@@ -34,7 +34,7 @@ SURROUNDINGS: dict[str, dict[str, str]] = {
 
 def wanted_lines(asked: str) -> list[str]:
     """Return the lines of the commands that were asked for, or of all."""
-    wanted = [name.strip() for name in asked.split(",") if name.strip()]
+    wanted = names_in(asked)
     every = [(name, line) for name, known in LINES.items() for line in dict.fromkeys(known)]
     return [f"{name} {line}".strip() for name, line in every if not wanted or name in wanted]
 
@@ -66,10 +66,9 @@ def under(name: str, folder: Path, commands: str) -> dict[str, Outcome]:
 
 def compare(folder: Path, asked: Any, counts: Counts) -> None:
     """Carry out the lines under every one of the surroundings; what differs from the first breaks a promise."""
-    lines = wanted_lines(asked.commands)
     if not (folder / "inputs").exists():
-        make_inputs(folder / "inputs", networks=any(line.startswith(NEED_NETWORKS) for line in lines))
-    names = [name.strip() for name in asked.which.split(",") if name.strip()] or list(SURROUNDINGS)[1:]
+        make_inputs(folder / "inputs", networks=needs_networks(names_in(asked.commands)))
+    names = names_in(asked.which) or list(SURROUNDINGS)[1:]
     first = under("first", folder, asked.commands)
     for name in names:
         for line, found in under(name, folder, asked.commands).items():
@@ -82,10 +81,9 @@ def compare(folder: Path, asked: Any, counts: Counts) -> None:
 def main() -> int:
     """Run the campaign; 0 where every promise held."""
     asked = workbench.arguments(__doc__ or "", commands="", which="", tell="")
-    lines = wanted_lines(asked.commands)
-    workbench.load_product(networks=any(line.startswith(NEED_NETWORKS) for line in lines))
+    workbench.load_product(networks=needs_networks(names_in(asked.commands)))
     if asked.tell:
-        Path(asked.tell).write_text(json.dumps(outcomes(asked.folder, lines)))
+        Path(asked.tell).write_text(json.dumps(outcomes(asked.folder, wanted_lines(asked.commands))))
         return 0
     return workbench.carry_out("surroundings", asked, lambda folder, counts: compare(folder, asked, counts))
 
