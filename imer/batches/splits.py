@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from imer.batches.corpus import Corpus
-from imer.batches.roles import speak_nearly_everywhere
+from imer.batches.split_checks import check_labels, dependences, unlearnt_classes
 from imer.batches.validation import cut_validation
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
 from imer.core.seeding import generator
@@ -151,55 +151,9 @@ def _fold_groups(corpus: Corpus, folds: str, seed: int) -> np.ndarray:
 
 
 def _checked(corpus: Corpus, split: Split, *, first: bool = True) -> Split:
-    """Refuse a part without labels (but the test part of a single split); warn of dialogues that are cut apart and speakers
-    that are on both sides (in the first fold only: the others are alike)."""
-    where = f" of fold {split.name}" if split.name else ""
-    warnings = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
-    for part, rows in (("training", split.train), ("validation", split.val), ("test", split.test)):
-        if corpus.labelled_N[rows].any():
-            continue
-        if part == "test" and not split.name:
-            lacking = (
-                f"none of the {len(rows)} test utterances has the label {corpus.label}: they are answered, and not measured"
-                if len(rows)
-                else "there is no test part"
-            )
-            warnings.append(f"{lacking}; imer eval RUN OTHER.h5 tells how good the model is on other data.")
-            continue
-        raise InvalidInput(
-            f"The {part} part{where} has no utterance with the label {corpus.label} ({len(rows)} utterances); label some, "
-            "or choose other folds."
-        )
-    if corpus.task == "classification":
-        learnt = set(corpus.target_N[split.train].tolist())
-        for part, rows in (("validation", split.val), ("test", split.test)):
-            if never := sorted(set(corpus.target_N[rows].tolist()) - learnt - {-1}):
-                names = listed(corpus.class_names[c] for c in never)
-                warnings.append(f"the {part} part{where} has classes that no training utterance has: {names}.")
-    seen = np.concatenate([split.train, split.val])
-    cut = set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[split.test])
-    other_folds = ". The other folds were not looked at: they are probably alike" if split.name else ""
-    if cut and first:
-        warnings.append(
-            f"{len(cut)} dialogues{where} have utterances both in training and in test ({listed(sorted(cut), 3)}): the test "
-            f"is not independent{other_folds}."
-        )
-    torn = set(corpus.dialogue_ids[split.train]) & set(corpus.dialogue_ids[split.val])
-    if torn and first:
-        warnings.append(
-            f"{len(torn)} dialogues{where} have utterances both in training and in validation ({listed(sorted(torn), 3)}): "
-            f"what is chosen on validation may be too optimistic{other_folds}."
-        )
-    shared = (set(corpus.speakers[seen]) & set(corpus.speakers[split.test])) - {""}
-    if first and (roles := sorted(shared & set(speak_nearly_everywhere(corpus)))):
-        shared -= set(roles)
-        warnings.append(
-            f"{listed(roles, 3)} speak in most dialogues: if these are roles and not persons, nobody can tell whether a person "
-            "is both in training and in test; name the person in each."
-        )
-    if shared and first:
-        warnings.append(
-            f"{len(shared)} speakers{where} are both in training and in test ({listed(sorted(shared), 3)}): the result does "
-            f"not hold for new speakers{other_folds}."
-        )
-    return Split(split.name, split.train, split.val, split.test, tuple(warnings))
+    """Refuse a part without labels, and note what else speaks against a split; what its parts share, in the first fold only,
+    since the others are alike."""
+    rows = {"training": split.train, "validation": split.val, "test": split.test}
+    notes = [f"fold {split.name}: {note}" if split.name else note for note in split.warnings]
+    notes += check_labels(corpus, rows, split.name) + unlearnt_classes(corpus, rows, split.name)
+    return replace(split, warnings=(*notes, *(dependences(corpus, rows, split.name) if first else ())))

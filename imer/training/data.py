@@ -80,4 +80,8 @@ def divide(corpus: Corpus, settings: Settings, warn: Callable[[str], None], memb
         splits = fold_splits(corpus, data.folds, **options) if data.folds else [official_split(corpus, **options)]
     for sentence in (*(warning for split in splits for warning in split.warnings), *scarce_modalities(corpus, splits)):
         warn(sentence)
+    usual = DataSettings()
+    cut = [name for name in ("validation_share", "validation_by") if getattr(data, name) != getattr(usual, name)]
+    if cut and not data.folds and (corpus.splits == "val").any():
+        warn(f"the utterances have a val part of their own, so {listed([f'data.{name}' for name in cut])} did nothing.")
     return splits

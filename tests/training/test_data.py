@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 from imer.core.errors import UsageError
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.store.writer import vector_block, write_store
-from imer.training.data import read_corpus
+from imer.training.data import divide, read_corpus
 from imer.training.settings import DataSettings
+from imer.training.settings_layers import load_settings
+from tests.batches.small import small_corpus
 
 WIDE, NARROW = np.arange(12, dtype=np.float32).reshape(4, 3), np.arange(4, dtype=np.float32)[:, None]
 
@@ -86,3 +89,20 @@ def test_a_modality_that_nobody_has_is_left_out_and_told(tmp_path: Path) -> None
     assert said[0] == "no utterance has text: it is left out."
     named = DataSettings(str(store), label="mood", feature_sets=("audio=wide",), modalities=("audio", "text"))
     assert list(read_corpus(named).modalities) == ["audio", "text"]
+
+
+def test_how_to_cut_a_validation_part_that_there_is_already_is_told_to_do_nothing() -> None:
+    corpus = small_corpus([4] * 10)
+    number = np.array([int(dialogue[1:]) for dialogue in corpus.dialogue_ids])
+    corpus = replace(corpus, splits=np.select([number < 6, number < 8], ["train", "val"], "test").astype(object))
+
+    def said(*given: str) -> list[str]:
+        told: list[str] = []
+        divide(corpus, load_settings(assignments=["data.features=f.h5", *given]), told.append)
+        return [sentence for sentence in told if "did nothing" in sentence]
+
+    assert said() == []
+    assert said("data.validation_share=0.3", "data.folds=5") == []
+    assert said("data.validation_share=0.3", "data.validation_by=dialogue") == [
+        "the utterances have a val part of their own, so data.validation_share, data.validation_by did nothing."
+    ]
