@@ -85,8 +85,8 @@ class Corpus:
         names = _chosen_modalities(store, modalities)
         arrays, present = {}, []
         for name in names:
-            values_ND, present_N = store.vectors(name, (features or {}).get(name))
-            arrays[name] = np.where(present_N[:, None], values_ND, np.float32(0)).astype(np.float32)
+            arrays[name], present_N = store.vectors(name, (features or {}).get(name))
+            arrays[name][~present_N] = 0
             present.append(present_N)
         target_N, found_task, classes = _target(store, label, task, class_names)
         chosen = {name: (features or {}).get(name) or next(iter(store.specs[name])) for name in names}

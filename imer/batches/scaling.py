@@ -17,6 +17,9 @@ LEAST_RELATIVE_SPREAD = 1e-6  # below this share of the mean's size, float32 hol
 BROKEN_DISTANCE = 100.0
 MOST_BROKEN = 0.1  # of the rows: where more lie so far out, that is how they are (a face in every fourth clip, say)
 ROWS_AT_ONCE = 10_000  # the quartiles are those of as many
+COLUMNS_AT_ONCE = (
+    64  # of features that are measured together: whole, in float64, they would need twice the memory and more
+)
 
 
 @dataclass(frozen=True)
@@ -38,9 +41,8 @@ class Scaler:
         for column, (name, width) in enumerate(corpus.modalities.items()):
             present = rows[there_NM[rows, column]]
             values = corpus.features[name][present]
-            values = values[~broken_rows(values)].astype(np.float64)
-            mean_D = values.mean(axis=0) if len(values) else np.zeros(width)
-            sd_D = values.std(axis=0) if len(values) else np.ones(width)
+            sound = ~broken_rows(values)
+            mean_D, sd_D = _moments(values, sound) if sound.any() else (np.zeros(width), np.ones(width))
             constant_D = sd_D <= LEAST_RELATIVE_SPREAD * np.maximum(np.abs(mean_D), 1e-12)
             centre[name] = mean_D.astype(np.float32)
             spread[name] = np.where(constant_D, IGNORED_SPREAD, sd_D).astype(np.float32)
@@ -52,12 +54,22 @@ class Scaler:
         for column, (name, width) in enumerate(corpus.modalities.items()):
             present_N = corpus.present_NM[:, column]
             there = np.flatnonzero(present_N) if rows is None else rows[present_N[rows]]
-            values = corpus.features[name][there]
-            values -= self.centre[name]
-            values /= self.spread[name]
             standardised[name] = np.zeros((corpus.n, width), np.float32)
-            standardised[name][there] = values
+            for first in range(0, len(there), ROWS_AT_ONCE):
+                some = there[first : first + ROWS_AT_ONCE]
+                standardised[name][some] = (corpus.features[name][some] - self.centre[name]) / self.spread[name]
         return standardised
+
+
+def _moments(values_ND: np.ndarray, taken_N: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation [D] of the rows that are taken, in float64, some columns at a time."""
+    width = values_ND.shape[1]
+    means, deviations = [], []
+    for columns in np.array_split(np.arange(width), max(-(-width // COLUMNS_AT_ONCE), 1)):
+        values = values_ND[:, columns[0] : columns[-1] + 1][taken_N].astype(np.float64)
+        means.append(values.mean(axis=0))
+        deviations.append(values.std(axis=0))
+    return np.concatenate(means), np.concatenate(deviations)
 
 
 def broken_rows(values_ND: np.ndarray) -> np.ndarray:
@@ -72,10 +84,12 @@ def broken_rows(values_ND: np.ndarray) -> np.ndarray:
     asked = high_D > low_D
     if not asked.any():
         return np.zeros(len(values_ND), dtype=bool)
-    middle_D, range_D = middle_D[asked], (high_D - low_D)[asked]
-    typical = [
-        np.median(np.abs(values_ND[first : first + ROWS_AT_ONCE, asked] - middle_D) / range_D, axis=1)
-        for first in range(0, len(values_ND), ROWS_AT_ONCE)
-    ]
-    broken = np.concatenate(typical) > BROKEN_DISTANCE
+    with np.errstate(over="ignore"):  # infinitely far is far
+        far_D = np.where(asked, BROKEN_DISTANCE * (high_D - low_D), np.inf).astype(np.float32)
+        middle_D = middle_D.astype(np.float32)
+        far_N = [
+            (np.abs(values_ND[first : first + ROWS_AT_ONCE] - middle_D) > far_D).sum(axis=1)
+            for first in range(0, len(values_ND), ROWS_AT_ONCE)
+        ]
+    broken = 2 * np.concatenate(far_N) >= asked.sum()
     return broken if broken.mean() <= MOST_BROKEN else np.zeros_like(broken)

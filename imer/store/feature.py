@@ -10,6 +10,8 @@ import numpy as np
 
 from imer.store import profile
 
+VALUES_AT_ONCE = 4 << 20  # 16 MiB are read and averaged together
+
 
 class Feature:
     """The values of one feature, on disk. It lives as long as its store is open.
@@ -45,3 +47,22 @@ class Feature:
     def of(self, utterance: int) -> np.ndarray:
         """Return the values of the i-th utterance, float32 [T, D]; T = 0 where it is not present."""
         return self.rows(int(self.offsets[utterance]), int(self.offsets[utterance + 1]))
+
+    def vectors(self) -> np.ndarray:
+        """Return one row per utterance, float32 [N, D]: the mean over its frames, NaN where it is not present."""
+        vectors_ND = np.full((len(self.present), self.dim), np.nan, dtype=np.float32)
+        there_P = np.flatnonzero(self.present)  # each of them has values, and no other utterance
+        start_P, stop_P = self.offsets[there_P], self.offsets[there_P + 1]
+        at_once = max(VALUES_AT_ONCE // max(self.dim, 1), 1)
+        first = 0
+        while first < len(there_P):
+            stop = max(int(np.searchsorted(stop_P, start_P[first] + at_once, side="right")), first + 1)
+            piece = slice(first, stop)
+            values_TD = self.rows(int(start_P[first]), int(stop_P[stop - 1]))
+            count_P = stop_P[piece] - start_P[piece]
+            if len(values_TD) > len(count_P):
+                sums_PD = np.add.reduceat(values_TD, start_P[piece] - start_P[first], axis=0, dtype=np.float64)
+                values_TD = (sums_PD / count_P[:, None]).astype(np.float32)
+            vectors_ND[there_P[piece]] = values_TD
+            first = stop
+        return vectors_ND

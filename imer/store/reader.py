@@ -226,17 +226,8 @@ class FeatureStore:
 
         A frame-level feature is averaged over the utterance's frames.
         """
-        values, offsets, present = self.ragged(modality, name)
-        vectors_ND = np.full((self.n, values.shape[1]), np.nan, dtype=np.float32)
-        rows = np.flatnonzero(present)  # each of them has values, and no other utterance
-        if len(rows):
-            counts = np.diff(offsets)[rows]
-            if (counts == 1).all():
-                vectors_ND[rows] = values[offsets[rows]]
-            else:
-                sums = np.add.reduceat(values, offsets[rows], axis=0, dtype=np.float64)
-                vectors_ND[rows] = (sums / counts[:, None]).astype(np.float32)
-        return vectors_ND, present
+        feature = self.feature(modality, name)
+        return feature.vectors(), feature.present
 
     def present_NM(self) -> np.ndarray:
         """Return which modalities each utterance really has, columns in the order of `modalities`."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from imer.batches import scaling
 from imer.batches.scaling import Scaler, broken_rows
 from tests.batches.small import small_corpus
 
@@ -77,6 +79,22 @@ def test_many_rows_far_from_the_others_are_no_breakage() -> None:
     values[:251] = np.random.default_rng(0).exponential(size=(251, 8)) + 1e-3  # quartiles just above 0
     assert np.percentile(values, 75, axis=0).max() < 0.02
     assert not broken_rows(values).any()
+
+
+def test_pieces_give_the_same_numbers_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    corpus = small_corpus([50, 40], modalities={"audio": 23, "text": 2, "visual": 1}, present=0.8)
+    corpus.features["audio"][rng.choice(90, 4, replace=False)] *= np.float32(3e37)  # broken, and nearly infinite
+    whole = Scaler.fit(corpus, np.arange(70))
+    standardised = whole.transform(corpus)
+    monkeypatch.setattr(scaling, "COLUMNS_AT_ONCE", 7)
+    monkeypatch.setattr(scaling, "ROWS_AT_ONCE", 100)  # no fewer than there are: the quartiles are those of as many
+    pieces = Scaler.fit(corpus, np.arange(70))
+    monkeypatch.setattr(scaling, "ROWS_AT_ONCE", 9)
+    for name in corpus.modalities:
+        assert np.array_equal(pieces.centre[name], whole.centre[name])
+        assert np.array_equal(pieces.spread[name], whole.spread[name])
+        assert np.array_equal(pieces.transform(corpus)[name], standardised[name])
 
 
 def test_a_feature_that_never_varied_stays_silent_for_ever() -> None:
