@@ -17,8 +17,6 @@ from imer.store.describe import describe
 from imer.store.feature import Feature
 from imer.store.reader import FeatureStore
 
-_BLOCK = 1000  # utterances that are read at once
-
 
 @dataclass(frozen=True)
 class Exported:
@@ -40,11 +38,8 @@ def spec_of(store: FeatureStore, modality: str) -> FeatureSpec:
 
 def in_order(feature: Feature) -> Iterator[np.ndarray]:
     """Yield the values of every utterance, float32 [T, D], T = 0 where it is not present; a block in memory at a time."""
-    n = len(feature.present)
-    for first in range(0, n, _BLOCK):
-        offsets = feature.offsets[first : min(first + _BLOCK, n) + 1]
-        rows = feature.rows(int(offsets[0]), int(offsets[-1]))
-        yield from np.split(rows, offsets[1:-1] - offsets[0])
+    for first, stop, values in feature.blocks():
+        yield from np.split(values, feature.offsets[first + 1 : stop] - feature.offsets[first])
 
 
 def dialogue_names(store: FeatureStore) -> list[str]:
@@ -71,6 +66,15 @@ def save_array(path: Path, values: np.ndarray) -> None:
         np.save(path, values)
     except OSError as error:
         raise OSError(error.errno or errno.ENOSPC, error.strerror or os.strerror(errno.ENOSPC), str(path)) from error
+
+
+def save_blocks(path: Path, feature: Feature) -> None:
+    """Write all values of a feature as one `.npy` file [ΣT, D], a block in memory at a time."""
+    shape = (int(feature.offsets[-1]), feature.dim)
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        for _, _, values in feature.blocks():
+            file.write(np.ascontiguousarray(values, dtype="<f4").data)
 
 
 def other_labels(store: FeatureStore, label: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.types import Verdict
-from imer.interop.outgoing import Exported, in_order, save_array, spec_of
+from imer.interop.outgoing import Exported, in_order, save_array, save_blocks, spec_of
 from imer.interop.verdicts import new_column
 from imer.media.tables import csv_cell, csv_row
 from imer.store.columns import number_text
@@ -40,9 +40,9 @@ def export_arrays(store: FeatureStore, folder: Path) -> Exported:
         if spec_of(store, modality).level == "utterance":
             save_array(path, store.vectors(modality)[0])
             continue
-        values_TD, offsets, _ = store.ragged(modality)
-        save_array(path, values_TD)
-        save_array(folder / f"{modality}_offsets.npy", offsets)
+        feature = store.feature(modality)
+        save_blocks(path, feature)
+        save_array(folder / f"{modality}_offsets.npy", feature.offsets)
         notes.append(f"{modality} is frame-level: row i of {modality}_offsets.npy says where utterance i begins.")
     return Exported(store.n, tuple(notes))
 

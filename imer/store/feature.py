@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from imer.store import profile
 
-VALUES_AT_ONCE = 4 << 20  # 16 MiB are read and averaged together
+VALUES_AT_ONCE = 4 << 20  # 16 MiB
 
 
 class Feature:
@@ -48,21 +49,26 @@ class Feature:
         """Return the values of the i-th utterance, float32 [T, D]; T = 0 where it is not present."""
         return self.rows(int(self.offsets[utterance]), int(self.offsets[utterance + 1]))
 
+    def blocks(self) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Yield the values of utterances first:stop, float32 [ΣT, D], with first and stop: all in order, a block in memory."""
+        at_once = max(VALUES_AT_ONCE // max(self.dim, 1), 1)
+        first, n = 0, len(self.present)
+        while first < n:
+            stop = int(np.searchsorted(self.offsets, self.offsets[first] + at_once, side="right")) - 1
+            stop = min(max(stop, first + 1), n)
+            yield first, stop, self.rows(int(self.offsets[first]), int(self.offsets[stop]))
+            first = stop
+
     def vectors(self) -> np.ndarray:
         """Return one row per utterance, float32 [N, D]: the mean over its frames, NaN where it is not present."""
         vectors_ND = np.full((len(self.present), self.dim), np.nan, dtype=np.float32)
-        there_P = np.flatnonzero(self.present)  # each of them has values, and no other utterance
-        start_P, stop_P = self.offsets[there_P], self.offsets[there_P + 1]
-        at_once = max(VALUES_AT_ONCE // max(self.dim, 1), 1)
-        first = 0
-        while first < len(there_P):
-            stop = max(int(np.searchsorted(stop_P, start_P[first] + at_once, side="right")), first + 1)
-            piece = slice(first, stop)
-            values_TD = self.rows(int(start_P[first]), int(stop_P[stop - 1]))
-            count_P = stop_P[piece] - start_P[piece]
-            if len(values_TD) > len(count_P):
-                sums_PD = np.add.reduceat(values_TD, start_P[piece] - start_P[first], axis=0, dtype=np.float64)
+        for first, stop, values_TD in self.blocks():
+            there_P = first + np.flatnonzero(
+                self.present[first:stop]
+            )  # each of them has values, and no other utterance
+            if len(values_TD) > len(there_P):
+                start_P, count_P = self.offsets[there_P], np.diff(self.offsets)[there_P]
+                sums_PD = np.add.reduceat(values_TD, start_P - self.offsets[first], axis=0, dtype=np.float64)
                 values_TD = (sums_PD / count_P[:, None]).astype(np.float32)
-            vectors_ND[there_P[piece]] = values_TD
-            first = stop
+            vectors_ND[there_P] = values_TD
         return vectors_ND
