@@ -8,10 +8,9 @@ from pathlib import Path
 from imer.core.errors import UsageError
 from imer.media.clips import Clips, Cutting, cut_clips
 from imer.media.manifest import read_manifest
-from imer.media.rows import DELIMITERS, JSON_LINES
+from imer.media.rows import TABLE_SUFFIXES
 
 STORE_SUFFIXES = (".h5", ".hdf5")
-MANIFEST_SUFFIXES = (*DELIMITERS, *JSON_LINES)
 
 
 def is_store(paths: Sequence[Path]) -> bool:
@@ -21,7 +20,7 @@ def is_store(paths: Sequence[Path]) -> bool:
 
 def is_manifest(paths: Sequence[Path]) -> bool:
     """Say whether the input is one manifest."""
-    return len(paths) == 1 and _ends_in(paths[0], MANIFEST_SUFFIXES)
+    return len(paths) == 1 and _ends_in(paths[0], TABLE_SUFFIXES)
 
 
 def read_clips(
@@ -42,7 +41,7 @@ def read_clips(
     InvalidInput
         The manifest cannot be used, or as `cut_clips`.
     """
-    special = [path for path in paths if _ends_in(path, (*STORE_SUFFIXES, *MANIFEST_SUFFIXES))]
+    special = [path for path in paths if _ends_in(path, (*STORE_SUFFIXES, *TABLE_SUFFIXES))]
     if special and len(paths) > 1:
         raise UsageError(f"Give {special[0]} alone: a manifest or a feature store is not mixed with other inputs.")
     if not special:

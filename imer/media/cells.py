@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import re
+import unicodedata
+from decimal import Decimal
 from pathlib import Path
 
 from imer.core.files import encodable
@@ -17,6 +21,9 @@ MAX_CHANNELS = 1024
 MAX_POSITION = 2**53  # the whole numbers that are exact
 # How R, pandas, databases and spreadsheets spell an empty cell. It means what an empty cell means, but in `utterance_id`.
 NOT_AVAILABLE = frozenset({"NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null"})
+_CLOCK = re.compile(
+    r"(?:(?P<hours>[0-9]{1,4}):)?(?P<minutes>[0-5]?[0-9]):(?P<seconds>[0-5][0-9])(?:[.,](?P<fraction>[0-9]{1,9}))?"
+)
 _CHANNEL_WORDS = {"left": "1", "right": "2"}
 _SPLIT_WORDS = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
 
@@ -93,6 +100,18 @@ def _number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
+def _clock_s(text: str) -> float | None:
+    """Return the seconds of a time as ELAN, subtitles and spreadsheets write it, or None where it is none.
+
+    Minutes and seconds have either hours before them or a fraction behind them: `1:02` may be hours and minutes.
+    """
+    match = _CLOCK.fullmatch(text)
+    if match is None or not (match["hours"] or match["fraction"]):
+        return None
+    seconds = Decimal(f"{match['seconds']}.{match['fraction'] or 0}")  # exact, so that the same time is the same number
+    return float(3600 * int(match["hours"] or 0) + 60 * int(match["minutes"]) + seconds)
+
+
 def _with_a_point(text: str) -> str:
     """Say how to write a number whose decimal sign is a comma, as spreadsheets write it in many countries."""
     return "; write it with a decimal point" if _number(text.replace(",", ".", 1)) is not None else ""
@@ -101,9 +120,10 @@ def _with_a_point(text: str) -> str:
 def _seconds(text: str, column: str, name: str) -> float | None:
     if not text:
         return None
-    value = _number(text)
+    value = _clock_s(text) if ":" in text else _number(text)
     if value is None or value < 0:
-        raise BadRow(f"{name}: {column} {text!r} is not a time in seconds{_with_a_point(text)}")
+        usual = "; write hours, minutes and seconds as 0:01:02.5" if ":" in text else _with_a_point(text)
+        raise BadRow(f"{name}: {column} {text!r} is not a time in seconds{usual}")
     return float(value)
 
 
@@ -140,10 +160,18 @@ class Places:
             self._known[text] = self._checked(text, column, name)
         return self._known[text]
 
+    def _found(self, text: str) -> Path:
+        """Return where a path leads, also as Windows (backslashes) and macOS (accents as characters of their own) write it."""
+        path, plain = self._root / text, text.replace("\\", "/")
+        others = {unicodedata.normalize(form, plain) for form in ("NFC", "NFD")} - {text}
+        if not others or os.path.lexists(path):
+            return path
+        return next((other for other in map(self._root.joinpath, sorted(others)) if os.path.exists(other)), path)
+
     def _checked(self, text: str, column: str, name: str) -> Path:
         if "://" in text or text.startswith(("concat:", "subfile:", "data:", "file:", "pipe:", "crypto:")):
             raise BadRow(f"{name}: {column} {text!r} is a URL or protocol; only local files are read")
-        path = self._root / text
+        path = self._found(text)
         try:
             inside = self._allow_outside or path.resolve().is_relative_to(self._root)
         except (OSError, RuntimeError) as error:  # Python tells of a circle of links by a RuntimeError

@@ -1,9 +1,9 @@
 """Read a manifest: CSV, TSV or JSONL, one row an utterance.
 
 Columns: `utterance_id` (required), `media` or (`audio`, `visual`) paths relative to the manifest, `audio_channel` (left,
-right or a number from 1; without it the mean of all), `start`, `end` (seconds), `text`, `dialogue_id`, `position`,
-`speaker`, `session`, `split` (train|val|test). Every other column is kept as a label. An absent cell means that the
-modality is absent for that utterance: data, not an error.
+right or a number from 1; without it the mean of all), `start`, `end` (seconds, or clock times such as `0:01:02.5`), `text`,
+`dialogue_id`, `position`, `speaker`, `session`, `split` (train|val|test). Every other column is kept as a label. An absent
+cell means that the modality is absent for that utterance: data, not an error.
 
 A fault of the whole file (no such file, no header, no rows) is an error; a broken row is reported with its line, and
 every other row is used.
@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from imer.core.errors import InvalidInput, did_you_mean, listed
+from imer.core.errors import InvalidInput, listed
 from imer.core.files import followed
 from imer.core.types import Utterance
 from imer.media.cells import COLUMNS, MAX_ID_BYTES, BadRow, Places, utterance_of
@@ -60,8 +60,9 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> Manifest:
     known = known_names(columns, COLUMNS)
     columns = [known.get(column, column) for column in columns]
     if "utterance_id" not in columns:
-        near = did_you_mean("utterance_id", columns) if columns else "it has no columns"
-        raise InvalidInput(f"{path} has no column utterance_id, which every manifest needs; {near}")
+        raise InvalidInput(
+            f"{path} has no column utterance_id, which every manifest needs; it has {listed(columns) or 'no columns'}."
+        )
     if too_long := [column for column in columns if len(column.encode(errors="replace")) > MAX_ID_BYTES]:
         raise InvalidInput(
             f"{path}: the column name {too_long[0][:40]}… is longer than {MAX_ID_BYTES} bytes; shorten it."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -11,9 +10,11 @@ from typing import Any
 
 from imer.core.errors import InvalidInput, listed
 from imer.media.tables import Row, table_rows
+from imer.media.transcripts import decoded
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
+TABLE_SUFFIXES = (*DELIMITERS, *JSON_LINES)
 
 
 def read_rows(
@@ -24,10 +25,10 @@ def read_rows(
     Raises
     ------
     InvalidInput
-        The file is missing, unreadable or empty, is not UTF-8 text, or has another suffix.
+        The file is missing, unreadable or empty, is neither UTF-8 nor UTF-16 text, or has another suffix.
     """
     suffix = path.suffix.lower()
-    if suffix not in DELIMITERS and suffix not in JSON_LINES:
+    if suffix not in TABLE_SUFFIXES:
         found = "a folder" if path.is_dir() else suffix or "no suffix"
         lists = "; `imer data manifest CLIPS -o manifest.csv` lists clips in one" if what == "manifest" else ""
         raise InvalidInput(f"{path} is not a {what}: expected a .csv, .tsv or .jsonl file, found {found}{lists}.")
@@ -35,9 +36,7 @@ def read_rows(
         raise InvalidInput(f"The {what} {path} does not exist or is not a file.")
     try:
         content = path.read_bytes()
-        if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-            raise InvalidInput(f"{path} is UTF-16 text, as Excel's 'Unicode Text'; save it as 'CSV UTF-8'.")
-        text = content.decode("utf-8-sig")
+        text = decoded(content)
     except OSError as error:
         raise InvalidInput(f"The {what} {path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:

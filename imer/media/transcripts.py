@@ -59,13 +59,17 @@ def read_text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidInput(f"the transcript {path} has more than {MAX_BYTES >> 20} MiB")
-        content = path.read_bytes()
-        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return content.decode("utf-16" if is_wide else "utf-8-sig")
+        return decoded(path.read_bytes())
     except OSError as error:
         raise InvalidInput(f"the transcript {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the transcript {path} is not UTF-8 text ({error}); save it as UTF-8") from error
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file that is UTF-8, or UTF-16 with its mark, as Excel writes it. Raises UnicodeDecodeError."""
+    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_wide else "utf-8-sig")
 
 
 def read_cues(path: Path) -> Transcript:

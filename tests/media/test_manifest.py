@@ -108,11 +108,10 @@ def test_a_number_has_no_underscores(tmp_path: Path) -> None:
     [
         ("", "m.csv", "utf-8", "empty"),
         ("utterance_id,text\n", "m.csv", "utf-8", "no rows"),
-        ("id,text\nu,x\n", "m.csv", "utf-8", "no column utterance_id"),
-        ("utterence_id,text\nu,x\n", "m.csv", "utf-8", "did you mean 'utterence_id'"),
+        ("id,text\nu,x\n", "m.csv", "utf-8", "no column utterance_id, which every manifest needs; it has id, text[.]"),
         ("utterance_id,a,a\nu,1,2\n", "m.csv", "utf-8", "more than once"),
         ("utterance_id\nü\n", "m.csv", "latin-1", "not UTF-8 text .line 2."),
-        ("utterance_id\nu\n", "m.csv", "utf-16", "UTF-16 text"),
+        ("utterance_id\n", "m.csv", "utf-16", "no rows"),
         ("utterance_id\nu\n", "m.xlsx", "utf-8", "expected a .csv, .tsv or .jsonl"),
         ("utterance_id,split\nu,x\nv,y\n", "m.csv", "utf-8", "no usable row"),
         ('["a"]\n', "m.jsonl", "utf-8", "no column utterance_id"),
@@ -134,6 +133,71 @@ def test_missing_manifest(tmp_path: Path) -> None:
 def test_byte_order_mark_and_windows_line_ends(tmp_path: Path) -> None:
     path = manifest(tmp_path, "\ufeffutterance_id,text\r\nu1,hello\r\n")
     assert read_manifest(path).utterances[0].text == "hello"
+
+
+def test_unicode_text_of_excel(tmp_path: Path) -> None:
+    path = manifest(tmp_path, "utterance_id\ttext\tstart\r\nu1\tgrüß dich\t1.5\r\n", "m.tsv", "utf-16")
+    (utterance,) = read_manifest(path).utterances
+    assert (utterance.text, utterance.start_s) == ("grüß dich", 1.5)
+
+
+@pytest.mark.parametrize(
+    ("written", "seconds"),
+    [
+        ("00:00:00.400", 0.4),
+        ("00:03:33.041", 213.041),
+        ("1:02:03", 3723.0),
+        ("00:01:02,5", 62.5),
+        ("3:33.041", 213.041),
+        ("03:33,0", 213.0),
+        ("123:00:00", 442800.0),
+    ],
+)
+def test_clock_times_are_the_same_numbers_as_seconds(written: str, seconds: float, tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text(f"utterance_id\tmedia\tstart\nu1\ta.wav\t{written}\n")
+    (utterance,) = read_manifest(tmp_path / "m.tsv").utterances
+    assert utterance.start_s == seconds
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "1:02",
+        "0:60:00",
+        "0:00:60",
+        "0:0:0:1",
+        "-0:00:01",
+        "0:00:1.5",
+        "1:02:03 PM",
+        ":01.5",
+        "0:01:",
+        "0:00:01;12",
+        "٠:٠١:٠٢",
+    ],
+)
+def test_what_may_be_several_times_is_none(written: str, tmp_path: Path) -> None:
+    (tmp_path / "m.tsv").write_text(f"utterance_id\ttext\tstart\nu1\thi\t{written}\nu2\tho\t\n")
+    (problem,) = read_manifest(tmp_path / "m.tsv").problems
+    assert problem.message == (
+        f"u1: start {written!r} is not a time in seconds; write hours, minutes and seconds as 0:01:02.5"
+    )
+
+
+def test_paths_as_windows_and_macos_write_them(tmp_path: Path) -> None:
+    """Where no file is called so to the letter."""
+    (tmp_path / "day").mkdir()
+    for name in ("day/a.wav", "day\\b.wav", "day/b.wav", "day/gr\u00fcn.wav", "day/blau\u0308.wav"):
+        (tmp_path / name).touch()
+    names = ["day\\a.wav", "day\\b.wav", "day\\gru\u0308n.wav", "day/bla\u00fc.wav", "day\\none.wav", "..\\up.wav"]
+    (tmp_path / "m.tsv").write_text(
+        "\n".join(["utterance_id\tmedia", *(f"u{i}\t{name}" for i, name in enumerate(names))])
+    )
+    read = read_manifest(tmp_path / "m.tsv")
+    found = [u.audio.relative_to(tmp_path).as_posix() for u in read.utterances if u.audio]
+    assert found[:5] == ["day/a.wav", names[1], "day/gr\u00fcn.wav", "day/blau\u0308.wav", names[4]]
+    (tmp_path.parent / "up.wav").touch()
+    (problem,) = read_manifest(tmp_path / "m.tsv").problems
+    assert "lies outside the manifest's folder" in problem.message
 
 
 @pytest.mark.real
