@@ -17,6 +17,7 @@ _LOOKED_AT = 200  # cells of a column, from the top
 _HEARD_AND_SEEN = ("audio", "visual")
 _TIMES = ("start", "begin", "onset", "end", "stop", "offset")
 _DIALOGUES = ("dialog", "conversation", "video", "episode", "interview", "call", "meeting", "scene")
+_MINUTES_S = 300.0  # that an utterance of milliseconds, taken for seconds, mostly is longer than
 _WORDS = 3.0  # that a cell of something said has, in the mean
 
 
@@ -41,7 +42,7 @@ def check_sources(utterances: Sequence[Utterance], manifest: Path, modalities: C
 
 
 def doubts(utterances: Sequence[Utterance], modalities: Collection[str]) -> list[str]:
-    """Return what its author may not have meant: utterances that share a whole clip or no dialogue, words not read."""
+    """Return what its author may not have meant: a whole clip shared, or no dialogue, words not read, milliseconds."""
     found: list[str] = []
     if not set(_HEARD_AND_SEEN).isdisjoint(modalities):
         found += _shared_clips(utterances)
@@ -53,12 +54,38 @@ def doubts(utterances: Sequence[Utterance], modalities: Collection[str]) -> list
             if sum(len(cell.split()) for cell in cells) >= _WORDS * len(cells) and len(set(cells)) > len(cells) / 2
         ]
     if all(u.dialogue_id == u.utterance_id for u in utterances):
-        found += [
+        called = [
             f"each utterance is a dialogue of its own; if the column {column} says which belong together, call it dialogue_id."
             for column, cells in others.items()
             if column.lower().startswith(_DIALOGUES) and len(set(cells)) < len(cells)
         ]
-    return found
+        found += called or _strewn_clips(utterances)
+    return found + _long_utterances(utterances)
+
+
+def _strewn_clips(utterances: Sequence[Utterance]) -> list[str]:
+    """Return the doubt that parts of one clip are no dialogue, where there are any."""
+    clips = Counter(u.audio or u.visual for u in utterances if u.start_s is not None or u.end_s is not None)
+    shared = {clip: n for clip, n in clips.items() if clip is not None and n > 1}
+    if not shared:
+        return []
+    return [
+        f"{sum(shared.values())} utterances share their clip with others, and each is a dialogue of its own, so training and "
+        f"test may be of one recording; a column dialogue_id, such as {next(iter(shared)).stem}, tells what belongs together."
+    ]
+
+
+def _long_utterances(utterances: Sequence[Utterance]) -> list[str]:
+    """Return the doubt that times without a fraction, by which most utterances last for minutes, are in seconds."""
+    timed = [(u.utterance_id, u.start_s or 0.0, u.end_s) for u in utterances if u.end_s is not None]
+    long = [(name, start_s, end_s) for name, start_s, end_s in timed if end_s - start_s > _MINUTES_S]
+    if 2 * len(long) <= len(timed) or not all(start_s % 1 == end_s % 1 == 0 for _, start_s, end_s in timed):
+        return []
+    name, start_s, end_s = long[0]
+    return [
+        f"start and end are in seconds, and most utterances last longer than {_MINUTES_S:g} of them, such as {name} from "
+        f"{start_s:.10g} to {end_s:.10g}; divide milliseconds by 1000."
+    ]
 
 
 def _shared_clips(utterances: Sequence[Utterance]) -> list[str]:

@@ -62,6 +62,8 @@ def said(folder: Path, text: str, modalities: tuple[str, ...] = BOTH) -> list[st
 
 SHARED = "utterance_id,media,StartTime,end_s,text\nu0,a.mp4,0,1,hi\nu1,a.mp4,1,2,ho\nu2,b.mp4,0,1,ha\n"
 
+PARTS = SHARED.replace("StartTime", "start").replace("end_s", "end")
+
 
 def test_utterances_that_are_each_the_whole_clip(tmp_path: Path) -> None:
     (doubt,) = said(tmp_path, SHARED)
@@ -70,7 +72,7 @@ def test_utterances_that_are_each_the_whole_clip(tmp_path: Path) -> None:
         "those times in StartTime, end_s? Call them start and end."
     )
     assert said(tmp_path, SHARED, ("text",)) == []
-    assert said(tmp_path, SHARED.replace("StartTime", "start").replace("end_s", "end")) == []
+    assert not any("whole clip" in doubt for doubt in said(tmp_path, PARTS))
     (doubt,) = said(tmp_path, "utterance_id,audio,rater,text\nu0,a.wav,x,hi\nu1,a.wav,y,hi\n")
     assert doubt.endswith("each is the whole clip (a.wav).")
     assert said(tmp_path, "utterance_id,audio,audio_channel,text\nu0,a.wav,left,hi\nu1,a.wav,right,hi\n") == []
@@ -95,3 +97,29 @@ def test_dialogues_under_another_name(tmp_path: Path) -> None:
     assert said(tmp_path, of_video.replace("video_id", "dialogue_id")) == []
     assert said(tmp_path, of_video.replace("audio,text,video_id", "audio,dialogue_id,video_id")) == []
     assert said(tmp_path, of_video.replace("ho,v1", "ho,v3")) == [], "each has a video of its own"
+
+
+def test_parts_of_one_clip_that_are_no_dialogue(tmp_path: Path) -> None:
+    (doubt,) = said(tmp_path, PARTS)
+    assert doubt == (
+        "2 utterances share their clip with others, and each is a dialogue of its own, so training and test may be of one "
+        "recording; a column dialogue_id, such as a, tells what belongs together."
+    )
+    named = PARTS.replace("text", "call_id").replace(",hi", ",c1").replace(",ho", ",c1").replace(",ha", ",c2")
+    assert [doubt for doubt in said(tmp_path, named) if "dialogue" in doubt] == [
+        "each utterance is a dialogue of its own; if the column call_id says which belong together, call it dialogue_id."
+    ]
+    assert said(tmp_path, named.replace("call_id", "dialogue_id"), ("audio",)) == []
+    assert said(tmp_path, PARTS.replace("u1,a.mp4", "u1,c.mp4")) == [], "a part of each clip"
+
+
+def test_milliseconds(tmp_path: Path) -> None:
+    times = "utterance_id,media,start,end\nu0,a.mp4,0,{}\nu1,b.mp4,400,2043\nu2,c.mp4,3000,3100\n"
+    (doubt,) = said(tmp_path, times.format(1500), ("audio",))
+    assert doubt == (
+        "start and end are in seconds, and most utterances last longer than 300 of them, such as u0 from 0 to 1500; divide "
+        "milliseconds by 1000."
+    )
+    assert said(tmp_path, times.format(300), ("audio",)) == [], "one of three is long"
+    assert said(tmp_path, times.format("1500.25"), ("audio",)) == [], "milliseconds have no fraction"
+    assert said(tmp_path, times.format(""), ("audio",)) == [], "one of two"
