@@ -10,6 +10,7 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput, listed
 from imer.core.files import encodable
+from imer.media.rows import TABLE_SUFFIXES
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
 
 TRANSCRIPT_SUFFIX = ".txt"
@@ -60,7 +61,7 @@ def find_clips(paths: Sequence[Path]) -> Found:
     Raises
     ------
     InvalidInput
-        No path exists, a folder has no clips, or no name of a clip is UTF-8.
+        No path exists, a folder has no clips, no path is one, or no name of a clip is UTF-8.
     """
     if not any(path.exists() for path in paths):
         raise InvalidInput(f"The clip {paths[0]} does not exist.")
@@ -70,10 +71,12 @@ def find_clips(paths: Sequence[Path]) -> Found:
         if path.is_dir():
             for file in _clips_in(path, found):
                 name_of.setdefault(file, file.relative_to(path).with_suffix("").as_posix())
-        elif path.suffix.lower() in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX):
+        elif path.suffix.lower() in (*TIMED_SUFFIXES, TRANSCRIPT_SUFFIX, *TABLE_SUFFIXES):
             found.aside[path.suffix.lower()] += 1
         else:
             name_of.setdefault(path, path.stem)
+    if not name_of and paths[0].suffix.lower() in TABLE_SUFFIXES:
+        raise InvalidInput(f"{paths[0]} is a table, not a clip; with a column utterance_id, it is a manifest already.")
     if not name_of:
         raise InvalidInput(f"{paths[0]} is a transcript; name the clip that lies beside it.")
     counts = Counter(name_of.values())

@@ -81,6 +81,13 @@ def test_a_shells_star_takes_no_transcript_for_a_clip(folder: Path) -> None:
     clips = cut_clips(sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".txt")), Cutting())
     assert [(u.utterance_id, u.text) for u in clips.utterances] == [("a", "words of a")]
     assert clips.notes[0] == "1 files are no clips by their suffix, and are left aside: 1 .txt."
+    (folder / "m.CSV").touch()
+    with pytest.raises(
+        InvalidInput, match=r"m\.CSV is a table, not a clip; with a column utterance_id, it is a manifest"
+    ):
+        cut_clips([folder / "m.CSV"], Cutting())
+    clips = cut_clips([folder / "m.CSV", folder / "a.wav"], Cutting())
+    assert [u.utterance_id for u in clips.utterances] == ["a"]
     with pytest.raises(InvalidInput, match=r"a\.txt is a transcript; name the clip"):
         cut_clips([folder / "a.txt"], Cutting())
 
