@@ -67,7 +67,9 @@ def manifest_command(
                     f"{len(found.utterances) - known.n_named} of {len(found.utterances)} utterances are not in {labels}."
                 )
             said = zip(found.utterances, known.cells, strict=True)
-            if overruled := sum(bool(cells.get("speaker")) and says_who_speaks(u) for u, cells in said):
+            if overruled := sum(
+                cells.get("speaker", "") not in ("", u.speaker) and says_who_speaks(u) for u, cells in said
+            ):
                 report.note(
                     f"the column speaker of {labels} is not used for {overruled} utterances, whose channel or cue says who "
                     "speaks."

@@ -52,7 +52,7 @@ def utterance_of(cells: dict[str, str], line: int, row: int, places: Places) -> 
     for column in ("utterance_id", "dialogue_id", "speaker", "session"):
         if len(cell(column).encode(errors="replace")) > MAX_ID_BYTES:
             raise BadRow(f"{name[:40]}…: {column} is longer than {MAX_ID_BYTES} bytes")
-    start_s, end_s = _seconds(cell("start"), "start", name), _seconds(cell("end"), "end", name)
+    start_s, end_s = seconds_of(cell("start"), "start", name), seconds_of(cell("end"), "end", name)
     if end_s is not None and end_s <= (start_s or 0.0):
         raise BadRow(f"{name}: end {end_s:g} s is not after start {start_s or 0.0:g} s")
     media = places.path(cell("media"), "media", name)
@@ -117,7 +117,8 @@ def _with_a_point(text: str) -> str:
     return "; write it with a decimal point" if _number(text.replace(",", ".", 1)) is not None else ""
 
 
-def _seconds(text: str, column: str, name: str) -> float | None:
+def seconds_of(text: str, column: str, name: str) -> float | None:
+    """Return the time that a cell says, in seconds, or None for an empty one. Raises BadRow."""
     if not text:
         return None
     value = _clock_s(text) if ":" in text else _number(text)

@@ -10,7 +10,7 @@ from pathlib import Path
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import followed
 from imer.core.types import Utterance
-from imer.media.cells import COLUMNS
+from imer.media.cells import COLUMNS, NOT_AVAILABLE, BadRow, seconds_of
 from imer.media.manifest import RowProblem
 from imer.media.rows import known_names, read_rows
 
@@ -19,6 +19,7 @@ NAMING = (
     "utterance_id", "media", "file", "filename", "file_name", "path", "clip", "video", "audio", "name", "stem", "id",
 )  # fmt: skip
 _OF_THE_CLIP = ("utterance_id", "media", "start", "end")  # columns of a listing that no table changes
+_SAME_TIME_S = 0.001
 
 
 @dataclass(frozen=True)
@@ -45,14 +46,15 @@ class Known:
 def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
     """Find what a table says of utterances, whose clips it may name by id, path, file name, or file name without suffix.
 
-    What is said of a clip holds for all the utterances that were cut from it.
+    What is said of a clip holds for all the utterances that were cut from it. A table that says when utterances begin and end,
+    as an earlier listing of fewer clips does, has to say so of each by its id, and the same as here.
 
     Raises
     ------
     InvalidInput
         The table cannot be read, has no column that names clips, or names none of these.
     UsageError
-        It says itself where utterances begin and end, as a manifest does.
+        It says itself where utterances begin and end, as a manifest does, and not the same as here.
     """
     columns, rows = read_rows(path, NAMING, "table of labels")
     ours = known_names(columns, (*COLUMNS, *NAMING))
@@ -62,11 +64,13 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         raise InvalidInput(
             f"{path} has no column that names clips (one of {listed(NAMING, 20)}), but {listed(columns)}."
         )
-    if {"start", "end"} & set(columns):
-        raise UsageError(
-            f"{path} says itself where utterances begin and end, so it can be the manifest: give it the columns utterance_id "
-            "and media, and use it as it is."
-        )
+    is_timed = bool({"start", "end"} & set(columns))
+    otherwise = UsageError(
+        f"{path} says itself where utterances begin and end, and not those of this listing, so it can be the manifest: give "
+        "it the columns utterance_id and media, and use it as it is."
+    )
+    if is_timed and key != "utterance_id":
+        raise otherwise
     clips = _Names(path.parent, utterances)
     cells: list[dict[str, str]] = [{} for _ in utterances]
     named_on: dict[int, int] = {}
@@ -83,6 +87,8 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
             strangers.append(name)
         elif len({utterances[i].audio for i in found}) > 1:
             problems.append(RowProblem(line, name, f"{name!r} may be any of several clips; name it by its path"))
+        elif is_timed and (wrong := _other_times(name, values, [utterances[i] for i in found])):
+            problems.append(RowProblem(line, name, wrong))
         elif len(found) > 1:
             values.pop("text", None)  # the words of the whole clip are those of none of its parts
             of_clips.append((line, name, values, found))
@@ -104,12 +110,34 @@ def read_labels(path: Path, utterances: Sequence[Utterance]) -> Known:
         tuple(strangers),
         tuple(sorted(problems, key=lambda problem: problem.line)),
     )
+    if not known.n_named and is_timed and problems:
+        raise otherwise
     if not known.n_named:
         raise InvalidInput(
             f"{path} names none of the {len(utterances)} utterances in its column {key} "
             f"({listed(strangers, 3) or 'no names'}); a name is such as {clips.example!r}."
         )
     return known
+
+
+def _other_times(name: str, values: Mapping[str, str], found: Sequence[Utterance]) -> str:
+    """Say how the times of a row are not those of the utterances that it names; nothing where they are."""
+    cells = {column: values.get(column, "") for column in ("start", "end")}
+    try:
+        start_s, end_s = (
+            None if cell in NOT_AVAILABLE else seconds_of(cell, column, name) for column, cell in cells.items()
+        )
+    except BadRow as wrong:
+        return str(wrong)
+    if all(_is_same(start_s, u.start_s) and _is_same(end_s, u.end_s) for u in found):
+        return ""
+    return f"{name!r} begins or ends at another time here; were the clips cut in another way (--window, --whole)?"
+
+
+def _is_same(one_s: float | None, other_s: float | None) -> bool:
+    if one_s is None or other_s is None:
+        return one_s is other_s
+    return abs(one_s - other_s) < _SAME_TIME_S
 
 
 class _Names:

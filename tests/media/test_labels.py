@@ -141,6 +141,43 @@ def test_tables_that_cannot_be_meant(folder: Path) -> None:
         read_labels(folder / "day1", [])
     with pytest.raises(UsageError, match="so it can be the manifest"):
         _known(folder, "file,start,end,emotion\nb.wav,0,1,joy\n")
+    with pytest.raises(UsageError, match="and not those of this listing, so it can be the manifest"):
+        _known(folder, "utterance_id,start,end,emotion\nday1/b,0,1,joy\nday2/c_1,3,4,joy\n")
+
+
+def test_an_earlier_listing_that_was_filled_in_is_a_table_of_labels(folder: Path) -> None:
+    """So that a folder may grow, and nothing that was written by hand is lost."""
+    first = cut_clips([folder], Cutting()).utterances
+    write_listing(first, folder / "m.csv")
+    header, *rows = (folder / "m.csv").read_text().splitlines()
+    spoken = [row.rsplit(",", 3)[0] + f",ann,val,joy{i}" for i, row in enumerate(rows)]
+    (folder / "m.csv").write_text("\n".join([header, *spoken]))
+    (folder / "day1/aa.wav").write_bytes(b"media")
+    more = cut_clips([folder], Cutting()).utterances
+    known = read_labels(folder / "m.csv", more)
+    assert (known.problems, known.strangers) == ((), ())
+    write_listing(more, folder / "m2.csv", known)
+    read = {u.utterance_id: u for u in read_manifest(folder / "m2.csv").utterances}
+    assert list(read) == [u.utterance_id for u in more]
+    for i, before in enumerate(first):
+        now = read[before.utterance_id]
+        assert (now.labels["emotion"], now.split, now.position) == (f"joy{i}", "val", before.position)
+    assert read["day1/aa"].labels["emotion"] == ""
+    (folder / "day2/c.srt").write_text("1\n00:00:00,000 --> 00:00:01,500\nhi\n")
+    known = read_labels(folder / "m.csv", cut_clips([folder], Cutting()).utterances)
+    assert [str(problem) for problem in known.problems] == [
+        "line 5: 'day2/c_1' begins or ends at another time here; were the clips cut in another way (--window, --whole)?"
+    ]
+    assert known.strangers == ("day2/c_2",)
+
+
+def test_times_in_a_table_are_read_as_in_a_manifest(folder: Path) -> None:
+    table = "utterance_id,start,end,emotion\nday2/c_1,NA,0:00:01.0,joy\nday2/c_2,1.0004,x,fear\nday1/b,,NA,calm\n"
+    (folder / "day2/c.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nhi\n\n2\n00:00:01,000 --> 00:00:02,000\nho\n")
+    known = _known(folder, table)
+    assert _emotions(known) == ["", "calm", "", "", ""]
+    assert [problem.line for problem in known.problems] == [2, 3]
+    assert "end 'x' is not a time" in str(known.problems[1])
 
 
 def test_columns_that_differ_in_capitals_alone_are_two(folder: Path) -> None:
