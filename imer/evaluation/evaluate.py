@@ -218,8 +218,8 @@ def summarise_all(
     labels = Labels(corpus.target_N[pooled.rows_P], cluster_P, len(clusters), len(corpus.class_names))
     if labels.n_labelled == 0:
         raise InvalidInput(
-            f"None of the {len(pooled.rows_P)} utterances of the split {split} in {source.features['path']} has a "
-            f"{source.label} label, so there is nothing to measure; label some, or use `imer predict`."
+            f"None of the {len(pooled.rows_P)} utterances of the split {split} in {source.features['path']} has the "
+            f"label {source.label}, so there is nothing to measure; label some, or use `imer predict`."
         )
     fold_names = source.run["folds"]
     results, summary = [], []

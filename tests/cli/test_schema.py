@@ -6,6 +6,7 @@ The documents of all other tests that run the command line as a subprocess are c
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from imer.cli.data import app as data
 from tests.conftest import SCHEMA, checked
 from tests.stores import write_small_store
 
+_GROUPS = {"imer", "data"}  # which take commands, and say so where none or another is named
+
 
 def _said(*words: object) -> dict[str, Any]:
     done = CliRunner().invoke(app, [*map(str, words), "--json"])
@@ -29,9 +32,14 @@ def test_it_is_a_schema_and_has_all_commands() -> None:
     commands = {name or command.callback.__name__ for command in app.registered_commands if (name := command.name)}
     names = {name.split(".")[1].removesuffix("/1") for name in SCHEMA.schema["properties"]["schema"]["enum"]}
     of_data = {name or command.callback.__name__ for command in data.registered_commands if (name := command.name)}
-    assert names == {*commands, *(f"data-{name}" for name in of_data), "imer"}
-    assert names - {"imer"} <= set(SCHEMA.schema["$defs"])
+    assert names == {*commands, *(f"data-{name}" for name in of_data), *_GROUPS}
+    assert names - _GROUPS <= set(SCHEMA.schema["$defs"])
     assert [row["name"] for row in _said("ls", "schemas")["items"]] == SCHEMA.schema["properties"]["schema"]["enum"]
+
+
+def test_commands_that_there_are_not(imer: Callable) -> None:
+    said = [imer(*words, "--json").json for words in (["frobnicate"], ["data", "frobnicate"], ["data"])]
+    assert [document["schema"] for document in said] == ["imer.imer/1", "imer.data/1", "imer.data/1"]
 
 
 def test_from_training_to_a_report(tmp_path: Path) -> None:
