@@ -11,8 +11,9 @@ utterances per dialogue, T frames, H hidden width, C outputs.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class FeatureSpec:
 
     @property
     def is_array(self) -> bool:
-        """Whether it was imported from an array: nobody knows how that was made, only widths can be compared."""
+        """Whether it was imported: nobody knows how it was made, only widths and the names of columns can be compared."""
         return self.extractor.startswith(ARRAYS)
 
     @property
@@ -108,7 +109,9 @@ class FeatureSpec:
     def differences(self, found: FeatureSpec, *, accept_versions: bool = False) -> list[str]:
         """Say in what another feature set differs that changes the numbers; empty: the same numbers for the same clip."""
         if self.is_array and found.is_array:
-            return [] if self.dim == found.dim else [f"width {found.dim} instead of {self.dim}"]
+            if self.dim != found.dim:
+                return [f"width {found.dim} instead of {self.dim}"]
+            return _other_column(self.dim_names, found.dim_names)
         said = []
         for field_name in ("extractor", "version", "level", "dim", "hop_s"):
             if field_name == "version" and accept_versions:
@@ -122,6 +125,11 @@ class FeatureSpec:
                 said.append(f"{FLAGS.get(key, key)} {b!r} instead of {a!r}")
         return said
 
+    def kept(self) -> dict[str, Any]:
+        """Return what a model keeps of it. The names of its columns follow from an extractor; those of an array do not."""
+        spec = self if self.is_array else replace(self, dim_names=())
+        return dict(json.loads(spec.to_json()))
+
     def to_json(self) -> str:
         return json.dumps({**asdict(self), "fingerprint": self.fingerprint}, sort_keys=True, ensure_ascii=False)
 
@@ -131,3 +139,12 @@ class FeatureSpec:
         values.pop("fingerprint", None)
         values["dim_names"] = tuple(values.get("dim_names", ()))
         return cls(**values)
+
+
+def _other_column(wanted: tuple[str, ...], found: tuple[str, ...]) -> list[str]:
+    """Say which column is the first to have another name; nothing where one side has no names, or all are the same."""
+    pairs = zip(wanted, found, strict=False)
+    other = (
+        f"column {i} is {there!r} instead of {here!r}" for i, (here, there) in enumerate(pairs, 1) if here != there
+    )
+    return list(islice(other, 1))

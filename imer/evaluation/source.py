@@ -80,8 +80,9 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
         )
     if corpus.content_sha256 != subject.trained_on:
         imported = [name for name, spec in corpus.specs.items() if spec.is_array]
+        are_named = all(corpus.specs[name].dim_names for name in imported)
         made = (
-            f"of its {listed(imported)} features only the width is known"
+            f"of its {listed(imported)} features only the {'columns are' if are_named else 'width is'} known"
             if imported
             else "its features were made in the same way"
         )
@@ -194,15 +195,15 @@ def _fitting_corpus(fold: TrainedFold, store: FeatureStore) -> Corpus:
 
 def _same_feature(fold: TrainedFold, store: FeatureStore, modality: str) -> str:
     """Return the name of the feature set that was made as the trained one was."""
-    wanted = fold.fingerprints[modality]
+    trained = fold.specs[modality]
     for name, spec in store.specs[modality].items():
-        if spec.fingerprint == wanted:
+        if spec.fingerprint == fold.fingerprints[modality] and not trained.differences(spec):
             return name
-    trained, found = fold.specs[modality], next(iter(store.specs[modality].values()))
+    found = next(iter(store.specs[modality].values()))
     raise InvalidInput(
         f"The {modality} features of {store.path} ({listed(store.specs[modality])}) were not made as those that the model was "
         f"trained on, {fold.feature_names[modality]} ({listed(trained.differences(found), 3)}); make them with the same "
-        "extractor and settings."
+        f"{'columns in the same order' if trained.is_array else 'extractor and settings'}."
     )
 
 

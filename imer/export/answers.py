@@ -179,8 +179,8 @@ def _feature(fold: TrainedFold, store: FeatureStore, modality: str, accept_versi
             return name
         problems.append(f"{name}: {listed(differences, 3)}")
     raise InvalidInput(
-        f"The {modality} features of {store.path} are not those that the model was trained on ({listed(problems, 3)}); extract "
-        f"them with {wanted.extractor} as in training."
+        f"The {modality} features of {store.path} are not those that the model was trained on ({listed(problems, 3)}); make "
+        f"them as in training, {'of the same columns in the same order' if wanted.is_array else f'with {wanted.extractor}'}."
     )
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,7 @@ def preprocessing(fold: TrainedFold) -> dict[str, Any]:
                 "name": name,
                 "width": width,
                 "feature": fold.feature_names[name],
-                "spec": json.loads(replace(fold.specs[name], dim_names=()).to_json()),
+                "spec": fold.specs[name].kept(),
                 # float32 → double → text → double → float32 gives the same number back
                 "mean": fold.scaler.centre[name].astype(float).tolist(),
                 "sd": fold.scaler.spread[name].astype(float).tolist(),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def publish_fold(
         "class_names": list(corpus.class_names),
         "feature_names": corpus.feature_names,
         "fingerprints": corpus.fingerprints,
-        "specs": {name: json.loads(replace(spec, dim_names=()).to_json()) for name, spec in corpus.specs.items()},
+        "specs": {name: spec.kept() for name, spec in corpus.specs.items()},
         "selected": _selected(members, spec.task, settings.train.select),
         "val": mean_metrics([member.progress.best.metrics for member in members], spec.task),
         "branches": [

@@ -15,14 +15,19 @@ from imer.core.errors import InvalidInput, OutputExists, UsageError
 from imer.core.json_lines import read_json_lines
 from imer.core.registry import EXTRACTORS, Entry
 from imer.core.types import FeatureSpec, Utterance, Verdict
+from imer.evaluation.evaluate import evaluate
 from imer.export.answers import answer_store
+from imer.export.bundle import bundle_subject
 from imer.export.clips import Extraction, needed_recipe
 from imer.export.inputs import read_clips
 from imer.export.predict import _comment, _one_by_one, _Said, predict
+from imer.export.publish import export
 from imer.export.table import answer_table
+from imer.interop.feature_tables import import_csv
 from imer.masks.make import make_mask
 from imer.store.reader import FeatureStore
 from imer.store.writer import FeatureBlock, vector_block, write_store
+from imer.training.train import train
 from tests.campaigns.cheap import Letters
 from tests.export.conftest import Shipped
 from tests.shipped import train_small
@@ -132,10 +137,36 @@ def test_unknown_modalities(classifier: Shipped, tmp_path: Path) -> None:
     assert "the model does not read the gaze features; they are ignored." in found.notes
 
 
-def test_imported_arrays_are_compared_by_width() -> None:
+def test_imported_arrays_are_compared_by_width_and_columns() -> None:
     trained = FeatureSpec("audio", "array/train", "1", "utterance", 6, config={"sha256": "a"})
     assert trained.differences(replace(trained, extractor="array/new", config={"sha256": "b"})) == []
     assert trained.differences(replace(trained, extractor="array/new", dim=7)) == ["width 7 instead of 6"]
+    named = replace(trained, dim=2, dim_names=("AU01", "AU02"))
+    assert named.differences(replace(named, dim_names=("AU02", "AU01"))) == ["column 1 is 'AU02' instead of 'AU01'"]
+    assert named.differences(replace(named, dim_names=())) == [], "an array without names"
+
+
+def test_columns_in_another_order_are_other_features(tmp_path: Path) -> None:
+    """In the run, in its bundle, and where it is evaluated: the widths are the same."""
+    rows = [f"u{i},{'ab'[i % 2]},{'train' if i < 12 else 'val' if i < 16 else 'test'}" for i in range(20)]
+    (tmp_path / "m.csv").write_text("\n".join(["utterance_id,emotion,split", *rows]))
+    for name, columns in (("f", ("AU01", "AU02")), ("g", ("AU02", "AU01"))):
+        values = [f"u{i},{i % 2},{0.1 * i}" if name == "f" else f"u{i},{0.1 * i},{i % 2}" for i in range(20)]
+        (tmp_path / f"{name}.csv").write_text("\n".join([f"utterance_id,{','.join(columns)}", *values]))
+        import_csv(tmp_path / "m.csv", {"visual": tmp_path / f"{name}.csv"}, tmp_path / f"{name}.h5")
+    train(tmp_path / "f.h5", tmp_path / "run", assignments=["run.model=linear", "data.label=emotion"])
+    bundle = tmp_path / "bundle"
+    export(tmp_path / "run", bundle)
+    for model, subject in ((tmp_path / "run", tmp_path / "run"), (bundle, bundle_subject(bundle))):
+        assert len(predict(model, [tmp_path / "f.h5"]).answered.records) == 20
+        with pytest.raises(
+            InvalidInput, match=r"visual: column 1 is 'AU02' instead of 'AU01'\); make them .* same order"
+        ):
+            predict(model, [tmp_path / "g.h5"])
+        with pytest.raises(
+            InvalidInput, match=r"column 1 is 'AU02' instead of 'AU01'\); make them with the same columns"
+        ):
+            evaluate(subject, tmp_path / "g.h5", out=tmp_path / "results")
 
 
 def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path: Path) -> None:
