@@ -23,6 +23,7 @@ from imer.media.columns import doubts
 from imer.media.manifest import read_manifest
 from imer.media.rows import DELIMITERS
 from imer.media.tables import table_rows
+from imer.media.transcripts import decoded
 
 KEY = "utterance_id"
 TIMES = ("time_s", "timestamp")  # in seconds, of a frame: `imer` and OpenFace
@@ -127,7 +128,7 @@ def _read(path: Path, utterances: Sequence[Utterance]) -> tuple[_Table, list[Pat
 def _rows_of(path: Path, key: str) -> tuple[list[str], Iterator[tuple[int, dict[str, str]]]]:
     """Return a table's columns and its rows with their lines."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = decoded(path.read_bytes())
     except OSError as error:
         raise InvalidInput(f"The table {path} cannot be read ({error.strerror or error}).") from error
     except UnicodeDecodeError as error:

@@ -64,10 +64,10 @@ def doubts(utterances: Sequence[Utterance], modalities: Collection[str]) -> list
 
 
 def _strewn_clips(utterances: Sequence[Utterance]) -> list[str]:
-    """Return the doubt that parts of one clip are no dialogue, where there are any."""
+    """Return the doubt that parts of one clip are no dialogue, where there are any and something is to be learnt."""
     clips = Counter(u.audio or u.visual for u in utterances if u.start_s is not None or u.end_s is not None)
     shared = {clip: n for clip, n in clips.items() if clip is not None and n > 1}
-    if not shared:
+    if not shared or not any(u.split or any(u.labels.values()) for u in utterances):
         return []
     return [
         f"{sum(shared.values())} utterances share their clip with others, and each is a dialogue of its own, so training and "

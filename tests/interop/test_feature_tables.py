@@ -22,9 +22,11 @@ def manifest(tmp_path: Path) -> Path:
     return tmp_path / "m.csv"
 
 
-def test_vectors_by_utterance_in_any_order(manifest: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_vectors_by_utterance_in_any_order(manifest: Path, tmp_path: Path, encoding: str) -> None:
     """A spreadsheet's semicolons and commas, a column of words, a row of somebody else, an utterance without a row."""
-    (tmp_path / "voice.csv").write_text("f0;file;utterance_id;jitter\n1,5;b.wav;b;2\n-3;a.wav;a;NA\n9;x.wav;x;9\n")
+    table = "f0;file;utterance_id;jitter\n1,5;b.wav;b;2\n-3;a.wav;a;NA\n9;x.wav;x;9\n"
+    (tmp_path / "voice.csv").write_text(table, encoding=encoding)
     made = import_csv(manifest, {"audio": tmp_path / "voice.csv"}, tmp_path / "f.h5")
     assert made.n_mended == 1
     assert made.notes == (

@@ -72,7 +72,7 @@ def test_utterances_that_are_each_the_whole_clip(tmp_path: Path) -> None:
         "those times in StartTime, end_s? Call them start and end."
     )
     assert said(tmp_path, SHARED, ("text",)) == []
-    assert not any("whole clip" in doubt for doubt in said(tmp_path, PARTS))
+    assert said(tmp_path, PARTS) == []
     (doubt,) = said(tmp_path, "utterance_id,audio,rater,text\nu0,a.wav,x,hi\nu1,a.wav,y,hi\n")
     assert doubt.endswith("each is the whole clip (a.wav).")
     assert said(tmp_path, "utterance_id,audio,audio_channel,text\nu0,a.wav,left,hi\nu1,a.wav,right,hi\n") == []
@@ -100,17 +100,22 @@ def test_dialogues_under_another_name(tmp_path: Path) -> None:
 
 
 def test_parts_of_one_clip_that_are_no_dialogue(tmp_path: Path) -> None:
-    (doubt,) = said(tmp_path, PARTS)
+    labelled = PARTS.replace("text", "emotion")
+    (doubt,) = said(tmp_path, labelled, ("audio",))
     assert doubt == (
         "2 utterances share their clip with others, and each is a dialogue of its own, so training and test may be of one "
         "recording; a column dialogue_id, such as a, tells what belongs together."
     )
+    assert said(tmp_path, PARTS) == [], "nothing to learn"
+    assert said(
+        tmp_path, PARTS.replace("text", "split").replace(",hi", ",test").replace(",ho", ",").replace(",ha", ",")
+    )
     named = PARTS.replace("text", "call_id").replace(",hi", ",c1").replace(",ho", ",c1").replace(",ha", ",c2")
-    assert [doubt for doubt in said(tmp_path, named) if "dialogue" in doubt] == [
+    assert said(tmp_path, named, ("audio",)) == [
         "each utterance is a dialogue of its own; if the column call_id says which belong together, call it dialogue_id."
     ]
     assert said(tmp_path, named.replace("call_id", "dialogue_id"), ("audio",)) == []
-    assert said(tmp_path, PARTS.replace("u1,a.mp4", "u1,c.mp4")) == [], "a part of each clip"
+    assert said(tmp_path, labelled.replace("u1,a.mp4", "u1,c.mp4"), ("audio",)) == [], "a part of each clip"
 
 
 def test_milliseconds(tmp_path: Path) -> None:
