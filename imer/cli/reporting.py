@@ -106,6 +106,9 @@ def reporting(
     started = time.monotonic()
     status, code = "ok", errors.EXIT_DONE
     try:
+        if str(log_file) == "-":
+            report.log_file = None
+            raise errors.UsageError("--log-file - : the log is a file and no stream; give it a name.")
         if not report.log_is_a_log():
             report.log_file = None
             raise errors.UsageError(f"--log-file {log_file} is there and is no log of imer; choose another name.")

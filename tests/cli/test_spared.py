@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.stores import write_small_store
 from tests.training.small import quick
 
@@ -58,6 +59,10 @@ def test_a_log_spoils_no_other_file(imer: Callable, store: Path, tmp_path: Path)
         assert (done.code, done.json["error"]["kind"]) == (2, "UsageError")
         assert f"--log-file {path} is there and is no log of imer" in done.err
         assert path.read_bytes() == before
+    done = imer("ls", "models", "--log-file", "-", "--json", cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert (done.code, done.json["error"]["kind"]) == (2, "UsageError")
+    assert done.json["error"]["message"] == "--log-file - : the log is a file and no stream; give it a name."
+    assert not (tmp_path / "-").exists()
     log = tmp_path / "log.jsonl"
     log.write_text('{"ti')  # as a kill leaves it
     for code in (0, 6):
