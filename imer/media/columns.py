@@ -89,19 +89,20 @@ def _long_utterances(utterances: Sequence[Utterance]) -> list[str]:
 
 
 def _shared_clips(utterances: Sequence[Utterance]) -> list[str]:
-    whole = Counter(
-        (u.audio, u.visual, u.channel)
-        for u in utterances
-        if (u.audio or u.visual) and u.start_s is None and u.end_s is None
-    )
-    shared = {source: n for source, n in whole.items() if n > 1}
+    from_its_start = [u for u in utterances if (u.audio or u.visual) and u.start_s is None]
+    clips = Counter((u.audio, u.visual, u.channel) for u in from_its_start)
+    shared = {source: n for source, n in clips.items() if n > 1}
     if not shared:
         return []
     clip = next(path for path in next(iter(shared))[:2] if path is not None).name
     times = [name for name in utterances[0].labels if name.lower().startswith(_TIMES)]
+    are_whole = all(u.end_s is None for u in from_its_start)
+    lacking = (
+        "neither start nor end, so each is the whole clip" if are_whole else "no start, so each begins where that does"
+    )
     return [
-        f"{sum(shared.values())} utterances share their clip with others and have neither start nor end, so each is the "
-        f"whole clip ({clip})" + (f"; are those times in {listed(times)}? Call them start and end." if times else ".")
+        f"{sum(shared.values())} utterances share their clip with others and have {lacking} ({clip})"
+        + (f"; are those times in {listed(times)}? Call them start and end." if times else ".")
     ]
 
 

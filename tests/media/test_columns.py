@@ -75,6 +75,12 @@ def test_utterances_that_are_each_the_whole_clip(tmp_path: Path) -> None:
     assert said(tmp_path, PARTS) == []
     (doubt,) = said(tmp_path, "utterance_id,audio,rater,text\nu0,a.wav,x,hi\nu1,a.wav,y,hi\n")
     assert doubt.endswith("each is the whole clip (a.wav).")
+    doubt, _ = said(tmp_path, SHARED.replace("end_s", "end"))
+    assert doubt == (
+        "2 utterances share their clip with others and have no start, so each begins where that does (a.mp4); are those times "
+        "in StartTime? Call them start and end."
+    )
+    assert said(tmp_path, PARTS.replace("a.mp4,0,", "a.mp4,,")) == [], "the first of a clip"
     assert said(tmp_path, "utterance_id,audio,audio_channel,text\nu0,a.wav,left,hi\nu1,a.wav,right,hi\n") == []
 
 
