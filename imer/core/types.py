@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field, replace
 from enum import IntEnum
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -143,8 +142,7 @@ class FeatureSpec:
 
 def _other_column(wanted: tuple[str, ...], found: tuple[str, ...]) -> list[str]:
     """Say which column is the first to have another name; nothing where one side has no names, or all are the same."""
-    pairs = zip(wanted, found, strict=False)
-    other = (
-        f"column {i} is {there!r} instead of {here!r}" for i, (here, there) in enumerate(pairs, 1) if here != there
-    )
-    return list(islice(other, 1))
+    for i, (here, there) in enumerate(zip(wanted, found, strict=False), start=1):
+        if here != there:
+            return [f"column {i} is {there!r} instead of {here!r}"]
+    return []

@@ -80,7 +80,8 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
         )
     if corpus.content_sha256 != subject.trained_on:
         imported = [name for name, spec in corpus.specs.items() if spec.is_array]
-        are_named = all(corpus.specs[name].dim_names for name in imported)
+        trained = subject.folds[0].specs
+        are_named = all(corpus.specs[name].dim_names and trained[name].dim_names for name in imported)
         made = (
             f"of its {listed(imported)} features only the {'columns are' if are_named else 'width is'} known"
             if imported
