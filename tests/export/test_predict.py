@@ -167,6 +167,10 @@ def test_columns_in_another_order_are_other_features(tmp_path: Path) -> None:
             InvalidInput, match=r"column 1 is 'AU02' instead of 'AU01'\); make them with the same columns"
         ):
             evaluate(subject, tmp_path / "g.h5", out=tmp_path / "results")
+    (tmp_path / "f.csv").write_text((tmp_path / "f.csv").read_text().replace("u19,1,", "u19,0,"))
+    import_csv(tmp_path / "m.csv", {"visual": tmp_path / "f.csv"}, tmp_path / "h.h5")
+    other = evaluate(tmp_path / "run", tmp_path / "h.h5", out=tmp_path / "results", plots=False, replicates=10)
+    assert any("of its visual features only the columns are known" in warning for warning in other.warnings)
 
 
 def test_an_empty_utterance_is_answered_but_marked(classifier: Shipped, tmp_path: Path) -> None:
