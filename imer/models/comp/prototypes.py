@@ -56,7 +56,11 @@ class Prototypes(nn.Module):
 
 class BatchPrototypes(nn.Module):
     """The published prototypes (ComP eq. 6): an MLP along the instance axis compresses a dialogue's positions, padding
-    and missing rows among them, to c prototypes, and every row is compared with those of the whole batch."""
+    and missing rows among them, to c prototypes, and every row is compared with those of the whole batch.
+
+    Positions behind the longest dialogue of the batch count as zeros; the public code pads every batch to the fixed length,
+    so that they hold what its layers make of zeros (`train.pad_to` does the same).
+    """
 
     def __init__(self, n_modalities: int, settings: CompSettings) -> None:
         super().__init__()

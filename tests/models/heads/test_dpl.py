@@ -96,6 +96,16 @@ def test_nothing_counted_and_nothing_observed_are_left_out() -> None:  # E.18
     assert all(p.grad is None or p.grad.isfinite().all() for p in deciding.parameters())
 
 
+def test_a_refiner_makes_nothing_of_a_branch_of_zeros() -> None:
+    deciding, asked = head(refine=True).eval(), given(observed=torch.tensor([[True, True, True]]))
+    with torch.no_grad():
+        for refiner in deciding.refiners.values():
+            refiner.layer.bias.add_(1.0)
+    asked.branches_MBUH[2] = 0.0
+    without = asking(asked.branches_MBUH, torch.tensor([[[True, True, False]]]))
+    assert torch.equal(deciding(asked).answer_BUC, deciding(without).answer_BUC)
+
+
 def test_counts_only_training_utterances() -> None:
     deciding, asked = head(), given()
     target, counted = torch.zeros(1, 21, dtype=torch.long), torch.arange(21).unsqueeze(0) < 14
