@@ -16,6 +16,7 @@ from imer.core.errors import InvalidInput, UsageError
 from imer.masks.make import draw_mask
 from imer.metrics.compute import SELECTION_METRIC
 from imer.training.build import class_weight, model_spec
+from imer.training.fold_data import SharedData
 from imer.training.gradients import gradient_shares
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
@@ -63,18 +64,51 @@ def test_the_selected_weights_are_those_of_the_best_epoch_on_validation(task: st
     assert scores[-1] > scores[0]  # it learns
 
 
+def _otherwise(corpus: Corpus, rows: np.ndarray) -> Corpus:
+    """Return a corpus of which these rows have other features, other labels, and less that is present."""
+    features = {name: values.copy() for name, values in corpus.features.items()}
+    present, target = corpus.present_NM.copy(), corpus.target_N.copy()
+    present[rows[::2], 0] = False
+    for values in features.values():
+        values[rows] = 50.0 * values[rows] + 7.0
+    target[rows] = np.random.default_rng(1).permutation(target[rows])
+    return replace(corpus, features=features, present_NM=present, target_N=target)
+
+
+@pytest.mark.parametrize("within", [[], ["data.within_speaker=all"]])
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_shuffled_test_labels_select_the_same_epoch_and_weights(task: str) -> None:
+def test_nothing_of_the_test_part_is_learnt(task: str, within: list[str]) -> None:
+    """No label chooses an epoch, and no feature enters a weight, the standardisation, or what is known of a speaker."""
     corpus = _learnable(task)
-    target = corpus.target_N.copy()
-    test = _split(corpus).test
-    target[test] = np.random.default_rng(1).permutation(target[test])
-    shuffled = replace(corpus, target_N=target)
-    assert not np.array_equal(shuffled.target_N, corpus.target_N)
-    one, other = _trained(corpus), _trained(shuffled)
+    everywhere = np.array([f"s{int(dialogue[1:]) % 3}" for dialogue in corpus.dialogue_ids], dtype=object)
+    corpus = replace(corpus, speakers=everywhere)
+    one, other = _trained(corpus, *within), _trained(_otherwise(corpus, _split(corpus).test), *within)
     assert one.progress.log == other.progress.log
     weights = zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in weights)
+    for name in corpus.modalities:
+        assert np.array_equal(one.data.scaler.centre[name], other.data.scaler.centre[name])
+        assert np.array_equal(one.data.scaler.spread[name], other.data.scaler.spread[name])
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_what_is_measured_beforehand_is_of_the_training_part(task: str) -> None:
+    """The standardisation, the weights of the classes, and the centre, spread and range of the values."""
+    corpus = _learnable(task)
+    changed = _otherwise(corpus, np.concatenate([_split(corpus).val, _split(corpus).test]))
+    if task == "regression":
+        changed.target_N[_split(corpus).val] *= 9.0
+    else:
+        changed.target_N[_split(corpus).val] = 0
+    settings = load_settings(assignments=[*QUICK])
+    shared = [
+        SharedData.of(which, _split(which).train, "", Masks(which, settings.train), settings, CPU)
+        for which in (corpus, changed)
+    ]
+    assert shared[0].spec == shared[1].spec
+    for name in corpus.modalities:
+        assert np.array_equal(shared[0].scaler.centre[name], shared[1].scaler.centre[name])
+        assert np.array_equal(shared[0].scaler.spread[name], shared[1].scaler.spread[name])
 
 
 def test_the_joint_stage_starts_from_each_modalitys_best_epoch() -> None:
