@@ -162,6 +162,13 @@ class Settings:
     model: Any = None
     head: Any = None
 
+    def __post_init__(self) -> None:
+        if self.data.within_speaker and getattr(self.model, "causal", False):
+            raise UsageError(
+                "model.causal looks at the past only, and data.within_speaker at all that a speaker says, later on too: drop "
+                "one of them."
+            )
+
     def sections(self) -> dict[str, Any]:
         return {"run": self.run, "data": self.data, "train": self.train, "model": self.model, "head": self.head}
 

@@ -37,3 +37,10 @@ def test_a_running_mean_does_not_go_on_into_the_next_stage() -> None:
 def test_a_cosine_does_not_go_on_into_the_next_stage() -> None:
     with pytest.raises(UsageError, match="carry_optimiser"):
         load_settings(assignments=["train.carry_optimiser=true", "train.schedule=cosine", "train.average_epochs=0"])
+
+
+def test_a_model_of_the_past_takes_no_features_relative_to_all_that_a_speaker_says() -> None:
+    with pytest.raises(UsageError, match=r"data\.within_speaker"):
+        load_settings(assignments=["model.causal=true", "data.within_speaker=audio"])
+    load_settings(assignments=["model.causal=true"])
+    load_settings(assignments=["data.within_speaker=audio"])

@@ -29,8 +29,8 @@ _COMPARED_ROWS = 65_536  # at a time, which bounds what a comparison takes of me
 class LinearModelSettings:
     """Settings of ridge and logistic regression.
 
-    l2          penalties tried, strongest first: the mean loss plus l2 / 2 times the squared weights is minimised
-                (the intercept is free)
+    l2          penalties tried, strongest first: the mean loss (cross-entropy, or half the squared error) plus l2 / 2 times
+                the squared weights is minimised (the intercept is free)
     mask_draws  draws of the training masks that are fitted together
     clip_z      standardised features are cut to ± this
     iterations  most iterations of L-BFGS
