@@ -11,9 +11,11 @@ import torch
 from imer.core.errors import UsageError
 from imer.models.base import BRANCHES, ModelSpec
 from imer.models.baselines.common import JointSequenceSettings, NetworkSettings, SequenceSettings, prior_answer
+from imer.models.baselines.dialogue import DialogueEncoder
 from imer.models.baselines.mlp import MlpSettings, hide_some
 from imer.models.baselines.momke import Momke
 from imer.models.baselines.separate import LateFusion, Unimodal, UnimodalSettings
+from imer.models.baselines.transformer import Transformer
 from imer.models.heads.linear import LinearHead, LinearSettings
 
 SPEC = ModelSpec({"audio": 5, "text": 7, "visual": 4}, "classification", 3)
@@ -84,6 +86,59 @@ def test_experts_of_the_first_stage_are_each_modalitys_own() -> None:
         assert not any(torch.equal(after[name], mixed[name]) for name in before)
         for name, tensor in model.modality_state(u).items():
             tensor.copy_(kept[name])
+
+
+def stirred(model: Any) -> Any:
+    """Move every parameter away from where it starts."""
+    drawn = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=drawn) * 0.3)
+    return model.eval()
+
+
+def test_a_mixture_is_what_all_experts_make_of_a_modality_by_its_own_router() -> None:
+    settings = JointSequenceSettings(**SMALL)
+    model = stirred(Momke(SPEC, settings, LinearHead(SPEC, 16, LinearSettings())))
+    said = model(FEATURES, OBSERVED, VALID)
+    own = model.entrance(FEATURES, OBSERVED)
+    for u, name in enumerate(SPEC.modalities):
+        share = model.routers[name](own[u]).softmax(dim=-1)
+        made = [expert(own[u], VALID) for expert in model.experts.values()]
+        mixture = sum(share[..., [k]] * one for k, one in enumerate(made))
+        assert torch.allclose(said.extra["branches"][u], mixture, atol=1e-5)
+        assert torch.allclose(said.branch[name], model.branch_heads[name](mixture), atol=1e-5)
+
+
+def test_a_branch_of_the_transformer_is_what_it_says_itself_and_what_the_dialogue_says() -> None:
+    model = stirred(Transformer(SPEC, JointSequenceSettings(**SMALL), LinearHead(SPEC, 16, LinearSettings())))
+    said = model(FEATURES, OBSERVED, VALID)
+    own = model.entrance(FEATURES, OBSERVED)
+    for u, name in enumerate(SPEC.modalities):
+        assert torch.allclose(said.extra["branches"][u], own[u] + model.encoder(own.sum(dim=0), VALID), atol=1e-5)
+        assert torch.allclose(said.branch[name], model.branch_heads[name](own[u]), atol=1e-5)
+
+
+def test_a_dialogue_is_encoded_as_by_torchs_own_pre_norm_transformer() -> None:
+    """Behind the sum over the neighbours, and with padding that nobody reads."""
+    settings = SequenceSettings(**SMALL)
+    encoder = stirred(DialogueEncoder(settings))
+    valid = torch.arange(6) < torch.tensor([[6], [4]])
+    x = torch.randn(2, 6, 16, generator=torch.Generator().manual_seed(4))
+    real = (x * valid[..., None]).transpose(1, 2)
+    expected = x + encoder.neighbours(real).transpose(1, 2)
+    for layer in encoder.layers:
+        theirs = torch.nn.TransformerEncoderLayer(16, 2, 32, 0.0, "gelu", batch_first=True, norm_first=True).eval()
+        theirs.load_state_dict({
+            "self_attn.in_proj_weight": layer.query_key_value.weight, "self_attn.in_proj_bias": layer.query_key_value.bias,
+            "self_attn.out_proj.weight": layer.out.weight, "self_attn.out_proj.bias": layer.out.bias,
+            "linear1.weight": layer.mlp[0].weight, "linear1.bias": layer.mlp[0].bias,
+            "linear2.weight": layer.mlp[3].weight, "linear2.bias": layer.mlp[3].bias,
+            "norm1.weight": layer.norm_attention.weight, "norm1.bias": layer.norm_attention.bias,
+            "norm2.weight": layer.norm_mlp.weight, "norm2.bias": layer.norm_mlp.bias,
+        })  # fmt: skip
+        expected = theirs(expected, src_key_padding_mask=~valid)
+    assert torch.allclose(encoder(x, valid)[valid], encoder.norm(expected)[valid], atol=1e-4)
 
 
 @pytest.mark.parametrize(
