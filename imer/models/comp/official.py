@@ -10,10 +10,10 @@ What differs from `comp`, by the literature on that code:
 - the branches' losses count twice and on missing rows;
 - there is no gradient regulator, because the public one never fires.
 
-Left out are faults that stop or spoil a run: the fixed padding (only the prototypes have a fixed length), NaN from
-underflowing logarithms, and the first stage as a candidate of the selection. Otherwise than there, stacked layers start by
-Xavier's rule with zero biases; router, prompts and compression have no dropout behind their last layer; values to learn are
-standardised.
+Left out are faults that stop or spoil a run: the fixed padding (only the prototypes have a fixed length; `train.pad_to`
+brings it back), NaN from underflowing logarithms, and the first stage as a candidate of the selection. Metrics are ours: MAE
+and correlation count neutral labels. Otherwise than there, stacked layers start by Xavier's rule with zero biases; router,
+prompts and compression have no dropout behind their last layer; values to learn are standardised.
 
 Shape suffixes: M modalities, B dialogues, U padded utterances, H hidden width, C outputs.
 """
