@@ -51,6 +51,14 @@ def test_protocols_that_hide_nothing_in_training(protocol: str) -> None:
     assert np.array_equal(once[ROWS], CORPUS.present_NM[ROWS])
 
 
+def test_a_model_of_complete_data_is_validated_and_tested_as_one_of_mixed() -> None:
+    for split in ("val", "test"):
+        ours, theirs = (_masks(protocol=p).fixed(ROWS, split, 3) for p in ("complete2incomplete", "mixed"))
+        assert len(ours) == 3
+        assert all(np.array_equal(a.observed_NM, b.observed_NM) for a, b in zip(ours, theirs, strict=True))
+        assert not np.array_equal(ours[0].observed_NM[ROWS], CORPUS.present_NM[ROWS])
+
+
 @pytest.mark.parametrize("sampler", ["exact", "bernoulli", "cpm"])
 def test_matched_meets_its_rate_in_training_and_validation(sampler: str) -> None:
     masks = _masks(protocol="matched", missing_rate="0.5", sampler=sampler)
