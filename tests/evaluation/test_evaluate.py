@@ -13,6 +13,7 @@ from imer.core.files import read_json, write_json
 from imer.core.folders import write_manifest
 from imer.core.json_lines import read_json_lines
 from imer.core.types import FeatureSpec, Utterance, Verdict
+from imer.evaluation.bootstrap import intervals
 from imer.evaluation.conditions import make_conditions
 from imer.evaluation.evaluate import draw_masks, evaluate
 from imer.evaluation.pooled import pooled_predictions
@@ -21,6 +22,7 @@ from imer.evaluation.source import open_source
 from imer.evaluation.subject import subject_of_run
 from imer.masks.make import make_mask
 from imer.metrics.compute import METRICS, classification_metrics, regression_metrics
+from imer.metrics.tally import tally
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
 from imer.training.run_folder import COVERED
@@ -95,6 +97,21 @@ def test_every_metric_can_be_recomputed_from_the_predictions(swept, name):
         assert one.metrics == {
             metric: None if value is None else pytest.approx(value, abs=1e-9) for metric, value in expected.items()
         }
+
+
+def test_intervals_draw_whole_dialogues(swept):
+    evaluation, folder = swept["classes"]
+    classes = evaluation.class_names
+    for one in (evaluation.summary[0], evaluation.patterns()[0]):
+        lines = answers(folder, protocol=one.protocol, missing_rate=one.missing_rate, pattern=one.pattern)
+        dialogues, group_N = np.unique([line["dialogue_id"] for line in lines], return_inverse=True)
+        assert evaluation.counts["dialogues"] == len(dialogues) < len(lines)
+        target_N = np.array([-1 if line["label"] is None else classes.index(line["label"]) for line in lines])
+        predicted_N = np.array([classes.index(line["prediction"]) for line in lines])
+        by_dialogue = tally(target_N, predicted_N, group_N, len(dialogues), len(classes))
+        expected = intervals([by_dialogue], n_replicates=FAST["replicates"])
+        for metric, summary in one.metrics.items():
+            assert (summary.ci_low, summary.ci_high) == pytest.approx(expected[metric])
 
 
 def test_masks_hit_their_rate_and_are_nested(swept):

@@ -221,6 +221,7 @@ def test_class_weights_average_to_1_over_the_data() -> None:
         assert (weights[:3] * count[:3]).sum() / 100 == pytest.approx(1.0)
         assert weights[0] < weights[1] < weights[2]
     assert np.array(class_weight(count, "balanced"))[:3] * count[:3] == pytest.approx([100 / 3] * 3)
+    assert np.array(class_weight(count, "sqrt"))[1:3] @ [np.sqrt(15), -np.sqrt(5)] == pytest.approx(0.0)
     assert class_weight(count, "none") is None
 
 

@@ -28,6 +28,11 @@ def test_biases_norms_banks_and_temperatures_do_not_decay() -> None:
     assert {"encoder.update.inner.weight", "head.classify.weight", "branch_heads.weight"} <= decayed
 
 
+def test_published_adam_decays_everything() -> None:
+    settings = TrainSettings(weight_decay=0.1, optimiser="adam")
+    assert {group["weight_decay"] for group in parameter_groups(build(), settings)} == {0.1}
+
+
 def _train(
     settings: TrainSettings, steps: int, optimiser: Optimiser | None = None, model: nn.Module | None = None
 ) -> Optimiser:
