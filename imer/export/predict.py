@@ -198,7 +198,7 @@ def _comment(fold: TrainedFold, answered: Answered, said: _Said) -> None:
         by_name = any(line["media"] for line in answered.records)  # clips of one name need not be the same
         said.warnings.append(
             f"{seen} of {len(answered.records)} answers are for utterances "
-            f"{'of the names of those ' if by_name else ''}that the model was trained on."
+            f"{'of the names of those ' if by_name else ''}that the model saw in training."
         )
     if fold.longest_dialogue == 1 and len({line["dialogue_id"] for line in answered.records}) < len(answered.records):
         said.warnings.append(

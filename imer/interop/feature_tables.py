@@ -20,10 +20,10 @@ from imer.core.types import ARRAYS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
 from imer.media.cells import NOT_AVAILABLE
 from imer.media.columns import doubts
+from imer.media.encoding import decoded
 from imer.media.manifest import read_manifest
 from imer.media.rows import DELIMITERS
 from imer.media.tables import table_rows
-from imer.media.transcripts import decoded
 
 KEY = "utterance_id"
 TIMES = ("time_s", "timestamp")  # in seconds, of a frame: `imer` and OpenFace

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, listed
+from imer.media.encoding import decoded
 from imer.media.tables import Row, table_rows
-from imer.media.transcripts import decoded
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
@@ -30,8 +30,11 @@ def read_rows(
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
         found = "a folder" if path.is_dir() else suffix or "no suffix"
+        rename = " (one whose columns are set apart by tabs is a .tsv: rename it)" if suffix == ".txt" else ""
         lists = "; `imer data manifest CLIPS -o manifest.csv` lists clips in one" if what == "manifest" else ""
-        raise InvalidInput(f"{path} is not a {what}: expected a .csv, .tsv or .jsonl file, found {found}{lists}.")
+        raise InvalidInput(
+            f"{path} is not a {what}: expected a .csv, .tsv or .jsonl file, found {found}{rename}{lists}."
+        )
     if not path.is_file():
         raise InvalidInput(f"The {what} {path} does not exist or is not a file.")
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import html
 import io
 import itertools
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput
+from imer.media.encoding import decoded
 from imer.media.speakers import named_speakers
 
 SUFFIXES = (".srt", ".vtt")
@@ -64,12 +64,6 @@ def read_text(path: Path) -> str:
         raise InvalidInput(f"the transcript {path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise InvalidInput(f"the transcript {path} is not UTF-8 text ({error}); save it as UTF-8") from error
-
-
-def decoded(content: bytes) -> str:
-    """Return the text of a file that is UTF-8, or UTF-16 with its mark, as Excel writes it. Raises UnicodeDecodeError."""
-    is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_wide else "utf-8-sig")
 
 
 def read_cues(path: Path) -> Transcript:

@@ -49,7 +49,7 @@ def test_a_run_a_bundle_and_the_training_agree(classifier: Shipped, bundle: Path
         # Other dialogues share the batch here: equal but for rounding.
         assert ours["probabilities"] == pytest.approx(line["probabilities"], abs=1e-6)
         assert ours["weights"] == pytest.approx(line["weights"], abs=1e-5)
-    assert "100 of 120 answers are for utterances that the model was trained on." in by_run.warnings
+    assert "100 of 120 answers are for utterances that the model saw in training." in by_run.warnings
     assert not by_bundle.warnings
 
 
@@ -63,7 +63,7 @@ def test_all_folds_answer_with_their_mean(regressor: Shipped) -> None:
         assert min(values) < max(values)
         weights = [records[i]["weights"]["audio"] for records in each]
         assert line["weights"]["audio"] == pytest.approx(np.mean(weights), abs=1e-6)
-    assert "120 of 120 answers are for utterances that the model was trained on" in together.warnings[0]
+    assert "120 of 120 answers are for utterances that the model saw in training" in together.warnings[0]
 
 
 def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:

@@ -113,6 +113,7 @@ def test_a_number_has_no_underscores(tmp_path: Path) -> None:
         ("utterance_id\nü\n", "m.csv", "latin-1", "not UTF-8 text .line 2."),
         ("utterance_id\n", "m.csv", "utf-16", "no rows"),
         ("utterance_id\nu\n", "m.xlsx", "utf-8", "expected a .csv, .tsv or .jsonl"),
+        ("utterance_id\ttext\nu\thello\n", "m.txt", "utf-8", "set apart by tabs is a .tsv: rename it"),
         ("utterance_id,split\nu,x\nv,y\n", "m.csv", "utf-8", "no usable row"),
         ('["a"]\n', "m.jsonl", "utf-8", "no column utterance_id"),
     ],
