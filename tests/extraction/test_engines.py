@@ -17,8 +17,8 @@ from imer.extraction import engines, local, worker
 from imer.extraction.engines import make_engine, worker_count
 from imer.extraction.local import LocalEngine
 from imer.extraction.plan import MediaTask, TextTask
-from imer.extraction.ray import decoded, encoded
 from imer.extraction.recipe import Recipe
+from imer.extraction.travel import decoded, encoded
 from imer.media.segments import Segment
 from tests.clips import voice, write_clip
 

@@ -14,8 +14,7 @@ import pytest
 STARTED = """
 import json, os
 from pathlib import Path
-from imer.extraction.ray import RayEngine, _processes_of
-from imer.extraction.recipe import Recipe
+from imer.extraction.ray_session import RaySession, _processes_of
 
 def sockets(pid):
     for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -25,9 +24,8 @@ def sockets(pid):
             pass
 
 if __name__ == "__main__":
-    engine = RayEngine(Recipe.of(None, "none", "none", {}, "cpu"), 1, None)
-    with engine:
-        pids = list(_processes_of(engine._folder))
+    with RaySession(1, None) as session:
+        pids = list(_processes_of(session._folder))
         theirs = {name[8:-1] for pid in pids for name in sockets(pid) if name.startswith("socket:")}
         lines = [line.split() for kind in ("tcp", "tcp6") for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]]
         heard = [fields[1].partition(":")[0] for fields in lines if fields[3] == "0A" and fields[9] in theirs]
@@ -73,13 +71,12 @@ def test_it_listens_to_this_machine_alone_and_keeps_nothing_at_home(tmp_path: Pa
 
 JOINED = """
 from imer.core.errors import MissingDependency
-from imer.extraction.ray import RayEngine
-from imer.extraction.recipe import Recipe
+from imer.extraction.ray_session import RaySession
 import socket
 
 with socket.create_server(("127.0.0.1", 0)) as head:
     try:
-        RayEngine(Recipe.of(None, "none", "none", {}, "cpu"), 1, f"127.0.0.1:{head.getsockname()[1]}").__enter__()
+        RaySession(1, f"127.0.0.1:{head.getsockname()[1]}").__enter__()
     except MissingDependency as error:
         print(error)
 """
