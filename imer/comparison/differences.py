@@ -17,6 +17,7 @@ from imer.core.errors import InvalidInput
 from imer.core.json_lines import each_json_line
 from imer.evaluation.bootstrap import Interval, Seed, mean_difference, paired_replicates
 from imer.evaluation.publish import PREDICTIONS_FILE
+from imer.evaluation.results import rounded
 from imer.metrics.tally import Tally, tally
 
 Difference = tuple[float | None, Interval]
@@ -46,7 +47,8 @@ def _read_answers(run: EvaluatedRun) -> Iterator[tuple[ConditionKey, int, _Answe
 
 
 def _condition_and_mask(line: dict[str, Any]) -> tuple[ConditionKey, int]:
-    key = ConditionKey(line["protocol"], line["missing_rate"], line["pattern"], line.get("detail", ""))
+    # A rate such as 1/3 is written here with all its digits, and in the summary rounded as its figures are.
+    key = ConditionKey(line["protocol"], rounded(line["missing_rate"]), line["pattern"], line.get("detail", ""))
     return key, line["mask_seed"]
 
 

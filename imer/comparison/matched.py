@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,32 +13,36 @@ import numpy as np
 from imer.comparison.evaluated_run import EvaluatedRun, joint_digest
 from imer.comparison.methods import method_settings
 from imer.core.errors import InvalidInput
-from imer.evaluation.results import area_under_curve
+from imer.evaluation.results import area_under_curve, rounded
 from imer.training.settings import ONE_RATE
 
 
 def join_matched(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
     """Join runs that were trained for one missing rate each, and are equal otherwise, into one curve.
 
-    Each speaks for its own rate alone: that is what the protocol `matched` means. Other runs stay as they are.
+    Each speaks for its own rate alone: that is what the protocol `matched` means. Other runs stay as they are. A rate that was
+    trained again with the same seed is a curve of its own.
 
     Raises
     ------
     InvalidInput
         One of them was not evaluated at its own rate.
     """
-    families: dict[tuple[str, object], list[tuple[float, EvaluatedRun]]] = {}
+    families: dict[tuple[str, object, int], list[tuple[float, EvaluatedRun]]] = {}
+    met: Counter[tuple[str, object, float]] = Counter()
     for number, run in enumerate(runs):
         rate = _trained_rate(run)
         if rate is None:
-            families[str(number), None] = [(-1.0, run)]
+            families[str(number), None, 0] = [(-1.0, run)]
             continue
         method = json.dumps({**method_settings(run), "train.missing_rate": None}, sort_keys=True)
-        families.setdefault((method, run.evaluation.run["seed"]), []).append((rate, run))
+        seed = run.evaluation.run["seed"]
+        families.setdefault((method, seed, met[method, seed, rate]), []).append((rate, run))
+        met[method, seed, rate] += 1
     # A seed of which only one rate was finished is still a curve beside its other seeds.
-    curves = {method for (method, _), members in families.items() if len({rate for rate, _ in members}) > 1}
+    curves = {method for (method, *_), members in families.items() if len({rate for rate, _ in members}) > 1}
     joined = []
-    for (method, _), members in families.items():
+    for (method, *_), members in families.items():
         if method in curves:
             joined.append(_joined(sorted(members, key=lambda member: member[0])))
         else:
@@ -50,7 +55,7 @@ def _trained_rate(run: EvaluatedRun) -> float | None:
     if settings["train.protocol"] not in ONE_RATE:
         return None
     try:
-        return float(settings["train.missing_rate"])
+        return float(rounded(float(settings["train.missing_rate"])))  # as the summary has it
     except ValueError:
         return None
 

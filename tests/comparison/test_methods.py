@@ -179,6 +179,13 @@ def test_a_seed_with_one_rate_is_a_curve_beside_its_other_seeds(runs):
     assert [(one.name, len(one.runs)) for one in group_methods(joined)] == [("comp", 2)]
 
 
+def test_a_rate_that_was_trained_twice_with_one_seed_counts_once_in_its_curve(runs):
+    again = like(runs["rate3"], "again", 0)
+    joined = join_matched([runs["rate3"], again, runs["rate6"]])
+    assert [[one.missing_rate for one in run.evaluation.summary] for run in joined] == [[0.3, 0.6], [0.3]]
+    assert len({one.name for one in group_methods(joined)}) == 2
+
+
 def test_mixed_and_matched_are_compared_though_one_is_older_than_a_setting(runs):
     evaluation = runs["seed0"].evaluation
     settings = {key: value for key, value in evaluation.run["settings"].items() if key != "train.members"}
@@ -204,6 +211,20 @@ def test_differences_are_those_of_the_means_and_turn_their_sign_round(runs):
         assert low <= high
         other, bounds = back["nested", rate, None, ""]["ua"]
         assert (other, *bounds) == pytest.approx((-value, -high, -low))
+
+
+def test_a_rate_of_many_digits_is_compared_as_any_other(runs, tmp_path):
+    """1/3 is rounded in the figures, and not in the predictions."""
+    judged = {}
+    for name in ("seed0", "rate3"):
+        path = runs[name].evaluation.run["path"]
+        evaluate(path, out=tmp_path / name, missing_rate=f"0,{1 / 3}", mask_seeds=1, device="cpu", replicates=100)
+        judged[name] = read_run(tmp_path / name)
+    tallies = [read_tallies(method) for method in group_methods(list(judged.values()))]
+    assert [key.missing_rate for key in tally_differences(*tallies).by_condition] == [0, pytest.approx(1 / 3)]
+    for_each = [like(judged["rate3"], "rate3", parent=tmp_path, train__missing_rate=rate) for rate in ("0", str(1 / 3))]
+    (joined,) = join_matched(for_each)
+    assert len(read_tallies(group_methods([joined])[0]).by_condition) == 2
 
 
 def test_other_utterances_cannot_be_compared(runs, tmp_path):
