@@ -158,7 +158,10 @@ def _exchanged(one: Path, other: Path) -> bool:
 
 
 def _unlisted(folder: Path) -> list[str]:
-    """Return the files of a published folder that its manifest does not name; hidden ones are of nobody's making."""
+    """Return the files of a published folder that its manifest does not name.
+
+    A hidden file is of nobody's making (`.DS_Store`, `.nfs…`); what lies in a hidden folder is somebody's work, as in `.git`.
+    """
     if not (folder / FOLDER_MANIFEST).is_file():
         return []
     try:
@@ -166,11 +169,7 @@ def _unlisted(folder: Path) -> list[str]:
     except (InvalidInput, KeyError, TypeError):  # damaged: what it named cannot be told from the rest
         return []
     found = [file.relative_to(folder) for file in sorted(folder.rglob("*")) if file.is_file()]
-    return [
-        name.as_posix()
-        for name in found
-        if name.as_posix() not in named and not any(part.startswith(".") for part in name.parts)
-    ]
+    return [name.as_posix() for name in found if name.as_posix() not in named and not name.name.startswith(".")]
 
 
 def folder_entries(folder: Path) -> list[dict[str, Any]]:

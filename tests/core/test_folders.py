@@ -183,6 +183,20 @@ def test_what_somebody_else_put_into_a_folder_is_not_lost_with_it(tmp_path: Path
     assert (tmp_path / "x" / "sub" / "analysis.R").read_text() == "mine"
 
 
+def test_a_repository_around_a_bundle_is_not_lost_with_it(tmp_path: Path) -> None:
+    """Model hubs are such repositories: `.git` holds what was never pushed."""
+    with folders.published_folder(tmp_path / "x") as part:
+        (part / "model").write_text("1")
+    (tmp_path / "x" / ".git").mkdir()
+    (tmp_path / "x" / ".git" / "HEAD").write_text("ref: refs/heads/main")
+    with (
+        pytest.raises(OutputExists, match=r"also holds \.git/HEAD"),
+        folders.published_folder(tmp_path / "x", overwrite=True),
+    ):
+        pass
+    assert (tmp_path / "x" / ".git" / "HEAD").is_file()
+
+
 def test_a_folder_is_described_alike_where_paths_are_sorted_without_capitals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
