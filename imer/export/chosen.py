@@ -28,10 +28,11 @@ class MeanOfFolds(TrainedFold):
 
     @classmethod
     def of(cls, folds: Sequence[TrainedFold]) -> MeanOfFolds:
-        """Put the folds of one run together; what any of them learnt from, all of them know."""
+        """Put the folds of one run together; what any of them learnt from, or chose its epoch by, all of them know."""
         shared = {one.name: getattr(folds[0], one.name) for one in fields(TrainedFold)}
-        learnt = {name: None for fold in folds for name in fold.train_ids}
-        return cls(**{**shared, "name": ALL_FOLDS, "train_ids": tuple(learnt), "folds": tuple(folds)})
+        for part in ("train_ids", "val_ids"):
+            shared[part] = tuple(dict.fromkeys(name for fold in folds for name in getattr(fold, part)))
+        return cls(**{**shared, "name": ALL_FOLDS, "folds": tuple(folds)})
 
     def predict(self, corpus: Corpus, rows: np.ndarray, observed_NM: np.ndarray) -> Prediction:
         """As one fold does."""

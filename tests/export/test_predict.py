@@ -16,8 +16,9 @@ from imer.core.json_lines import read_json_lines
 from imer.core.registry import EXTRACTORS, Entry
 from imer.core.types import FeatureSpec, Utterance, Verdict
 from imer.evaluation.evaluate import evaluate
-from imer.export.answers import answer_store
+from imer.export.answers import answer_store, utterances_seen
 from imer.export.bundle import bundle_subject
+from imer.export.chosen import MeanOfFolds
 from imer.export.clips import Extraction, needed_recipe
 from imer.export.inputs import read_clips
 from imer.export.predict import _comment, _one_by_one, _Said, predict
@@ -64,6 +65,13 @@ def test_all_folds_answer_with_their_mean(regressor: Shipped) -> None:
         weights = [records[i]["weights"]["audio"] for records in each]
         assert line["weights"]["audio"] == pytest.approx(np.mean(weights), abs=1e-6)
     assert "120 of 120 answers are for utterances that the model saw in training" in together.warnings[0]
+
+
+def test_all_folds_saw_what_any_of_them_chose_its_epoch_by(regressor: Shipped) -> None:
+    """Of two folds, what is validation in one is test in the other, and trained none."""
+    first, second = (replace(regressor.fold, train_ids=(x,), val_ids=(x.upper(),)) for x in "ab")
+    lines = [{"utterance_id": name} for name in "aAbBc"]
+    assert utterances_seen(MeanOfFolds.of([first, second]), lines) == 4
 
 
 def test_a_record_holds_all_there_is_to_say(regressor: Shipped) -> None:
