@@ -6,6 +6,7 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import quote
 
 from imer.evaluation.tables import UNDEFINED, Table, as_latex, as_markdown, latex_text
 
@@ -112,7 +113,7 @@ def as_markdown_document(title: str, blocks: Sequence[Block]) -> str:
             if block.caption:
                 parts.append(f"*{block.caption}*")
         else:
-            parts.append(f"![{block.caption}]({block.name})")
+            parts.append(f"![{block.caption}]({quote(block.name)})")  # a blank would end the name
     return "\n\n".join(parts) + "\n"
 
 

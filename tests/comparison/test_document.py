@@ -41,6 +41,9 @@ def test_markdown_refers_to_the_plots():
     assert text.startswith("# Title\n\n## Part <1>\n")
     assert "![A curve](report-curve.png)" in text
     assert "| run | ua |\n| --- | ---: |" in text
+    assert "![A curve](my%20report-curve.png)" in as_markdown_document(
+        "T", [Picture("my report-curve.png", b"", "A curve")]
+    )
 
 
 def test_latex_escapes_text():
