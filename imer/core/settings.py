@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import tomllib
 import types
 from collections.abc import Iterable, Mapping, Sequence
@@ -90,7 +91,7 @@ def checked(value: Any, kind: Any, name: str, source: str) -> Any:
             return tuple(checked(item, get_args(kind)[0], name, source) for item in value)
         raise UsageError(f'{source}: {name} is a list such as ["a", "b"], but {value!r} was given.')
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < sys.float_info.max else math.inf
     if kind is float and isinstance(value, float) and not math.isfinite(value):
         raise UsageError(f"{source}: {name} is a finite number, but {value!r} was given.")
     if isinstance(value, kind) and not (isinstance(value, bool) and kind is not bool):
@@ -132,7 +133,7 @@ def toml_layer(path: Path, *, source: str | None = None) -> Layer:
         return Layer(source or str(path), tomllib.loads(Path(path).read_bytes().decode("utf-8-sig")))
     except FileNotFoundError as error:
         raise InvalidInput(f"The settings file {path} does not exist.") from error
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # tomllib's own, no UTF-8, a number of thousands of digits
         raise InvalidInput(f"The settings file {path} is not readable TOML: {error}.") from error
 
 

@@ -105,6 +105,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_text("[train\n")
     with pytest.raises(InvalidInput, match=r"bad\.toml is not readable TOML"):
         toml_layer(tmp_path / "bad.toml")
+    for value in ("1" * 5000, "[" * 5000):
+        (tmp_path / "endless.toml").write_text(f"[train]\nepochs = {value}")
+        with pytest.raises(InvalidInput, match="not readable TOML"):
+            toml_layer(tmp_path / "endless.toml")
 
 
 text = st.text(st.characters(blacklist_categories=("Cs",)), max_size=12)
@@ -133,3 +137,8 @@ def test_toml_round_trip(tmp_path_factory: pytest.TempPathFactory, train: Train)
 def test_numbers_are_finite_however_they_are_given(text: str) -> None:
     with pytest.raises(UsageError, match="finite number"):
         resolve(SCHEMA, [assignments_layer(SCHEMA, [f"train.rate={text}"])])
+
+
+def test_a_whole_number_that_no_float_holds_is_refused() -> None:
+    with pytest.raises(UsageError, match="is a finite number"):
+        resolve(SCHEMA, [Layer("x.toml", {"train": {"rate": 10**400}})])
