@@ -155,8 +155,11 @@ def seen_from(folder: Path, path: Path) -> str:
 
 
 def behind_links(path: Path) -> Path:
-    """Return what a symbolic link points to, there or not; any other path unchanged. Writing there keeps the link."""
-    return followed(path) if path.is_symlink() else path
+    """Return what a symbolic link points to, there or not; any other path unchanged. Writing there keeps the link.
+
+    So is `.`, `..` or `/`, beside whose name no other can be made, as that of a lock or of a temporary file is.
+    """
+    return followed(path) if path.is_symlink() or path.name in ("", "..") else path
 
 
 def encodable(text: str) -> bool:

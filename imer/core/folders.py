@@ -51,10 +51,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     OSError
         The system refuses, as when the disk is full; the error names `path`.
     """
-    path = Path(path)
-    if not path.name:  # "." and "/" have no name that another could be put in place of
-        path = files.followed(path)
-    path = behind_links(path)
+    path = behind_links(Path(path))
     if path.exists() and not path.is_dir():
         raise OutputExists(f"{path} is no folder, but one is to be written; choose another name.")
     if not overwrite and not is_free(path):

@@ -47,6 +47,19 @@ def test_a_living_process_keeps_its_lock_and_a_dead_one_loses_it(tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", [".", "../x", "sub/.."])
+def test_the_lock_of_the_folder_one_is_in_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Within, it would be taken for something that is there already, and nobody else would find it."""
+    (tmp_path / "x" / "sub").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "x")
+    with output_lock(Path(name)):
+        assert [path.name for path in tmp_path.glob("**/*.lock")] == ["x.lock"]
+        with pytest.raises(OutputExists, match="is locked"), output_lock(tmp_path / "x"):
+            pass
+
+
 def test_a_lock_of_another_host_is_never_broken(tmp_path: Path) -> None:
     (tmp_path / "f.h5.lock").write_text(json.dumps({"host": "elsewhere", "pid": 1, "started": "1"}))
     with pytest.raises(OutputExists, match="on elsewhere"), output_lock(tmp_path / "f.h5"):
