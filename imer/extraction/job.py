@@ -183,7 +183,8 @@ class Job:
         if (row, modality) in self._taken:
             return False
         cell = self.staging.cells.get((self.utterances[row].utterance_id, modality))
-        return cell is None or cell.failed or cell.key != self.sources.key(row, modality)
+        key = self.sources.key(row, modality)  # always before the work: what is replaced meanwhile is another source
+        return cell is None or cell.failed or cell.key != key
 
     def _adopt(self) -> None:
         """Take over what the store named by `--add` holds already."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,10 @@ class Sources:
         return self._keys[row, modality]
 
     def digest(self, row: int, modality: str) -> str:
-        """Return a digest of a cell's source (not of its extractor); empty where there is none that can be read."""
+        """Return a digest of a cell's source (not of its extractor).
+
+        It is empty where there is none that can be read, or a file that is no longer what its `key` was made of.
+        """
         utterance = self._utterances[row]
         if modality == "text":
             return sha256_json([utterance.text])[:_DIGITS] if utterance.text else ""
@@ -64,11 +68,16 @@ class Sources:
         return self._identities[path]
 
     def _content(self, path: Path) -> list[Any] | None:
+        """Return a file's size and a sha256 of what is in it; None for what is no regular file, or was replaced meanwhile."""
         if path not in self._contents:
-            try:
-                self._contents[path] = _looked_at(path)
-            except (OSError, ValueError):
-                self._contents[path] = None
+            _, *before = self._identity(path)
+            found: list[Any] | None = None
+            with suppress(OSError, ValueError):
+                status = path.stat()
+                same = before == [status.st_size, status.st_mtime_ns]
+                if same and stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+                    found = [status.st_size, sha256_file(path)]
+            self._contents[path] = found
         return self._contents[path]
 
 
@@ -76,11 +85,3 @@ def _part(utterance: Utterance) -> list[Any]:
     """Say which part of its file an utterance is."""
     times = [utterance.start_s, utterance.end_s]
     return times if utterance.channel is None else [*times, utterance.channel]
-
-
-def _looked_at(path: Path) -> list[Any] | None:
-    """Return a file's size and a sha256 of what is in it; None for anything that is no regular file."""
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
-        return None
-    return [status.st_size, sha256_file(path)]

@@ -46,6 +46,20 @@ def test_a_file_that_was_changed_in_its_middle_is_read_again(tmp_path: Path, row
     assert run(manifest, tmp_path / "new.h5", add=tmp_path / "old.h5").reused == 1
 
 
+def test_a_file_that_was_replaced_after_it_was_read_is_read_again(tmp_path: Path, rows: Rows) -> None:
+    """Its values are of what it was; what it is now must not be said to have made them."""
+    manifest = write_manifest(tmp_path / "m.csv", rows[:2])
+
+    def replace_it(stage: str, done: int, total: int) -> None:
+        if done:
+            write_clip(tmp_path / "0.wav", picture=None, sound=voice(0.3, 300), audio_codec="pcm_s16le")
+
+    run(manifest, tmp_path / "old.h5", text="none", progress=replace_it)
+    summary = run(manifest, tmp_path / "new.h5", add=tmp_path / "old.h5")
+    assert summary.reused == 1
+    assert summary.content_sha256 == run(manifest, tmp_path / "all.h5", text="none").content_sha256
+
+
 def test_more_utterances(tmp_path: Path, rows: Rows) -> None:
     old, new = tmp_path / "old.h5", tmp_path / "new.h5"
     run(write_manifest(tmp_path / "m.csv", [rows[3], rows[2], rows[5]]), old, text="none")
