@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from imer.core.errors import InvalidInput
 from imer.core.folders import scratch_folder
-from imer.core.processes import end_within
+from imer.core.processes import die_with_parent, end_within
 
 _PROBLEM = "problem.txt"
 _GIB = 1 << 30
@@ -47,10 +48,12 @@ def read_in_child(
             target=_serve, args=(work, path, folder, memory), daemon=True
         )
         child.start()
-        if not end_within(child, limit_s + 120.0 * size / _GIB):
+        try:
+            if not end_within(child, limit_s + 120.0 * size / _GIB):
+                raise InvalidInput(f"{path} takes too long to read; it is no ordinary file of features.")
+        finally:
             child.kill()
             child.join()
-            raise InvalidInput(f"{path} takes too long to read; it is no ordinary file of features.")
         problem = folder / _PROBLEM
         if problem.exists():
             raise InvalidInput(f"{path} is refused: {problem.read_text(encoding='utf-8')}.")
@@ -60,6 +63,8 @@ def read_in_child(
 
 
 def _serve(work: Callable[[Path, Path], None], path: Path, folder: Path, memory_bytes: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    die_with_parent()
     if sys.platform == "linux":
         import resource
 
