@@ -35,7 +35,8 @@ def test_it_ends_with_the_command_and_says_nothing(tmp_path: Path, number: signa
     os.mkfifo(tmp_path / "told")
     (tmp_path / "f.pkl").write_bytes(b"x")
     line = [sys.executable, "-c", f"from {__name__} import read; read({str(tmp_path / 'f.pkl')!r})"]
-    command = subprocess.Popen(line, cwd=ROOT, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    here = {**os.environ, "TMPDIR": str(tmp_path)}  # what a kill leaves of its scratch folder goes with the test's
+    command = subprocess.Popen(line, cwd=ROOT, env=here, start_new_session=True, stderr=subprocess.PIPE, text=True)
     with open(tmp_path / "told") as told:
         assert told.readline() == "here\n"
         if number == signal.SIGKILL:
