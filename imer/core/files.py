@@ -188,6 +188,12 @@ def is_free(path: Path) -> bool:
     return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
+def keep_mode(old: Path, new: Path) -> None:
+    """Let those read what is to take the place of a file or folder who may read that, and nobody else."""
+    with suppress(OSError):  # there is none
+        shutil.copymode(old, new)
+
+
 @contextmanager
 def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path to write to; on success it becomes `path`, on any error it is removed.
@@ -211,6 +217,7 @@ def published_file(path: Path, *, overwrite: bool = True) -> Iterator[Path]:
     with naming(path, part):
         try:
             yield part
+            keep_mode(path, part)
             fsync_file(part)
             fault_point("replace")
             os.replace(part, path)

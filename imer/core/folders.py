@@ -25,6 +25,7 @@ from imer.core.files import (
     fsync_file,
     fsync_folder,
     is_free,
+    keep_mode,
     make_folder,
     naming,
     read_json,
@@ -75,6 +76,7 @@ def published_folder(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
                 if inner.is_dir():
                     fsync_folder(inner)
             write_json(part / FOLDER_MANIFEST, {"files": entries})
+            keep_mode(path, part)
             _replace_folder(part, path)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)

@@ -140,3 +140,18 @@ def test_a_way_is_written_alike_on_every_system(tmp_path: Path, monkeypatch: pyt
     assert files.seen_from(home, PureWindowsPath("C:/study/lists/day/a.wav")) == "day/a.wav"
     assert files.seen_from(home, PureWindowsPath("C:/study/clips/a.wav")) == "../clips/a.wav"
     assert files.seen_from(home, PureWindowsPath("E:/clips/a.wav")) == "E:/clips/a.wav"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of its own kind")
+def test_what_takes_a_place_keeps_its_permissions(tmp_path: Path) -> None:
+    """A store of patients that only its owner could read stays so when utterances are added to it."""
+    file, folder = tmp_path / "f.h5", tmp_path / "empty"
+    file.write_text("old")
+    folder.mkdir()
+    file.chmod(0o600)
+    folder.chmod(0o700)
+    files.write_text(file, "new")
+    with folders.published_folder(folder) as part:
+        (part / "a").write_text("new")
+    assert [path.stat().st_mode & 0o777 for path in (file, folder)] == [0o600, 0o700]
+    assert (file.read_text(), (folder / "a").read_text()) == ("new", "new")
