@@ -35,11 +35,12 @@ def is_alive(pid: int, started: str | None = None) -> bool:
     if sys.platform == "win32":
         return _is_alive_on_windows(pid)
     try:
-        os.kill(pid, 0)
+        with suppress(
+            PermissionError, OverflowError
+        ):  # somebody else's, such as one that got the number after a reboot
+            os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (PermissionError, OverflowError):
-        return True
     return started is None or start_ticks(pid) in (None, started)
 
 

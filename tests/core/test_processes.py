@@ -99,6 +99,8 @@ def test_a_process_that_may_not_be_asked_is_alive(error: type[OSError], monkeypa
 
     monkeypatch.setattr(os, "kill", refuse)
     assert is_alive(1) == (error is PermissionError)
+    assert is_alive(os.getpid(), start_ticks(os.getpid())) == (error is PermissionError)
+    assert not is_alive(os.getpid(), "0"), "when it started can be asked all the same"
 
 
 def test_a_program_whose_name_the_system_cuts_within_a_letter(tmp_path: Path) -> None:
