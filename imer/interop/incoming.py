@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,25 +67,27 @@ def write_import(
         given = [v is not None and v.size > 0 for v in column.values]
         # What is no number throughout was never measured; it is not present, as in arrays.
         values = [v if v is not None and np.isfinite(v).any() else None for v in column.values]
-        widths = {v.shape[1] for v in values if v is not None}
+        widths = Counter(v.shape[1] for v in values if v is not None)
         if not widths:
             raise InvalidInput(
                 f"The {modality} feature {column.name} has numbers for no utterance: do the ids, or the intervals, fit those "
                 "of the labels?"
             )
+        usual = widths.most_common(1)[0][0]
         if len(widths) > 1:
+            odd = [
+                u.utterance_id for u, v in zip(utterances, values, strict=True) if v is not None and v.shape[1] != usual
+            ]
             raise InvalidInput(
                 f"The {modality} feature {column.name} must have one width for all utterances; found: "
-                f"{listed(map(str, sorted(widths)))}."
+                f"{listed(map(str, sorted(widths)))}. Other than {usual} have {listed(odd, 5)}."
             )
         chunks = [np.asarray(v, dtype=np.float32) for v in values if v is not None]
         n_mended += sum(int(chunk.size - np.isfinite(chunk).sum()) for chunk in chunks)
         chunks = [np.where(np.isfinite(chunk), chunk, np.float32(0)) for chunk in chunks]
         present = np.array([v is not None for v in values])
         counts = [0 if v is None else len(v) for v in values]
-        spec = FeatureSpec(
-            modality, column.name, "1", column.level, widths.pop(), column.hop_s, dim_names=column.dim_names
-        )
+        spec = FeatureSpec(modality, column.name, "1", column.level, usual, column.hop_s, dim_names=column.dim_names)
         blocks.append(FeatureBlock(spec, profile.offsets_of(counts), present, in_chunks(chunks)))
         quality[modality] = np.where(present, Verdict.ok, np.where(given, Verdict.non_finite, Verdict.no_stream))
     provenance: dict[str, Any] = {

@@ -23,6 +23,7 @@ from imer.media.positions import with_positions
 from imer.store.reader import FeatureStore
 
 _SPLITS = {"train": "train", "valid": "val", "test": "test"}
+_OTHER_SPLITS = {"val": "val", "dev": "val"}  # as others write them
 _FEATURES = {"audio": "audio", "text": "text", "visual": "vision"}
 _LABELS = {  # `labels` are MulT's
     "labels": "sentiment", "regression_labels": "sentiment", "regression_labels_T": "sentiment_text",
@@ -40,7 +41,9 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     """
     path = Path(path)
     content = load_foreign_pickle(path, out)
-    splits = [name for name in _SPLITS if isinstance(content, dict) and isinstance(content.get(name), dict)]
+    parts = [name for name, part in content.items() if isinstance(part, dict)] if isinstance(content, dict) else []
+    known = _SPLITS | _OTHER_SPLITS
+    splits = [name for name in known if name in parts]
     if not splits:
         raise InvalidInput(f"{path} is not a pickle of MMSA: it has none of {listed(_SPLITS)}.")
     utterances: list[Utterance] = []
@@ -52,7 +55,7 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
             if part.get(key) is not None and len(part[key]) != len(names):
                 raise InvalidInput(f"{path}: {split}/{key} has {len(part[key])} entries for {len(names)} utterances.")
         for i, name in enumerate(names):
-            utterances.append(_utterance(part, i, name, _SPLITS[split], len(utterances)))
+            utterances.append(_utterance(part, i, name, known[split], len(utterances)))
         for modality, key in _FEATURES.items():
             columns[modality].values += _sequences(part, key, len(names), path, split)
     ids = [u.utterance_id for u in utterances]
@@ -61,9 +64,12 @@ def import_mmsa(path: Path, out: Path, *, overwrite: bool = False) -> Imported:
     numbers = {u.utterance_id: _clip_number(u.utterance_id) for u in utterances}
     kept = {m: column for m, column in columns.items() if any(v is not None for v in column.values)}
     made = write_import(out, with_positions(utterances, numbers), kept, [path], "data import mmsa", overwrite=overwrite)
-    if any(u.labels for u in utterances):
-        return made
-    return replace(made, notes=(*made.notes, f"there are no labels: no split has any of {listed(_LABELS)}."))
+    notes = list(made.notes)
+    if others := [name for name in parts if name not in known and "id" in content[name]]:
+        notes.append(f"only {listed(known)} are read, but there are also utterances in {listed(map(str, others))}.")
+    if not any(u.labels for u in utterances):
+        notes.append(f"there are no labels: no split has any of {listed(_LABELS)}.")
+    return replace(made, notes=tuple(notes))
 
 
 def _names(part: Mapping[str, Any], path: Path, split: str) -> list[str]:

@@ -92,6 +92,22 @@ def test_mmsa_whose_parts_do_not_fit_is_refused(tmp_path: Path, changed: dict[st
         import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
 
 
+@pytest.mark.parametrize("name", ["val", "dev"])
+def test_the_validation_part_of_mmsa_may_be_called_otherwise(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps({"train": mmsa_split(3, 0), name: mmsa_split(3, 3)}))
+    assert import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5").notes == ()
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert list(store.splits) == ["train"] * 3 + ["val"] * 3
+
+
+def test_parts_of_mmsa_that_are_not_read_are_named(tmp_path: Path) -> None:
+    parts = {"train": mmsa_split(3, 0), "test2": mmsa_split(3, 3), "config": {"seed": 1}}
+    (tmp_path / "x.pkl").write_bytes(pickle.dumps(parts))
+    made = import_mmsa(tmp_path / "x.pkl", tmp_path / "f.h5")
+    assert made.n_utterances == 3
+    assert made.notes == ("only train, valid, test, val, dev are read, but there are also utterances in test2.",)
+
+
 def test_mmsa_with_labels_in_one_split_has_labels(tmp_path: Path) -> None:
     unlabelled = {
         key: values for key, values in mmsa_split(3, 5).items() if key not in ("regression_labels", "annotations")
@@ -163,7 +179,8 @@ def test_gcnet_frames_of_one_number_are_frames(gcnet: Path, tmp_path: Path) -> N
 
 def test_arrays_of_all_utterances_have_one_width(gcnet: Path, tmp_path: Path) -> None:
     np.save(gcnet / "features" / "wav-UTT" / "v2_0.npy", np.ones(5))
-    with pytest.raises(InvalidInput, match="gcnet/wav-UTT must have one width for all utterances; found: 4, 5"):
+    said = r"gcnet/wav-UTT must have one width for all utterances; found: 4, 5. Other than 4 have v2_0\."
+    with pytest.raises(InvalidInput, match=said):
         import_gcnet(gcnet, {"audio": "wav-UTT"}, tmp_path / "f.h5")
 
 
