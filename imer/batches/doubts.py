@@ -33,6 +33,10 @@ def doubts(corpus: Corpus) -> list[str]:
     said = [f"{corpus.label}: {sentence}" for sentence in of_labels]
     for column, name in enumerate(corpus.modalities):
         present = np.flatnonzero(corpus.present_NM[:, column])
+        if len(present) > 1 and np.all(corpus.features[name][present] == corpus.features[name][present[0]]):
+            said.append(
+                f"{name} features are the same in all {len(present)} utterances that have them: they tell nothing."
+            )
         broken = present[broken_rows(corpus.features[name][present])]
         if len(broken):
             said.append(

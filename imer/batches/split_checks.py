@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+
 import numpy as np
 
 from imer.batches.corpus import Corpus
@@ -71,15 +73,37 @@ def dependences(corpus: Corpus, rows: Rows, fold: str) -> list[str]:
     shared = (set(corpus.speakers[seen]) & set(corpus.speakers[rows["test"]])) - {""}
     if roles := sorted(shared & set(speak_nearly_everywhere(corpus))):
         said.append(
-            f"{listed(roles, 3)} speak in most dialogues: if these are roles and not persons, nobody can tell whether a person "
-            "is both in training and in test; name the person in each."
+            f"{listed(roles, 3)} {'speak' if len(roles) > 1 else 'speaks'} in most dialogues: if these are roles and not "
+            "persons, nobody can tell whether a person is both in training and in test; name the person in each."
         )
     if persons := sorted(shared - set(roles)):
         said.append(
             f"{len(persons)} speakers{_of(fold)} are both in training and in test ({listed(persons, 3)}): the result does not "
             f"hold for new speakers{others}."
         )
+    if copied := repeated(corpus, seen, rows["test"]):
+        said.append(
+            f"{len(copied)} of {len(rows['test'])} test utterances{_of(fold)} have the very features of training ones "
+            f"({listed(copied, 3)}): the same clip under two names? The test is not independent{others}."
+        )
     return said
+
+
+def repeated(corpus: Corpus, seen: np.ndarray, asked: np.ndarray) -> list[str]:
+    """Return the utterances asked about whose features, of all modalities, are those of one that was seen.
+
+    Words alone do not count: people say "yes" more than once.
+    """
+    tells = np.zeros(corpus.n, dtype=bool)
+    for name in corpus.modalities:
+        if name != "text":
+            tells |= corpus.features[name].any(axis=1)
+
+    def of(row: int) -> bytes:
+        return sha256(b"".join(corpus.features[name][row].tobytes() for name in corpus.modalities)).digest()
+
+    known = {of(row) for row in seen[tells[seen]]}
+    return [str(corpus.utterance_ids[row]) for row in asked[tells[asked]] if of(row) in known]
 
 
 def _of(fold: str) -> str:

@@ -20,6 +20,8 @@ from imer.evaluation.subject import Subject
 from imer.store.reader import FeatureStore
 from imer.training.selection import is_optimistic, mean_value
 
+FEW_DIALOGUES = 10  # fewer than this make percentile intervals that are much too narrow
+
 if TYPE_CHECKING:
     from imer.training.trained_fold import TrainedFold
 
@@ -93,6 +95,7 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
             warnings.append(
                 "A bundle does not know which utterances it learnt from: see to it that none is among these."
             )
+    warnings += too_little_to_measure(corpus, rows)
     if corpus.task == "regression":
         warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
     if sum(len(one.rows) for one in folds) > len(rows):
@@ -147,6 +150,31 @@ def _of_new_data(folds: Sequence[FoldRows], rows: np.ndarray, corpus: Corpus, sp
 def _are_its_own(folds: Sequence[FoldRows], corpus: Corpus, part: str) -> bool:
     """Whether a fold is asked about utterances of its own part `part` (train_ids or val_ids)."""
     return any(not set(getattr(one.fold, part)).isdisjoint(corpus.utterance_ids[one.rows].tolist()) for one in folds)
+
+
+def too_little_to_measure(corpus: Corpus, rows: np.ndarray) -> list[str]:
+    """Say what figures over these utterances cannot tell: dialogues may be too few to resample, and classes lack."""
+    said = []
+    labelled = rows[corpus.labelled_N[rows]]
+    n_dialogues = len(set(corpus.dialogue_ids[labelled]))
+    if n_dialogues == 1:
+        said.append(
+            "All labelled utterances are of one dialogue, so that there are no intervals: they resample dialogues."
+        )
+    elif 1 < n_dialogues < FEW_DIALOGUES:
+        said.append(
+            f"The intervals resample no more than {n_dialogues} dialogues: from so few they come out too narrow; do not rely "
+            "on them."
+        )
+    if corpus.task == "classification":
+        there = set(corpus.target_N[labelled].tolist())
+        absent = [name for c, name in enumerate(corpus.class_names) if c not in there]
+        if absent and len(labelled):
+            said.append(
+                f"{len(absent)} of {len(corpus.class_names)} classes have no labelled utterance here ({listed(absent, 3)}): "
+                "nothing is said of them, and UA is the mean over the others."
+            )
+    return said
 
 
 def _recorded_store(subject: Subject) -> Path:

@@ -48,6 +48,13 @@ def test_broken_features_are_named_with_their_utterances() -> None:
     assert all(str(corpus.utterance_ids[row]) in sentence for row in (3, 7))
 
 
+def test_a_modality_that_never_changes_is_named() -> None:
+    corpus = small_corpus([4] * 5, present=0.8)
+    corpus.features["text"][corpus.present_NM[:, 1]] = 3.0
+    n = int(corpus.present_NM[:, 1].sum())
+    assert doubts(corpus) == [f"text features are the same in all {n} utterances that have them: they tell nothing."]
+
+
 def test_a_modality_that_training_hardly_has() -> None:
     corpus = small_corpus([60, 60])
     parts = [Split(name, np.arange(100), np.arange(100, 110), np.arange(110, 120)) for name in ("a", "b")]

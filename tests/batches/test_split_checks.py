@@ -46,3 +46,26 @@ def test_a_class_that_is_only_tested_is_told() -> None:
     target = np.where(splits == "test", 2, np.arange(corpus.n) % 2)
     warned = official_split(replace(corpus, splits=splits, target_N=target), seed=0).warnings
     assert any(f"classes that no training utterance has: {corpus.class_names[2]}." in one for one in warned)
+
+
+def test_one_who_always_speaks_is_asked_about_in_the_singular() -> None:
+    corpus = small_corpus([4] * 10, speakers=[["host"] * 4 for _ in range(10)])
+    assert (
+        fold_splits(corpus, "5", seed=0)[0].warnings[0].startswith("host speaks in most dialogues: if these are roles")
+    )
+
+
+def test_a_clip_that_is_in_training_and_in_test_under_two_names_is_told() -> None:
+    corpus = small_corpus([4] * 10)
+    tested, learnt = np.flatnonzero(corpus.dialogue_ids == "d9"), np.flatnonzero(corpus.dialogue_ids == "d0")
+    parts = np.select([corpus.dialogue_ids == "d9", corpus.dialogue_ids == "d8"], ["test", "val"], "train").astype(
+        object
+    )
+    corpus = replace(corpus, splits=parts)
+    corpus.features["text"][tested] = corpus.features["text"][learnt[0]]
+    assert not official_split(corpus, seed=0).warnings, "people say the same words more than once"
+    corpus.features["audio"][tested[1]] = corpus.features["audio"][learnt[0]]
+    (said,) = official_split(corpus, seed=0).warnings
+    assert said.startswith(
+        f"1 of 4 test utterances have the very features of training ones ({corpus.utterance_ids[tested[1]]})"
+    )
