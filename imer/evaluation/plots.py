@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_CLASSES = 40  # of a confusion matrix with names and numbers; one of more is colours alone
+LONGEST_NAME = 24  # of a class: longer ones would run into the next matrix
+
 
 def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], index: int, label: str) -> None:
     means = [np.nan if p.mean is None else p.mean for p in points]
@@ -148,6 +151,8 @@ def confusion_png(evaluation: Evaluation) -> bytes | None:
     if not shown:
         return None
     n_classes = len(evaluation.class_names)
+    readable = n_classes <= MOST_CLASSES
+    names = [name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…" for name in evaluation.class_names]
 
     def draw(figure: Figure) -> None:
         panels = figure.subplots(1, len(shown), squeeze=False)[0]
@@ -155,20 +160,21 @@ def confusion_png(evaluation: Evaluation) -> bytes | None:
             counts = np.array(one.confusion)
             share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-12)
             axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-            for row in range(n_classes):
+            for row in range(n_classes if readable else 0):
                 for column in range(n_classes):
                     value = share[row, column]
                     colour = "white" if value > 0.55 else "black"
                     axes.text(column, row, f"{100 * value:.0f}", ha="center", va="center", color=colour, fontsize=8)
-            axes.set_xticks(range(n_classes), evaluation.class_names, rotation=45, ha="right")
-            axes.set_yticks(range(n_classes), evaluation.class_names)
+            if readable:
+                axes.set_xticks(range(n_classes), names, rotation=45, ha="right")
+                axes.set_yticks(range(n_classes), names)
             axes.grid(visible=False)
             axes.set_xlabel("prediction")
             axes.set_ylabel("label")
             what = f"missing rate {one.realised_rate:.2f}" if curve else one.name
             axes.set_title(f"{what}: % of each label", loc="left", fontsize=10)
 
-    side = max(3.6, 0.55 * n_classes + 1.8)
+    side = max(3.6, 0.55 * min(n_classes, MOST_CLASSES) + 1.8)
     return drawn(draw, side * len(shown), side + 0.4)
 
 

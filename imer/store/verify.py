@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -21,8 +22,14 @@ def not_covered(folder: Path) -> list[str]:
     return [str(path.relative_to(folder)) for path in files if path not in covered | manifests]
 
 
+def _from(whole: Path, folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "path": (folder.relative_to(whole) / entry["path"]).as_posix()}
+
+
 def verify_any(path: Path) -> tuple[str, str]:
     """Verify a store, a mask, or a folder with a manifest; return its kind and content digest.
+
+    Of a folder this is the digest that reports and `--json` say of it, unless files lie in it that nothing covers.
 
     Raises
     ------
@@ -34,7 +41,8 @@ def verify_any(path: Path) -> tuple[str, str]:
         folders = sorted(manifest.parent for manifest in path.rglob(FOLDER_MANIFEST))
         if not folders:
             raise InvalidInput(f"{path} holds no {FOLDER_MANIFEST}, so there is nothing to verify it against.")
-        return "folder", sha256_json([verify_folder(folder) for folder in folders])
+        entries = [_from(path, folder, entry) for folder in folders for entry in verify_folder(folder)]
+        return "folder", sha256_json(sorted(entries, key=lambda entry: Path(entry["path"]).parts))
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist.")
     with profile.reading(path), h5py.File(path, "r") as file:

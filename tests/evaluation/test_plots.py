@@ -84,3 +84,20 @@ def test_a_baseline_far_from_the_compared_methods_does_not_squeeze_them(value):
 def test_names_that_the_font_lacks_are_no_warning():
     evaluation = replace(example(), class_names=["怒り", "喜び", "中立", "悲しみ"])
     assert confusion_png(evaluation)
+
+
+def test_a_long_name_of_a_class_runs_into_nothing():
+    names = [*example().class_names[:-1], "of the last class, " * 8]
+    with Image.open(io.BytesIO(confusion_png(replace(example(), class_names=names)))) as image:
+        ink = np.asarray(image.convert("L")) < 250
+    assert not ink[:, 0].any()
+    assert not ink[-1].any()
+
+
+def test_hundreds_of_classes_are_a_picture_of_the_usual_size():
+    many = 400
+    classes = tuple(f"class {c}" for c in range(many))
+    one = replace(example().rate_curve()[0], confusion=np.eye(many).tolist())
+    png = confusion_png(replace(example(), class_names=classes, summary=[one]))
+    with Image.open(io.BytesIO(png)) as image:
+        assert max(image.size) < 5000

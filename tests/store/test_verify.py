@@ -9,7 +9,7 @@ import h5py
 import pytest
 
 from imer.core.errors import InvalidInput
-from imer.core.folders import published_folder
+from imer.core.folders import output_entry, published_folder
 from imer.store.verify import not_covered, verify_any
 
 
@@ -30,7 +30,7 @@ def test_every_folder_with_a_manifest_is_verified(tmp_path: Path) -> None:
     for name in ("fold0", "fold1"):
         with published_folder(tmp_path / "run" / name) as part:
             (part / "model.safetensors").write_bytes(b"weights")
-    assert verify_any(tmp_path / "run")[0] == "folder"
+    assert verify_any(tmp_path / "run") == ("folder", output_entry(tmp_path / "run")["sha256"])
     (tmp_path / "run" / "fold1" / "model.safetensors").write_bytes(b"weighty")
     with pytest.raises(InvalidInput, match="fold1"):
         verify_any(tmp_path / "run")
