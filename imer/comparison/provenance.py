@@ -88,7 +88,10 @@ def runs_section(runs: Sequence[EvaluatedRun]) -> list[Block]:
     columns = ["run", "seed", "sha256", "epoch chosen by", "optimistic"]
     blocks: list[Block] = [
         Heading("Runs"),
-        Grid((columns, rows), "sha256: over the files of the checkpoint, first 16 digits."),
+        Grid(
+            (columns, rows),
+            "sha256: over the files of the checkpoint, first 16 digits (`imer data verify RUN/checkpoint`).",
+        ),
         *_relative_to_speakers([(str(run.evaluation.run["path"]), run) for run in runs]),
     ]
     cells = []

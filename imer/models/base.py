@@ -73,10 +73,9 @@ class EmotionModel(Protocol):
     """The protocol that training, evaluation and export rely on. Implementations are `torch.nn.Module`s, built as
     `Model(spec, settings, head)`; `Settings` is the frozen dataclass of their settings.
 
-    A stage whose name is in `branch_stages` trains the branches alone: each modality is selected by its own head's
-    validation score, and `modality_state(u)` gives the tensors to restore for it.
-
     Optional:
+    branch_stages     names of stages that train the branches alone: each modality is selected by its own head's validation
+                  score, and `modality_state(u)` gives the tensors to restore for it; without it, none
     least_modalities  how many modalities it needs; without it, one
     takes_head    False: the model answers by itself and is built as `Model(spec, settings)`
     usual_members how many of it are trained for each fold and answer together where nobody says (`train.members`); without

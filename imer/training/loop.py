@@ -65,6 +65,11 @@ class FoldTrainer:
         return self.model.stages[self.progress.stage]
 
     @property
+    def branch_stages(self) -> tuple[str, ...]:
+        """Stages that train the branches alone; a model that says nothing of them has none."""
+        return tuple(getattr(self.model, "branch_stages", ()))
+
+    @property
     def candidates(self) -> int:
         """Solutions that a fitted model offers; 0 for one that is trained by descent."""
         return int(getattr(self.model, "candidates", 0))
@@ -73,7 +78,7 @@ class FoldTrainer:
         if self.candidates:
             return self.candidates
         train = self.settings.train
-        return train.max_epochs_branches if stage in self.model.branch_stages else train.max_epochs_joint
+        return train.max_epochs_branches if stage in self.branch_stages else train.max_epochs_joint
 
     def run(self, after_epoch: Callable[[FoldTrainer], None]) -> None:
         """Train to the end. The model then holds the selected weights.
@@ -85,7 +90,7 @@ class FoldTrainer:
         UsageError
             A loss is not finite.
         """
-        if not self.progress.log and self.stage not in self.model.branch_stages:
+        if not self.progress.log and self.stage not in self.branch_stages:
             self._introduce_stage()
         while not self.progress.finished:
             if self._stage_is_over():
@@ -203,7 +208,7 @@ class FoldTrainer:
             **(watched or {}),
         }  # fmt: skip
         key = SELECTION_METRIC[self.spec.task]
-        if stage in self.model.branch_stages:
+        if stage in self.branch_stages:
             better = []
             for u, name in enumerate(self.model.modalities):
                 best = progress.branch_best.setdefault(name, Best())
@@ -223,7 +228,7 @@ class FoldTrainer:
     def _end_stage(self) -> None:
         """Restore what was best, and go on to the next stage."""
         progress = self.progress
-        if self.stage in self.model.branch_stages:
+        if self.stage in self.branch_stages:
             for u, name in enumerate(self.model.modalities):
                 kept = progress.branch_best[name].tensors if name in progress.branch_best else {}
                 for key, tensor in self.model.modality_state(u).items():
