@@ -10,6 +10,9 @@ import yaml
 from imer.core.registry import OPENSMILE_LICENCE
 from imer.core.types import FeatureSpec
 from imer.export.card import CardFacts, model_card
+from imer.export.record import card_facts, run_record
+from imer.training.run_folder import RunFolder
+from tests.export.conftest import Shipped
 
 AUDIO = FeatureSpec("audio", "opensmile/egemaps", "opensmile 2.6.0", "utterance", 88, licence=OPENSMILE_LICENCE)
 TEXT = FeatureSpec("text", "minilm", "1", "utterance", 384, licence="Apache-2.0")
@@ -65,3 +68,13 @@ def test_opensmiles_licence_is_named_where_it_applies(specs: tuple[FeatureSpec, 
 
 def test_a_run_without_metrics_says_so() -> None:
     assert "The run recorded no metrics" in model_card(replace(FACTS, metrics={}))
+
+
+def test_a_card_has_no_polarity_of_ratings_from_1_to_5(regressor: Shipped) -> None:
+    run = RunFolder.open(regressor.run)
+    about = run_record(run, regressor.fold)
+    assert "Acc-2" in model_card(card_facts(regressor.fold, about, 1))
+    rated = replace(regressor.fold, spec=replace(regressor.fold.spec, target_range=(1.0, 5.0)))
+    card = model_card(card_facts(rated, about, 1))
+    assert "Acc-" not in card
+    assert "MAE" in card
