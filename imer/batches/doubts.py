@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from imer.batches.corpus import Corpus
-from imer.batches.scaling import broken_rows
+from imer.batches.scaling import ROWS_AT_ONCE, broken_rows
 from imer.batches.splits import Split, alike_but_for_capitals
 from imer.core.errors import listed
 from imer.store.columns import as_numbers, number_text
@@ -33,7 +33,7 @@ def doubts(corpus: Corpus) -> list[str]:
     said = [f"{corpus.label}: {sentence}" for sentence in of_labels]
     for column, name in enumerate(corpus.modalities):
         present = np.flatnonzero(corpus.present_NM[:, column])
-        if len(present) > 1 and np.all(corpus.features[name][present] == corpus.features[name][present[0]]):
+        if len(present) > 1 and _are_equal(corpus.features[name], present):
             said.append(
                 f"{name} features are the same in all {len(present)} utterances that have them: they tell nothing."
             )
@@ -44,6 +44,12 @@ def doubts(corpus: Corpus) -> list[str]:
                 f"({listed(corpus.utterance_ids[broken].tolist(), 3)}); these have no say in how features are standardised."
             )
     return said
+
+
+def _are_equal(values_ND: np.ndarray, rows: np.ndarray) -> bool:
+    """Say whether all these rows are the same; that they are not mostly shows in the first of them."""
+    pieces = (rows[first : first + ROWS_AT_ONCE] for first in range(0, len(rows), ROWS_AT_ONCE))
+    return all((values_ND[piece] == values_ND[rows[0]]).all() for piece in pieces)
 
 
 def odd_classes(class_names: Sequence[str]) -> list[str]:
