@@ -26,7 +26,9 @@ from imer.core.processes import is_alive
 _CHUNK = 1 << 20  # bytes read at a time when hashing
 _SYNCED = os.O_RDWR if sys.platform == "win32" else os.O_RDONLY  # Windows syncs only what may be written to
 _HOST = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:4]
-_PART = re.compile(rf"\.(?P<name>.+)\.(?P<pid>\d+)\.{_HOST}[0-9a-f]{{8}}\.part")  # what `temporary_name` gives here
+_LIFE = secrets.token_hex(2)  # tells this process from a dead one of its number: in a container all begin to count at 1
+# What `temporary_name` gives here, and gave.
+_PART = re.compile(rf"\.(?P<name>.+)\.(?P<pid>\d+)\.{_HOST}(?P<life>[0-9a-f]{{4}})[0-9a-f]{{4,6}}\.part")
 # How HDF5 and safetensors quote the number of a system error in errors of their own kinds.
 _QUOTED_ERRNO = re.compile(r"\b(?:errno = |os error )(\d+)")
 
@@ -98,14 +100,17 @@ def spare_inputs(output: Path | None, *inputs: Path | str | None) -> None:
 
 def temporary_name(path: Path) -> Path:
     """Return a fresh temporary name beside `path`, so that the final rename stays within one file system."""
-    return path.parent / f".{path.name}.{os.getpid()}.{_HOST}{secrets.token_hex(4)}.part"
+    return path.parent / f".{path.name}.{os.getpid()}.{_HOST}{_LIFE}{secrets.token_hex(3)}.part"
 
 
 def remove_leftovers(folder: Path, name: str | None = None) -> None:
     """Delete what dead processes of this host left half-written in a folder: of one output, or of all."""
     for part in folder.glob(".*.part"):
         match = _PART.fullmatch(part.name)
-        if match is None or name not in (None, match["name"]) or is_alive(int(match["pid"])):
+        if match is None or name not in (None, match["name"]):
+            continue
+        pid = int(match["pid"])
+        if match["life"] == _LIFE if pid == os.getpid() else is_alive(pid):
             continue
         if part.is_dir() and not part.is_symlink():
             shutil.rmtree(part, ignore_errors=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imer.core import locks
+from imer.core import files, locks
 from imer.core.errors import OutputExists
 from imer.core.files import temporary_name
 from imer.core.locks import output_lock, waiting_lock
@@ -152,7 +152,7 @@ def test_without_hard_links_a_lock_is_a_lock_too(tmp_path: Path, monkeypatch: py
     assert not list(tmp_path.iterdir())
 
 
-def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path) -> None:
+def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dead, alive = 2**22, os.getpid()
 
     def part(name: str, pid: int) -> str:
@@ -161,6 +161,9 @@ def test_who_holds_the_lock_clears_away_what_dead_owners_left(tmp_path: Path) ->
     (tmp_path / part("f.h5", dead)).write_text("half")
     (tmp_path / part("f.h5.lock", dead)).write_text("half")
     (tmp_path / part("f.h5", dead)).mkdir()
+    monkeypatch.setattr(files, "_LIFE", "0001")
+    (tmp_path / part("f.h5", alive)).write_text("half, by the process of this number in the container's life before")
+    monkeypatch.setattr(files, "_LIFE", "0002")
     elsewhere = f".f.h5.{dead}.{'0' * 12}.part"
     kept = {part("f.h5", alive), part("g.h5", dead), elsewhere, ".f.h5.mine.part"}
     for name in kept:
