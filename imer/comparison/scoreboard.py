@@ -14,7 +14,7 @@ from imer.comparison.document import Block, Grid, Heading, Paragraph
 from imer.comparison.evaluated_run import EvaluatedRun
 from imer.comparison.methods import known_settings, method_settings
 from imer.comparison.over_runs import ConditionKey, condition_key
-from imer.comparison.sections import OVER, condition_title, difference_cell
+from imer.comparison.sections import OVER, condition_title, difference_cell, other_masks
 from imer.core.errors import listed
 from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
@@ -135,10 +135,7 @@ def _other_masks(contestants: Sequence[Contestant], base: Contestant) -> Iterato
         )
     ]
     if told:
-        yield Paragraph(
-            f"{listed(told, 10)} did not meet the same masks as {base.name}: each mean is over the method's own masks, each "
-            "difference over those that both met."
-        )
+        yield other_masks(told, base.name)
 
 
 def _but_once(contestants: Sequence[Contestant]) -> str:

@@ -11,6 +11,7 @@ from imer.comparison.differences import paired, read_tallies, tally_differences
 from imer.comparison.document import Block, Grid, Heading, Paragraph
 from imer.comparison.methods import Method
 from imer.comparison.over_runs import condition_key
+from imer.core.errors import listed
 from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
@@ -94,11 +95,16 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
     ]
     tallies = read_tallies(base)
     found = {}
+    otherwise_masked = []
     for one in methods:
         if one is not base and paired(own := read_tallies(one), tallies):
             found[one.name] = tally_differences(own, tallies).by_condition
+            if any(set(own.by_condition[key]) != set(tallies.by_condition[key]) for key in found[one.name]):
+                otherwise_masked.append(one.name)
     if not found:
         return [Heading("Paired differences", 3), Paragraph(UNPAIRED)]
+    if otherwise_masked:
+        blocks.append(other_masks(otherwise_masked, base.name))
     for metric in HEADLINE[base.evaluation.task]:
         keys = [condition_key(one) for one in base.evaluation.summary]
         keys = [key for key in keys if any(key in differences for differences in found.values())]
@@ -112,6 +118,14 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
             rows.append(cells)
         blocks.append(Grid((["method", *(titles[key] for key in keys)], rows), f"{TITLES[metric]}: difference."))
     return blocks
+
+
+def other_masks(names: Sequence[str], base: str) -> Paragraph:
+    """Say whose differences are not those of the means."""
+    return Paragraph(
+        f"{listed(names, 10)} did not meet the same masks as {base}: each mean is over the method's own masks, each "
+        "difference over those that both met."
+    )
 
 
 def difference_cell(value: float | None, bounds: tuple[float, float] | None) -> str:

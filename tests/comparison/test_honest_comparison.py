@@ -133,7 +133,9 @@ def test_other_masks_are_told_of(made, tmp_path):
     many = judged(made, "seed0", tmp_path / "many", missing_rate="0.3,0.5", mask_seeds=3)
     same = judged(made, "seed0", tmp_path / "same", missing_rate="0.3,0.5", mask_seeds=2)
     assert "comp did not meet the same masks as linear" in str(report_blocks([few, many], table=True))
+    assert "comp did not meet the same masks as linear" in str(report_blocks([few, many]))
     assert "the same masks" not in str(report_blocks([few, same], table=True))
+    assert "the same masks" not in str(report_blocks([few, same]))
 
 
 def test_what_is_missing_by_nature_counts_once_in_a_mean_over_rates(made, tmp_path):
