@@ -10,7 +10,7 @@ from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import read_json
-from imer.core.folders import FOLDER_MANIFEST, verify_folder
+from imer.core.folders import FOLDER_MANIFEST, stated_digest, verify_folder
 from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import Evaluation
@@ -30,7 +30,7 @@ def read_run(path: Path) -> EvaluatedRun:
     Raises
     ------
     InvalidInput
-        There is no such folder, or it has not been evaluated.
+        There is no such folder, it has not been evaluated, or what was evaluated is not the model that lies in it.
     """
     path = Path(path)
     if not path.is_dir():
@@ -53,7 +53,11 @@ def read_run(path: Path) -> EvaluatedRun:
         raise InvalidInput(f"{path} has not been evaluated: {folder / METRICS_FILE} is missing; run {command}.")
     if (folder / FOLDER_MANIFEST).is_file():
         verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
-    return EvaluatedRun(((folder, None),), Evaluation.read(folder / METRICS_FILE))
+    evaluation = Evaluation.read(folder / METRICS_FILE)
+    model = path / "checkpoint"
+    if model.is_dir() and stated_digest(model) != evaluation.run["sha256"]:
+        raise InvalidInput(f"{folder} is the evaluation of another model than {model}; run `imer eval {path}` again.")
+    return EvaluatedRun(((folder, None),), evaluation)
 
 
 def _was_tested(run: Path) -> bool:

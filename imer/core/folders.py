@@ -211,6 +211,16 @@ def verify_folder(folder: Path, only: Sequence[str] = ()) -> list[dict[str, Any]
     return entries
 
 
+def stated_digest(folder: Path) -> str:
+    """Return the digest of a folder as the manifests in it state it: that of `output_entry`, without reading the files."""
+    entries = [
+        {**entry, "path": (manifest.parent.relative_to(folder) / entry["path"]).as_posix()}
+        for manifest in folder.rglob(FOLDER_MANIFEST)
+        for entry in read_json(manifest)["files"]
+    ]
+    return sha256_json(sorted(entries, key=lambda entry: Path(entry["path"]).parts))
+
+
 def output_entry(path: Path) -> dict[str, Any]:
     """Describe an output for `--json`: path, sha256 and size in bytes (for a folder, of its manifest's entries)."""
     path = Path(path)

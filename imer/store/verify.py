@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 
 from imer.core.errors import InvalidInput
-from imer.core.files import read_json, sha256_json
-from imer.core.folders import FOLDER_MANIFEST, verify_folder
+from imer.core.files import read_json
+from imer.core.folders import FOLDER_MANIFEST, stated_digest, verify_folder
 from imer.store import profile
 
 
@@ -20,10 +19,6 @@ def not_covered(folder: Path) -> list[str]:
     covered = {manifest.parent / entry["path"] for manifest in manifests for entry in read_json(manifest)["files"]}
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return [str(path.relative_to(folder)) for path in files if path not in covered | manifests]
-
-
-def _from(whole: Path, folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    return {**entry, "path": (folder.relative_to(whole) / entry["path"]).as_posix()}
 
 
 def verify_any(path: Path) -> tuple[str, str]:
@@ -41,8 +36,9 @@ def verify_any(path: Path) -> tuple[str, str]:
         folders = sorted(manifest.parent for manifest in path.rglob(FOLDER_MANIFEST))
         if not folders:
             raise InvalidInput(f"{path} holds no {FOLDER_MANIFEST}, so there is nothing to verify it against.")
-        entries = [_from(path, folder, entry) for folder in folders for entry in verify_folder(folder)]
-        return "folder", sha256_json(sorted(entries, key=lambda entry: Path(entry["path"]).parts))
+        for folder in folders:
+            verify_folder(folder)
+        return "folder", stated_digest(path)
     if not path.is_file():
         raise InvalidInput(f"{path} does not exist.")
     with profile.reading(path), h5py.File(path, "r") as file:

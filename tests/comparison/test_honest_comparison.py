@@ -127,6 +127,18 @@ def test_an_evaluation_that_was_changed_is_refused(made, tmp_path, name):
         read_run(tmp_path / "b")
 
 
+def test_an_evaluation_of_other_weights_is_refused(made, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(made["seed0"], run)
+    evaluate(run, **{**QUICK, "missing_rate": "0", "mask_seeds": 1})
+    read_run(run)
+    shutil.rmtree(run / "checkpoint")
+    read_run(run / "eval")  # figures alone may be handed on
+    shutil.copytree(made["seed1"] / "checkpoint", run / "checkpoint")
+    with pytest.raises(InvalidInput, match="is the evaluation of another model than"):
+        read_run(run)
+
+
 def test_other_masks_are_told_of(made, tmp_path):
     """A mean is over a method's own masks, a difference over those that both met."""
     few = judged(made, "linear", tmp_path / "few", missing_rate="0.3,0.5", mask_seeds=2)
