@@ -186,13 +186,14 @@ class ClipReader:
         alone = len(self.segments) == 1 and self.segments[0].end_s is None
         aspect = self._pixel_aspect(wanted)
         # Slides: a picture may be there long before it is asked for.
-        is_slow = 1 / self._frame_s(wanted) < self.frames_per_s
+        frame_s = self._frame_s(wanted)
+        is_slow = 1 / frame_s < self.frames_per_s
         spared = Spared(clocks[0]) if alone and not self._unordered and not is_slow else None
         shown: Picture | None = None
         late_s = min(segment.start_s for segment in self.segments) + _LATE_S if seek else None
         for kind, frame in self._frames(container, wanted, origin_s, spared, late_s):
             state = self._streams[kind]
-            length_s = frame.samples / frame.sample_rate if isinstance(frame, av.AudioFrame) else self._frame_s(wanted)
+            length_s = frame.samples / frame.sample_rate if isinstance(frame, av.AudioFrame) else frame_s
             stamp_s = self._stamp_s(frame, state)
             time_s = state.counted_s if stamp_s is None else stamp_s - origin_s
             if self._joined:
@@ -243,6 +244,7 @@ class ClipReader:
         After a seek the first packet of any stream must come before `late_s`; a single stream may begin later.
         """
         kinds = {stream.index: stream.type for stream in wanted}
+        bases: dict[int, tuple[int, int]] = {}  # of the streams' clocks: seconds a tick, as a fraction
         packets = container.demux()
         while not all(stream.ended for stream in self._streams.values()):
             try:
@@ -257,17 +259,21 @@ class ClipReader:
                         account.broken += 1
                 return
             start_s = end_s = None
-            if packet.pts is not None and packet.time_base:  # of any stream: it says how far the data go
-                length_s = float((packet.duration or 0) * packet.time_base)
-                start_s = float(packet.pts * packet.time_base) - origin_s
-                if self._joined and packet.stream.index in kinds:
-                    start_s = self._streams[kinds[packet.stream.index]].packet_clock.time_s(start_s, length_s)
+            index = packet.stream.index
+            if packet.pts is not None and index not in bases:
+                bases[index] = packet.time_base.as_integer_ratio() if packet.time_base else (0, 1)
+            if packet.pts is not None and bases[index][0]:  # of any stream: it says how far the data go
+                over, under = bases[index]
+                length_s = (packet.duration or 0) * over / under
+                start_s = packet.pts * over / under - origin_s
+                if self._joined and index in kinds:
+                    start_s = self._streams[kinds[index]].packet_clock.time_s(start_s, length_s)
                 end_s = start_s + length_s
                 self._reached_s = max(self._reached_s, end_s)
                 if late_s is not None and start_s > late_s:
                     raise _SeekFailed
                 late_s = None
-            kind = kinds.get(packet.stream.index)
+            kind = kinds.get(index)
             if kind is None or self._streams[kind].ended:
                 continue
             state = self._streams[kind]

@@ -39,7 +39,8 @@ def mono(frame: av.AudioFrame, channel: int | None = None) -> np.ndarray:
     if kind in _SAMPLE_SCALE:
         scaled = channels.astype(np.float32) / np.float32(_SAMPLE_SCALE[kind])
         channels = scaled - 1.0 if kind == "u8" else scaled
-    return channels.astype(np.float32).mean(axis=0, dtype=np.float32)
+    channels = channels.astype(np.float32, copy=False)
+    return channels[0] if len(channels) == 1 else channels.mean(axis=0, dtype=np.float32)
 
 
 class Waveform:
@@ -131,13 +132,14 @@ def rgb(frame: av.VideoFrame, aspect: float = 1.0) -> np.ndarray:
         height = round(height / aspect)
     elif 1.0 < aspect <= 1 / LEAST_ASPECT:
         width = round(width * aspect)
-    short, sized = min(width, height), frame
+    short, how = min(width, height), None
     if short > MAX_SHORT_SIDE:
         width, height = (max(round(side * MAX_SHORT_SIDE / short), 1) for side in (width, height))
-        sized = frame.reformat(width, height, format="rgb24", interpolation="AREA")
+        how = "AREA"
     elif (width, height) != (frame.width, frame.height):
-        sized = frame.reformat(width, height, format="rgb24", interpolation="BICUBIC")
-    return _upright(sized.to_ndarray(format="rgb24"), frame)
+        how = "BICUBIC"
+    # Otherwise it would start as many threads as there are cores, anew for each frame, which costs more than they save.
+    return _upright(frame.reformat(width, height, format="rgb24", interpolation=how, threads=1).to_ndarray(), frame)
 
 
 def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
