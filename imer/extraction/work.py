@@ -1,22 +1,21 @@
-"""Do one task: decode, check, extract. Runs in a worker process; whatever a file does there, it does to itself."""
+"""Do tasks: decode, check, extract. Runs in a worker process; whatever a file does there, it does to itself."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from imer.core.errors import lacks_memory
 from imer.core.types import Verdict
 from imer.extraction.hearing import Hearing
 from imer.extraction.plan import MediaTask, Task, TextTask
 from imer.extraction.recipe import Recipe
+from imer.extraction.sessions import Sessions, StageClock, guarded
 from imer.extractors.base import Extracted, TakesManyTexts
 from imer.media.decode import ClipReader, Sound
 from imer.media.probe import MediaError
-from imer.media.segments import Segment
 
 
 @dataclass(frozen=True)
@@ -50,6 +49,11 @@ class Toolbox:
             self.load_s += time.process_time() - started
         return self._loaded[modality]
 
+    def unreported_s(self) -> float:
+        """Return the CPU seconds of loading since this was asked for last."""
+        seconds, self.load_s = self.load_s, 0.0
+        return seconds
+
 
 def needed(task: Task) -> list[str]:
     """Return the modalities that a task extracts."""
@@ -59,37 +63,38 @@ def needed(task: Task) -> list[str]:
     return [m for m, wanted in (("audio", audio), ("visual", visual)) if wanted]
 
 
-def do_task(task: Task, toolbox: Toolbox) -> tuple[list[CellResult], dict[str, float]]:
-    """Return the task's results, one a cell, and the CPU seconds spent on each stage (loading included, once)."""
-    clock = _StageClock()
-    extractors = {modality: toolbox.get(modality) for modality in needed(task)}
-    clock.seconds["load"], toolbox.load_s = toolbox.load_s, 0.0
-    started = time.perf_counter()
-    if isinstance(task, TextTask):
-        found = clock.timed("text", _texts, extractors["text"], task.texts)
+Done = tuple[list[CellResult], dict[str, float]]  # a task's results, one a cell; CPU seconds by stage
+
+
+def do_tasks(tasks: Sequence[Task], toolbox: Toolbox) -> Iterator[Done]:
+    """Yield what becomes of each task, in order (loading is counted once).
+
+    All clips are read before the first result comes: faces of several short ones go through a network together.
+    """
+    begun = [_TextWork(task, toolbox) if isinstance(task, TextTask) else _ClipWork(task, toolbox) for task in tasks]
+    for work in begun:
+        work.read()
+    for work in begun:
+        yield work.done()
+
+
+class _TextWork:
+    """A task of texts."""
+
+    def __init__(self, task: TextTask, toolbox: Toolbox) -> None:
+        self._task, self._clock = task, StageClock()
+        self._extractor = toolbox.get("text")
+        self._clock.add("load", toolbox.unreported_s())
+
+    def read(self) -> None:
+        """Do nothing: there is no file."""
+
+    def done(self) -> Done:
+        started = time.perf_counter()
+        found = self._clock.timed("text", _texts, self._extractor, self._task.texts)
         each_s = (time.perf_counter() - started) / max(len(found), 1)
-        pairs = zip(task.rows, found, strict=True)
-        return [CellResult(row, "text", result, elapsed_s=each_s) for row, result in pairs], clock.seconds
-    began = time.process_time() - sum(clock.seconds.values())
-    cells = _do_media(task, extractors, clock)
-    clock.seconds["decode"] = time.process_time() - began - sum(clock.seconds.values())
-    elapsed_s = time.perf_counter() - started
-    share_s = elapsed_s / max(len(task.segments), 1)
-    return [
-        CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in cells
-    ], clock.seconds
-
-
-class _StageClock:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def timed(self, stage: str, work: Callable[..., Any], *given: Any) -> Any:
-        started = time.process_time()
-        try:
-            return work(*given)
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.process_time() - started
+        pairs = zip(self._task.rows, found, strict=True)
+        return [CellResult(row, "text", result, elapsed_s=each_s) for row, result in pairs], self._clock.seconds
 
 
 def _texts(extractor: Any, texts: Sequence[str]) -> list[Extracted]:
@@ -97,94 +102,77 @@ def _texts(extractor: Any, texts: Sequence[str]) -> list[Extracted]:
     if isinstance(extractor, TakesManyTexts):
         with suppress(Exception):  # one of them is at fault; which one shows below
             return extractor.extract_all(texts)
-    return [_guarded(extractor.extract, text) for text in texts]
+    return [guarded(extractor.extract, text) for text in texts]
 
 
-def _guarded(work: Callable[..., Any], *given: Any) -> Any:
-    """Return what an extractor does with one utterance; or a failed result, if it cannot digest it."""
-    try:
-        return work(*given)
-    except MemoryError:
-        return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
-    except Exception as error:
-        if "CUDA error" in str(error):  # every later call of this process would fail alike: another one takes over
-            raise
-        text = f"the extractor failed ({type(error).__name__}: {error})."
-        code = "E-MEMORY" if lacks_memory(error) else "E-EXTRACT"
-        return Extracted(Verdict.decode_error, None, text, code)
+class _ClipWork:
+    """A task of segments of one clip: all of it is read at once, and finished later."""
 
+    def __init__(self, task: MediaTask, toolbox: Toolbox) -> None:
+        self._task, self._clock = task, StageClock()
+        extractors = {modality: toolbox.get(modality) for modality in needed(task)}
+        self._clock.add("load", toolbox.unreported_s())
+        visual = extractors.get("visual")
+        self._reader = ClipReader(
+            task.path,
+            task.segments,
+            audio="audio" in extractors,
+            video=visual is not None,
+            frames_per_s=visual.frames_per_s if visual is not None else 1.0,
+        )
+        self._sounds = Sessions("audio", lambda: Hearing(extractors["audio"]), self._clock)
+        self._faces = Sessions("visual", lambda: extractors["visual"].begin(), self._clock)
+        self._failure: MediaError | None = None
+        self._elapsed_s = 0.0
 
-def _do_media(task: MediaTask, extractors: dict[str, Any], clock: _StageClock) -> list[tuple[int, str, Extracted]]:
-    visual = extractors.get("visual")
-    reader = ClipReader(
-        task.path,
-        task.segments,
-        audio="audio" in extractors,
-        video=visual is not None,
-        frames_per_s=visual.frames_per_s if visual is not None else 1.0,
-    )
-    sounds = _Sessions("audio", lambda: Hearing(extractors["audio"]), clock)
-    faces = _Sessions("visual", lambda: extractors["visual"].begin(), clock)
-    failure: MediaError | None = None
-    try:
-        for event in reader.read():
+    def read(self) -> None:
+        """Decode the clip, and let the extractors do what they can do with it alone."""
+        started, began, before = time.perf_counter(), time.process_time(), sum(self._clock.seconds.values())
+        path = self._task.path
+        try:
+            self._hand_on()
+        except MediaError as error:
+            self._failure = error
+        except MemoryError:
+            self._failure = MediaError("E-MEMORY", f"{path} needs more memory than one clip may have.")
+        except Exception as error:  # noqa: BLE001 - a file that lies well enough makes any library raise anything
+            self._failure = MediaError("E-DAMAGED", f"{path} cannot be read ({type(error).__name__}: {error}).")
+        if self._failure is None:
+            self._faces.settle()
+        in_extractors_s = sum(self._clock.seconds.values()) - before
+        self._clock.add("decode", time.process_time() - began - in_extractors_s)
+        self._elapsed_s = time.perf_counter() - started
+
+    def _hand_on(self) -> None:
+        task = self._task
+        for event in self._reader.read():
             if isinstance(event, Sound):
                 if task.audio_rows[event.segment]:
-                    sounds.add(event.segment, event.samples, event.rate_hz, event.at_s)
+                    self._sounds.add(event.segment, event.samples, event.rate_hz, event.at_s)
             elif task.visual_rows[event.segment]:
                 time_s = event.picture.time_s
-                faces.finish_passed(task.segments, time_s)
+                self._faces.settle_passed(task.segments, time_s)
                 since_start_s = time_s - task.segments[event.segment].start_s
-                faces.add(event.segment, replace(event.picture, time_s=since_start_s))
-    except MediaError as error:
-        failure = error
-    except MemoryError:
-        failure = MediaError("E-MEMORY", f"{task.path} needs more memory than one clip may have.")
-    except Exception as error:  # noqa: BLE001 - a file that lies well enough makes any library raise anything
-        failure = MediaError("E-DAMAGED", f"{task.path} cannot be read ({type(error).__name__}: {error}).")
-    cells: list[tuple[int, str, Extracted]] = []
-    for index, segment in enumerate(task.segments):
-        for modality, kind, rows in (("audio", "audio", task.audio_rows), ("visual", "video", task.visual_rows)):
-            if not rows[index]:
-                continue
-            problem = failure or reader.problem(kind, segment)
-            if problem is not None:
-                result = Extracted(Verdict.decode_error, None, problem.message, problem.code)
-            elif not (reader.has_audio if kind == "audio" else reader.has_video):
-                result = Extracted(Verdict.no_stream, message=f"{task.path} has no {kind} stream.")
-            else:
-                result = sounds.finish(index) if kind == "audio" else faces.finish(index)
-            cells.extend((row, modality, result) for row in rows[index])
-    return cells
+                self._faces.add(event.segment, replace(event.picture, time_s=since_start_s))
 
+    def done(self) -> Done:
+        """Return the results of all segments."""
+        task, started = self._task, time.perf_counter()
+        found: list[tuple[int, str, Extracted]] = []
+        for index in range(len(task.segments)):
+            for modality, rows in (("audio", task.audio_rows), ("visual", task.visual_rows)):
+                if rows[index]:
+                    result = self._result(index, modality)
+                    found.extend((row, modality, result) for row in rows[index])
+        share_s = (self._elapsed_s + time.perf_counter() - started) / max(len(task.segments), 1)
+        cells = [CellResult(row, modality, result, str(task.path), share_s) for row, modality, result in found]
+        return cells, self._clock.seconds
 
-class _Sessions:
-    """The sessions of one modality, one a segment; what an extractor fails on costs that segment only."""
-
-    def __init__(self, modality: str, begin: Callable[[], Any], clock: _StageClock) -> None:
-        self._modality, self._begin, self._clock = modality, begin, clock
-        self._open: dict[int, Any] = {}
-        self._done: dict[int, Extracted] = {}
-
-    def add(self, index: int, *given: Any) -> None:
-        if index in self._done:
-            return
-        if index not in self._open:
-            self._open[index] = self._begin()
-        outcome = self._clock.timed(self._modality, _guarded, self._open[index].add, *given)
-        if isinstance(outcome, Extracted):
-            del self._open[index]
-            self._done[index] = outcome
-
-    def finish(self, index: int) -> Extracted:
-        if index not in self._done:
-            session = self._open.pop(index, None) or self._begin()
-            self._done[index] = self._clock.timed(self._modality, _guarded, session.finish)
-        return self._done[index]
-
-    def finish_passed(self, segments: Sequence[Segment], time_s: float) -> None:
-        """Finish the sessions of all segments that end by `time_s`, so that few are open at a time."""
-        for index in list(self._open):
-            end_s = segments[index].end_s
-            if end_s is not None and end_s <= time_s:
-                self.finish(index)
+    def _result(self, index: int, modality: str) -> Extracted:
+        kind = "audio" if modality == "audio" else "video"
+        problem = self._failure or self._reader.problem(kind, self._task.segments[index])
+        if problem is not None:
+            return Extracted(Verdict.decode_error, None, problem.message, problem.code)
+        if not (self._reader.has_audio if kind == "audio" else self._reader.has_video):
+            return Extracted(Verdict.no_stream, message=f"{self._task.path} has no {kind} stream.")
+        return self._sounds.finish(index) if kind == "audio" else self._faces.finish(index)

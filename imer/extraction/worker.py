@@ -1,7 +1,8 @@
-"""The worker process: takes tasks from a pipe, sends results back, and is killed without loss when it hangs.
+"""The worker process: takes tasks from a pipe, one or some at a time, sends results back, and is killed without loss when it
+hangs.
 
 Messages to the parent: ("limit", seconds) says how long the next step may take; ("done", cells, stage seconds) ends
-a task; ("fatal", error class, sentence) says that no task can ever work here.
+a task, in the order in which they came; ("fatal", error class, sentence) says that no task can ever work here.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import gc
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from imer.core.errors import ImerError
 from imer.core.processes import die_with_parent, mute
 from imer.extraction.plan import MediaTask, Task
 from imer.extraction.recipe import Recipe
-from imer.extraction.work import Toolbox, do_task, needed
+from imer.extraction.work import Toolbox, do_tasks, needed
 from imer.media import probe
 from imer.media.segments import ANCHOR_S
 
@@ -39,9 +41,9 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
     _settle()
     toolbox = Toolbox(recipe, load_s=time.process_time())  # starting and importing are loading too
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while (task := pipe.recv()) is not None:
+        while (tasks := pipe.recv()) is not None:
             try:
-                _load(toolbox, task, pipe)
+                _load(toolbox, tasks, pipe)
             except ImerError as error:
                 pipe.send(("fatal", type(error).__name__, str(error)))
                 return
@@ -51,8 +53,9 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
                 )
                 return
             pipe.send(("limit", BASE_LIMIT_S))
-            pipe.send(("limit", limit_s(task)))
-            pipe.send(("done", *do_task(task, toolbox)))
+            pipe.send(("limit", sum(map(limit_s, tasks))))
+            for done in do_tasks(tasks, toolbox):
+                pipe.send(("done", *done))
 
 
 def _settle() -> None:
@@ -67,8 +70,9 @@ def _settle() -> None:
     mute()
 
 
-def _load(toolbox: Toolbox, task: Task, pipe: Connection) -> None:
-    missing = [modality for modality in needed(task) if not toolbox.ready(modality)]
+def _load(toolbox: Toolbox, tasks: Sequence[Task], pipe: Connection) -> None:
+    wanted = dict.fromkeys(modality for task in tasks for modality in needed(task))
+    missing = [modality for modality in wanted if not toolbox.ready(modality)]
     if not missing:
         return
     pipe.send(("limit", LOAD_LIMIT_S))

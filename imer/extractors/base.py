@@ -77,6 +77,13 @@ class FaceSession(Protocol):
     def finish(self) -> Extracted: ...
 
 
+@runtime_checkable
+class Settles(Protocol):
+    """What a face session may do besides: all of its work but that which is better done for several utterances at once."""
+
+    def settle(self) -> None: ...
+
+
 class VisualExtractor(Extractor, Protocol):
     """Takes the sampled frames of an utterance one by one, so that an hour needs no more memory than a second."""
 

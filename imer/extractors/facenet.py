@@ -7,6 +7,7 @@ from the full-size frame, as it did in training.
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError, did_yo
 from imer.core.files import published_file, sha256_file
 from imer.core.types import FeatureSpec
 from imer.extractors.alignment import FACE_SIZE, boxed_face
+from imer.extractors.base import Extracted
 from imer.extractors.compiling import cache_folder
 from imer.extractors.face_detection import Face, FaceDetector
+from imer.extractors.face_queue import Described, FaceQueue
 from imer.extractors.facenet_import import facenet_pytorch, library_versions
 from imer.extractors.following import PLACE, FollowedFaces, SeesFaces
 from imer.extractors.moments import Moments
@@ -61,7 +64,10 @@ class FaceNet(SeesFaces):
         self.weights = Path(face_weights) if face_weights is not None else downloaded_weights()
         self._digest = ""
         self._network: NetworkFunction | None = None
+        self._queue: FaceQueue | None = None
         self._at_once = FACES_ON_CPU
+        self._always_full = False  # batches, so that a face's last bits do not depend on how many others there are
+        self.waits_for_others = True
 
     @property
     def spec(self) -> FeatureSpec:
@@ -103,6 +109,16 @@ class FaceNet(SeesFaces):
         self._detector = FaceDetector(device)
         on_cpu = FACES_ON_CPU if self.face_precision == "float32" else FACES_IN_HALF
         self._at_once = on_cpu if device == "cpu" else FACES_ON_CUDA
+        self._always_full = device != "cpu"
+        # Half precision on a CPU is the exception: there the last bits depend on the size of a batch.
+        self.waits_for_others = device != "cpu" or self.face_precision == "float32"
+        self._queue = FaceQueue(self.embed, self._at_once)
+
+    @property
+    def queue(self) -> FaceQueue:
+        if self._queue is None:
+            raise RuntimeError("load() comes before begin()")
+        return self._queue
 
     def _network_with_weights(self) -> Any:
         import torch
@@ -115,27 +131,46 @@ class FaceNet(SeesFaces):
 
     def embed(self, faces: list[np.ndarray]) -> np.ndarray:
         """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""
+        parts = [faces[start : start + self._at_once] for start in range(0, len(faces), self._at_once)]
+        return np.concatenate([self._batch(part) for part in parts])
+
+    def _batch(self, faces: list[np.ndarray]) -> np.ndarray:
         if self._network is None:
             raise RuntimeError("load() comes before embed()")
-        parts = [faces[start : start + self._at_once] for start in range(0, len(faces), self._at_once)]
-        batches_N3HW = (np.stack(part).transpose(0, 3, 1, 2).astype(np.float32) for part in parts)
-        return np.concatenate([self._network((b - np.float32(127.5)) / np.float32(128.0))[0] for b in batches_N3HW])
+        none = np.zeros((FACE_SIZE, FACE_SIZE, 3), dtype=np.uint8)
+        filled = [*faces, *[none] * (self._at_once - len(faces))] if self._always_full else faces
+        batch_N3HW = np.stack(filled).transpose(0, 3, 1, 2).astype(np.float32)
+        return self._network((batch_N3HW - np.float32(127.5)) / np.float32(128.0))[0][: len(faces)]
 
     def begin(self) -> FaceNetSession:
         return FaceNetSession(self)
 
 
 class FaceNetSession(FollowedFaces):
-    """One utterance's embeddings."""
+    """One utterance's embeddings; faces of others may share their batches."""
 
     extractor = FaceNet.name
 
     def __init__(self, extractor: FaceNet) -> None:
         super().__init__(extractor)
-        self._embed = extractor.embed
+        self._queue, self._waits = extractor.queue, extractor.waits_for_others
+        self._coming: deque[tuple[Described, np.ndarray | None]] = deque()
 
-    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
-        return self._embed([boxed_face(picture.rgb, face) for picture, face in seen])
+    def take(self, seen: list[tuple[Picture, Face]]) -> None:
+        faces = self._queue.add([boxed_face(picture.rgb, face) for picture, face in seen])
+        self._coming.append((faces, self.places(seen)))
+        while self._coming and (self._coming[0][0].ready or not self._waits):
+            self._keep_next()
+
+    def finish(self) -> Extracted:
+        self.settle()
+        while self._coming:
+            self._keep_next()
+        return super().finish()
+
+    def _keep_next(self) -> None:
+        faces, places_T6 = self._coming.popleft()
+        self.keep(faces.rows(), places_T6)
 
     def pooled(self, moments: Moments) -> np.ndarray:
         return np.concatenate([moments.mean, moments.sd])

@@ -156,13 +156,13 @@ class FollowedFaces(ABC):
 
     def add(self, picture: Picture) -> None:
         if self._waiting and self._waiting[0].rgb.shape != picture.rgb.shape:  # a stream may change its frame size
-            self.flush()
+            self.settle()
         self._waiting.append(picture)
         if len(self._waiting) == self._batch_frames:
-            self.flush()
+            self.settle()
 
-    def flush(self) -> None:
-        """Send what waits through the detector, and keep what is seen of the followed person."""
+    def settle(self) -> None:
+        """Send what waits through the detector, and take what is seen of the followed person."""
         if not self._waiting:
             return
         pictures, self._waiting = self._waiting, []
@@ -174,24 +174,30 @@ class FollowedFaces(ABC):
         seen = [(picture, face) for picture, face in zip(pictures, chosen, strict=True) if face is not None]
         self.n_frames += len(pictures)
         self.n_faces += len(seen)
-        if not seen:
-            return
-        rows_TD = self.described(seen)
-        if self._rows is None:
-            self._moments.add(rows_TD)
-        else:
-            self._rows.append(np.hstack([rows_TD, [place(*one) for one in seen]]))
+        if seen:
+            self.take(seen)
 
     @abstractmethod
-    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
-        """Return the values [T, D] of the followed person's faces of one batch."""
+    def take(self, seen: list[tuple[Picture, Face]]) -> None:
+        """Describe the followed person's faces of one batch; their rows are kept now or before `finish` ends."""
+
+    def places(self, seen: list[tuple[Picture, Face]]) -> np.ndarray | None:
+        """Return when and where the faces are [T, 6], where that is asked for."""
+        return None if self._rows is None else np.stack([place(*one) for one in seen])
+
+    def keep(self, rows_TD: np.ndarray, places_T6: np.ndarray | None) -> None:
+        """Keep the faces' values, and their places at frame level."""
+        if self._rows is None or places_T6 is None:
+            self._moments.add(rows_TD)
+        else:
+            self._rows.append(np.hstack([rows_TD, places_T6]))
 
     @abstractmethod
     def pooled(self, moments: Moments) -> np.ndarray:
         """Return an utterance's values [D] from the moments of its faces' values."""
 
     def finish(self) -> Extracted:
-        self.flush()
+        self.settle()
         if (verdict := self.nothing()) is not None:
             return verdict
         values_TD = self.pooled(self._moments)[None, :] if self._rows is None else np.concatenate(self._rows)

@@ -82,8 +82,8 @@ class GeometryHogSession(FollowedFaces):
 
     extractor = GeometryHog.name
 
-    def described(self, seen: list[tuple[Picture, Face]]) -> np.ndarray:
-        return np.stack([described(picture.rgb, face) for picture, face in seen])
+    def take(self, seen: list[tuple[Picture, Face]]) -> None:
+        self.keep(np.stack([described(picture.rgb, face) for picture, face in seen]), self.places(seen))
 
     def pooled(self, moments: Moments) -> np.ndarray:
         return pooled(moments)

@@ -9,7 +9,7 @@ from typing import Self
 from imer.extraction.engines import Outcome
 from imer.extraction.plan import Task
 from imer.extraction.recipe import Recipe
-from imer.extraction.work import Toolbox, do_task
+from imer.extraction.work import Toolbox, do_tasks
 
 TOOLBOXES: dict[str, Toolbox] = {}
 
@@ -30,4 +30,4 @@ class Inline:
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in reversed(tasks) if self.backwards else tasks:
-            yield Outcome(task, *do_task(task, self._toolbox))
+            yield from (Outcome(task, *done) for done in do_tasks([task], self._toolbox))

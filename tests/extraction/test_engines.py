@@ -6,6 +6,8 @@ import os
 import signal
 import struct
 import time
+from collections import deque
+from collections.abc import Sequence
 from multiprocessing import Pipe, active_children, get_context
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from imer.core.errors import InvalidInput, MissingDependency, UsageError
 from imer.extraction import engines, local, worker
 from imer.extraction.engines import make_engine, worker_count
 from imer.extraction.local import LocalEngine
-from imer.extraction.plan import MediaTask, TextTask
+from imer.extraction.plan import MediaTask, Task, TextTask
 from imer.extraction.recipe import Recipe
 from imer.extraction.travel import decoded, encoded
 from imer.media.segments import Segment
@@ -40,9 +42,10 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture
 def fragile(monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    """A text extractor that some texts kill, in workers that are forked and so know of it."""
-    entry = registry.Entry("test/fragile", "tests.extraction.fragile:Fragile", "text")
-    monkeypatch.setitem(registry.EXTRACTORS, "test/fragile", entry)
+    """Extractors that some texts and sounds kill, in workers that are forked and so know of them."""
+    for name, modality in (("Fragile", "text"), ("Startled", "audio")):
+        entry = registry.Entry(f"test/{name.lower()}", f"tests.extraction.fragile:{name}", modality)
+        monkeypatch.setitem(registry.EXTRACTORS, entry.name, entry)
     monkeypatch.setattr(processes, "get_context", lambda method: get_context("fork"))
     return Recipe({"text": "test/fragile"})
 
@@ -69,7 +72,7 @@ def test_a_worker_that_dies_in_the_middle_of_a_message_is_replaced_too(
     give = local._Worker.give
     torn: list[int] = []
 
-    def tear(worker: local._Worker, given: MediaTask) -> None:
+    def tear(worker: local._Worker, given: Sequence[Task]) -> None:
         give(worker, given)
         if not torn:
             worker.pipe.close()
@@ -113,6 +116,36 @@ def test_a_text_that_hangs_its_worker_costs_itself_alone(fragile: Recipe, monkey
     assert {child.pid for child in active_children()} <= before, "neither alive nor a zombie"
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize(("peak", "code"), [(1.0, "E-CRASH"), (0.05, "E-TIMEOUT")])
+def test_of_clips_that_a_worker_takes_together_one_that_kills_or_hangs_it_costs_itself_alone(
+    fragile: Recipe, peak: float, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: the others are done one by one, and clips that come after them together again."""
+    monkeypatch.setattr(worker, "BASE_LIMIT_S", 0.5)  # of workers that are forked
+    together: list[int] = []
+    give = local._Worker.give
+
+    def count(given_to: local._Worker, tasks: Sequence[Task]) -> None:
+        together.append(len(tasks))
+        give(given_to, tasks)
+
+    monkeypatch.setattr(local._Worker, "give", count)
+    paths = []
+    for number in range(24):
+        sound = voice(0.1, 100 + number) * (2 * peak if number == 2 else 1.0)
+        paths.append(
+            write_clip(tmp_path / f"{number}.wav", picture=None, sound=sound, audio_codec="pcm_s16le", rate=8000)
+        )
+    with LocalEngine(Recipe({"audio": "test/startled"}), 1, clips_at_once=4) as engine:
+        outcomes = list(engine.run([task(path, row) for row, path in enumerate(paths)]))
+    assert [(outcome.code, outcome.task.cells) for outcome in outcomes if outcome.code] == [(code, [(2, "audio")])]
+    assert sorted(cell.row for outcome in outcomes for cell in outcome.cells) == [r for r in range(24) if r != 2]
+    deaths = 2 if code == "E-CRASH" else 1  # what ends its process is tried once more
+    alone = [1] * (deaths - 1) + [1, 1]  # itself, and the one behind it; the two before were done
+    assert together == [4, *alone, 4, 4, 4, 4, 2, 1, 1], "fewer at a time towards the end"
+
+
 def test_workers_that_are_lost_before_they_begin_cost_their_task_nothing(
     clips: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +153,7 @@ def test_workers_that_are_lost_before_they_begin_cost_their_task_nothing(
     give = local._Worker.give
     fates = [signal.SIGKILL, signal.SIGSTOP, signal.SIGKILL]
 
-    def lose(lost: local._Worker, given: MediaTask) -> None:
+    def lose(lost: local._Worker, given: Sequence[Task]) -> None:
         fate = fates.pop() if fates else None
         if fate is not None:
             os.kill(lost.process.pid, fate)
@@ -169,8 +202,8 @@ def test_a_worker_that_gets_no_processor_is_not_late(clips: list[Path], monkeypa
 def test_workers_that_never_work_end_the_run(monkeypatch: pytest.MonkeyPatch, clips: list[Path]) -> None:
     monkeypatch.setattr(local, "_MAX_IDLE_DEATHS", 1)
 
-    def give(worker: local._Worker, given: MediaTask) -> None:
-        worker.task = given
+    def give(worker: local._Worker, given: Sequence[Task]) -> None:
+        worker.tasks = deque(given)
         os.kill(worker.process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(local._Worker, "give", give)

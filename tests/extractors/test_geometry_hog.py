@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from imer.core.errors import InvalidInput, MissingDependency, UsageError
+from imer.core.errors import UsageError
 from imer.core.types import Verdict
 from imer.extractors.alignment import TEMPLATE, aligned_face, boxed_face, similarity
-from imer.extractors.base import Extracted
 from imer.extractors.face_detection import Face, FaceDetector
-from imer.extractors.facenet import FaceNet
 from imer.extractors.following import PLACE, FaceFollower
 from imer.extractors.geometry_hog import GeometryHog
 from imer.extractors.hog import N_CELLS, ORIENTATIONS, hog
 from imer.extractors.moments import Moments
-from imer.media.sampling import Picture
 from tests.clips import face, grey, portrait
+from tests.extractors.faces import a_face, told
 
 
 @pytest.fixture(scope="module")
@@ -33,19 +28,6 @@ def extractor() -> GeometryHog:
 def detector(extractor: GeometryHog) -> FaceDetector:
     assert extractor._detector is not None
     return extractor._detector
-
-
-def told(extractor: GeometryHog | FaceNet, pictures: Iterator[np.ndarray] | list[np.ndarray]) -> Extracted:
-    session = extractor.begin()
-    for index, picture in enumerate(pictures):
-        session.add(Picture(index / 5, picture))
-    return session.finish()
-
-
-def a_face(left: float, top: float, side: float, confidence: float = 0.99) -> Face:
-    box = np.array([left, top, left + side, top + side], dtype=np.float32)
-    points = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], dtype=np.float32)
-    return Face(box, points * side + box[:2], confidence)
 
 
 def test_the_face_is_found_where_it_is(detector: FaceDetector) -> None:
@@ -234,93 +216,3 @@ def test_policies_choose_differently() -> None:
         assert chosen == [face_wanted], policy
     with pytest.raises(UsageError, match="did you mean 'largest'"):
         FaceFollower("larges")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state dict of the right shapes; what its numbers are does not matter to the loader."""
-    import torch
-
-    from imer.extractors.facenet_import import facenet_pytorch
-
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "resnet.pt"
-    state = facenet_pytorch().InceptionResnetV1(pretrained=None).state_dict()
-    torch.save({**state, "logits.weight": torch.zeros(3, 512)}, path)
-    return path
-
-
-def test_facenet_embeds_with_weights_that_are_named(weights: Path, tmp_path: Path) -> None:
-    import torch
-    from safetensors.torch import save_file
-
-    from imer.extractors.facenet_import import facenet_pytorch
-
-    net = FaceNet(face_weights=str(weights))
-    net.load("cpu")
-    result = told(net, [face(i) for i in range(3)])
-    assert result.values_TD.shape == (1, net.spec.dim) == (1, 1024)
-    assert len(net.spec.config["weights_sha256"]) == 64
-    crop = boxed_face(portrait(), a_face(80, 50, 90))
-    rows = net.embed([crop])
-    library = facenet_pytorch().InceptionResnetV1(pretrained=None).eval()
-    library.load_state_dict(torch.load(weights, weights_only=True), strict=False)
-    with torch.inference_mode():
-        theirs = library(torch.from_numpy(crop.transpose(2, 0, 1)[None].copy()).float().sub(127.5).div(128.0)).numpy()
-    assert np.abs(rows - theirs).max() < 1e-6
-    assert np.array_equal(
-        net.embed([boxed_face(portrait(), a_face(60, 50, 90)), crop])[1], rows[0]
-    )  # whoever is beside it
-    assert np.linalg.norm(rows, axis=1) == pytest.approx(1.0, abs=1e-4)
-    state = {k: v.contiguous() for k, v in torch.load(weights, weights_only=True).items()}
-    save_file(state, tmp_path / "resnet.safetensors")
-    other = FaceNet(face_weights=str(tmp_path / "resnet.safetensors"))
-    other.load("cpu")
-    assert np.array_equal(rows, other.embed([crop]))
-
-
-def test_half_precision_is_near_and_says_what_it_is(weights: Path) -> None:
-    crops = [boxed_face(portrait(), a_face(80, 50, 90))]
-    exact, half = (FaceNet(face_weights=str(weights), face_precision=name) for name in ("float32", "bfloat16"))
-    rows = []
-    for net in (exact, half):
-        net.load("cpu")
-        rows.append(net.embed(crops)[0])
-    assert float(rows[0] @ rows[1]) > 0.99
-    assert exact.spec.fingerprint != half.spec.fingerprint
-    with pytest.raises(UsageError, match="did you mean 'bfloat16'"):
-        FaceNet(face_weights=str(weights), face_precision="bfloat")
-
-
-def test_facenet_is_never_a_random_network(weights: Path, tmp_path: Path) -> None:
-    import torch
-
-    with pytest.raises(MissingDependency, match="--face-weights"):
-        FaceNet()
-    with pytest.raises(InvalidInput, match="does not exist"):
-        FaceNet(face_weights=str(tmp_path / "none.pt")).spec  # noqa: B018
-    state = torch.load(weights, weights_only=True)
-    missing = {k: v for k, v in state.items() if k != "last_bn.weight"}
-    wrong = {**state, "last_bn.weight": torch.zeros(7)}
-    for broken, message in ((missing, r"no last_bn\.weight"), (wrong, "has shape")):
-        torch.save(broken, tmp_path / "x.pt")
-        with pytest.raises(InvalidInput, match=message):
-            FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
-    (tmp_path / "x.pt").write_bytes(b"not weights")
-    with pytest.raises(InvalidInput, match="not a"):
-        FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
-    torch.save(["a list"], tmp_path / "x.pt")
-    with pytest.raises(InvalidInput, match="state dict"):
-        FaceNet(face_weights=str(tmp_path / "x.pt")).load("cpu")
-
-
-def test_downloading_without_a_network_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import requests
-
-    def refuse(*_: object, **__: object) -> None:
-        raise requests.ConnectionError("no network")
-
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(requests, "get", refuse)
-    with pytest.raises(MissingDependency, match="--face-weights PATH"):
-        FaceNet(download=True)

@@ -12,7 +12,7 @@ import pytest
 from imer.core.types import Verdict
 from imer.extraction.job import ExtractSettings
 from imer.extraction.runner import extract
-from imer.extraction.work import do_task
+from imer.extraction.work import do_tasks
 from imer.extractors.base import Extracted
 from imer.extractors.sentence import MiniLM
 from imer.extractors.text_batches import LEAST_TOKENS, TEXTS_PER_BATCH, TextBatches
@@ -127,7 +127,7 @@ def test_a_text_that_cannot_be_digested_costs_itself_alone() -> None:
             return [Extracted(Verdict.ok, np.full((1, 2), len(text), dtype=np.float32)) for text in texts]
 
     box = Toolbox(Recipe({"text": "delicate"}), _loaded={"text": Delicate()})
-    cells, _ = do_task(TextTask((4, 5, 6), ("good", "bad", "fine")), box)
+    ((cells, _),) = do_tasks([TextTask((4, 5, 6), ("good", "bad", "fine"))], box)
     assert [(cell.row, cell.result.verdict) for cell in cells] == [
         (4, Verdict.ok), (5, Verdict.decode_error), (6, Verdict.ok)
     ]  # fmt: skip
