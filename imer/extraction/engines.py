@@ -1,6 +1,7 @@
 """Engines carry tasks to workers and results back, in any order. One is local; the other (`ray`) is Ray Data.
 
-An engine is a context manager with `run(tasks) → iterator of Outcome`.
+An engine is a context manager with `run(tasks) → iterator of Outcome`. It may be told before that there will be work, and
+afterwards that there will be no more; both save time only.
 """
 
 from __future__ import annotations
@@ -43,7 +44,15 @@ class Engine(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None: ...
 
+    def prepare(self, modalities: Sequence[str], n_files: int) -> None:
+        """Let workers start, as many as texts and so many files can do with, and load what these modalities need."""
+        ...
+
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]: ...
+
+    def dismiss(self) -> None:
+        """Let workers end, without waiting for them."""
+        ...
 
 
 def make_engine(name: str, recipe: Recipe, workers: int, address: str | None = None) -> Engine:

@@ -11,7 +11,7 @@ from imer.core.errors import ImerError, PartialFailure
 from imer.core.files import sha256_file
 from imer.core.types import FAILURES, FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extraction.adoption import adoptable
-from imer.extraction.engines import make_engine
+from imer.extraction.engines import Engine
 from imer.extraction.failures import error_lines, failure_limit, write_errors
 from imer.extraction.packing import pack
 from imer.extraction.plan import Task, media_path, natural_verdict, plan_tasks
@@ -64,9 +64,11 @@ class Job:
         specs: dict[str, FeatureSpec],
         out: Path,
         run: ExtractSettings,
+        engine: Engine,
         notice: Callable[[str], None],
         progress: Progress,
     ) -> None:
+        self._engine = engine
         self.table, self.share, self.recipe, self.out, self.settings = table, share, recipe, out, run
         self.utterances = share.utterances
         self.specs = {modality: specs[modality] for modality in ordered_modalities(specs)}
@@ -97,7 +99,7 @@ class Job:
         summary.errors_file = self._list_failures()
         return summary
 
-    def run(self, workers: int) -> ExtractSummary:
+    def run(self) -> ExtractSummary:
         """Do what is left to do, pack it, and clear up."""
         limit = failure_limit(self.settings.max_failures, self._n_cells)
         found = self.staging.start(resume=self.settings.resume, notice=self.notice)
@@ -116,7 +118,7 @@ class Job:
         try:
             try:
                 self._absences()
-                self._work(tasks, workers, limit)
+                self._work(tasks, limit)
             finally:
                 self.staging.flush()
         except PartialFailure as stopped:
@@ -212,28 +214,26 @@ class Job:
         utterance_id = self.utterances[row].utterance_id
         self.staging.add(utterance_id, modality, self.sources.key(row, modality), result, file, elapsed_s)
 
-    def _work(self, tasks: Sequence[Task], workers: int, limit: int | None) -> None:
+    def _work(self, tasks: Sequence[Task], limit: int | None) -> None:
         n_cells = sum(len(task.cells) for task in tasks)
         done = 0
-        if not tasks:
-            return
-        with make_engine(self.settings.engine, self.recipe, workers, self.settings.address) as engine:
-            for outcome in engine.run(tasks):
-                if outcome.code:
-                    self._lost(outcome.task, outcome.code, outcome.message)
-                for cell in outcome.cells:
-                    self._stage(cell.row, cell.modality, cell.result, cell.file, cell.elapsed_s)
-                    self._n_failed += cell.result.verdict in FAILURES
-                for stage, seconds in outcome.stage_s.items():
-                    self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
-                done += len(outcome.task.cells)
-                self.progress("extracting", done, n_cells)
-                if limit is not None and self._n_failed > limit:
-                    raise PartialFailure(
-                        f"stopped: {self._n_failed} items failed, more than --max-failures {self.settings.max_failures} "
-                        f"allows (errors.jsonl beside the output lists them); what is done is kept in {self.staging.folder} "
-                        "for the same command."
-                    )
+        for outcome in self._engine.run(tasks) if tasks else ():
+            if outcome.code:
+                self._lost(outcome.task, outcome.code, outcome.message)
+            for cell in outcome.cells:
+                self._stage(cell.row, cell.modality, cell.result, cell.file, cell.elapsed_s)
+                self._n_failed += cell.result.verdict in FAILURES
+            for stage, seconds in outcome.stage_s.items():
+                self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
+            done += len(outcome.task.cells)
+            self.progress("extracting", done, n_cells)
+            if limit is not None and self._n_failed > limit:
+                raise PartialFailure(
+                    f"stopped: {self._n_failed} items failed, more than --max-failures {self.settings.max_failures} "
+                    f"allows (errors.jsonl beside the output lists them); what is done is kept in {self.staging.folder} "
+                    "for the same command."
+                )
+        self._engine.dismiss()
 
     def _lost(self, task: Task, code: str, message: str) -> None:
         """A file took its worker down: that is the verdict of everything that was to come from it."""

@@ -22,7 +22,7 @@ from imer.core.processes import Child, queued_s
 from imer.extraction.engines import Outcome
 from imer.extraction.plan import Task, TextTask
 from imer.extraction.recipe import Recipe
-from imer.extraction.worker import LOAD_LIMIT_S, serve
+from imer.extraction.worker import LOAD_LIMIT_S, Preparation, serve
 
 _MAX_IDLE_DEATHS = 3  # workers in a row that are lost before they have begun a task: the set-up is at fault, not a file
 _MAX_DEATHS = 25  # workers in a row that die without any result between: so many files in a row are not at fault
@@ -44,6 +44,10 @@ class _Worker(Child):
         self.deadline = float("inf")
         self.queued_s = 0.0  # of its life, when the deadline was set
         self.knows_text = False
+
+    def prepare(self, modalities: tuple[str, ...]) -> None:
+        self.knows_text = "text" in modalities
+        self.send(Preparation(modalities))
 
     def give(self, tasks: Sequence[Task]) -> None:
         self.tasks, self.has_begun = deque(tasks), False
@@ -68,8 +72,8 @@ class _Worker(Child):
         if not self.tasks:
             self.send(None)
 
-    def stop(self) -> None:
-        self.end(0.0 if self.tasks else _FAREWELL_S)
+    def stop(self, *, at_once: bool = False) -> None:
+        self.end(0.0 if self.tasks or at_once else _FAREWELL_S)
 
 
 class LocalEngine:
@@ -94,11 +98,23 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.dismiss()
+        for worker in self._workers:
+            worker.stop(at_once=kind is not None)
+        self._workers = []
+
+    def prepare(self, modalities: Sequence[str], n_files: int) -> None:
+        """Start workers: one for the texts, where there are any, the others for at most so many files."""
+        media = tuple(modality for modality in modalities if modality != "text")
+        loads = [("text",)] * ("text" in modalities) + [media] * n_files
+        for wanted in loads[: self._wanted]:
+            self._workers.append(_Worker(self._recipe))
+            self._workers[-1].prepare(wanted)
+
+    def dismiss(self) -> None:
+        """Let the workers end that have nothing to do, without waiting for them."""
         for worker in self._workers:
             worker.dismiss()
-        for worker in self._workers:
-            worker.stop()
-        self._workers = []
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcome of every task, as they come.

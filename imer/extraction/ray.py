@@ -33,15 +33,22 @@ class RayEngine:
     def __init__(self, recipe: Recipe, workers: int, address: str | None) -> None:
         self._recipe, self._workers = recipe, workers
         self._session = RaySession(workers, address)
+        self._has_begun = False
 
     def __enter__(self) -> Self:
-        self._session.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._session.__exit__(kind, error, trace)
+        if self._has_begun:
+            self._session.__exit__(kind, error, trace)
+
+    def prepare(self, modalities: Sequence[str], n_files: int) -> None:
+        """Do nothing: Ray takes processors from others, and is started when there is work."""
+
+    def dismiss(self) -> None:
+        """Do nothing: Ray takes its actors back by itself."""
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcome of every task, as they come.
@@ -51,6 +58,8 @@ class RayEngine:
         ImerError
             An actor says that its models cannot be loaded, or its workers die before they have done anything.
         """
+        self._session.__enter__()
+        self._has_begun = True
         import pyarrow
         import ray
         import ray.data

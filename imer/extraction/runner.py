@@ -19,10 +19,11 @@ from imer.core.errors import InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import followed, same_file, spare_inputs
 from imer.core.locks import output_lock
 from imer.extraction.adoption import extractors_of
-from imer.extraction.engines import check_engine, worker_count
+from imer.extraction.engines import check_engine, make_engine, worker_count
 from imer.extraction.job import ExtractSettings, Job, Progress, Share
-from imer.extraction.plan import in_shard, parse_shard
+from imer.extraction.plan import in_shard, media_path, natural_verdict, parse_shard
 from imer.extraction.recipe import OF_SOME, Recipe
+from imer.extraction.staging import staging_folder
 from imer.extraction.summary import ExtractSummary
 from imer.media.columns import check_sources, doubts
 from imer.media.manifest import Manifest, read_manifest
@@ -97,19 +98,31 @@ def extract(
     check_sources(table.utterances, table.path, recipe.extractors)
     workers = worker_count(run.workers, recipe.device)
     run = replace(run, overwrite=replaces)
-    job = Job(table, share, recipe, recipe.specs(), out, run, say, progress or (lambda *_: None))
-    for doubt in _doubts(table, recipe):
-        logger.warning(doubt)
-    if not share.utterances:
-        say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
-    if plan_only:
-        return job.plan()
-    if not share.utterances:
-        return job.list_broken_rows()
-    with output_lock(out, say):
-        if out.exists() and not replaces:
-            raise OutputExists(f"{out} has just been made by another process; choose another name or add --overwrite.")
-        return job.run(workers)
+    with make_engine(run.engine, recipe, workers, run.address) as engine:
+        is_begun = run.add is not None or staging_folder(out).exists()  # who knows what is left to do
+        if not plan_only and not is_begun:
+            engine.prepare(*_sources(share, recipe))
+        job = Job(table, share, recipe, recipe.specs(), out, run, engine, say, progress or (lambda *_: None))
+        for doubt in _doubts(table, recipe):
+            logger.warning(doubt)
+        if not share.utterances:
+            say(f"shard {run.shard} holds none of the {len(share.whole)} utterances: there is nothing to do.")
+        if plan_only:
+            return job.plan()
+        if not share.utterances:
+            return job.list_broken_rows()
+        with output_lock(out, say):
+            if out.exists() and not replaces:
+                raise OutputExists(
+                    f"{out} has just been made by another process; choose another name or add --overwrite."
+                )
+            return job.run()
+
+
+def _sources(share: Share, recipe: Recipe) -> tuple[list[str], int]:
+    """Return the modalities of which there is anything to extract, and how many files that is in."""
+    found = [(m, u) for m in recipe.extractors for u in share.utterances if natural_verdict(u, m) is None]
+    return list(dict.fromkeys(m for m, _ in found)), len({media_path(u, m) for m, u in found if m != "text"})
 
 
 def _doubts(table: Manifest, recipe: Recipe) -> list[str]:

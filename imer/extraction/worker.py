@@ -13,7 +13,8 @@ import gc
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -36,14 +37,23 @@ _LATE_BYTES = 128 << 20  # code that is loaded, and reserved memory that is firs
 _ALLOCATOR = {-3: 256 << 20, -1: 512 << 20, -2: 32 << 20}  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD, bytes
 
 
+@dataclass(frozen=True)
+class Preparation:
+    """What a worker may load before it has a task."""
+
+    modalities: tuple[str, ...]
+
+
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """Work until the parent says stop or is gone."""
     _settle()
     toolbox = Toolbox(recipe, load_s=time.process_time())  # starting and importing are loading too
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        while (tasks := pipe.recv()) is not None:
+        while (given := pipe.recv()) is not None:
+            tasks = [] if isinstance(given, Preparation) else given
+            wanted = given.modalities if isinstance(given, Preparation) else [m for task in tasks for m in needed(task)]
             try:
-                _load(toolbox, tasks, pipe)
+                _load(toolbox, wanted, pipe)
             except ImerError as error:
                 pipe.send(("fatal", type(error).__name__, str(error)))
                 return
@@ -52,6 +62,8 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
                     ("fatal", "MissingDependency", f"A model cannot be loaded ({type(error).__name__}: {error}).")
                 )
                 return
+            if not tasks:
+                continue
             pipe.send(("limit", BASE_LIMIT_S))
             pipe.send(("limit", sum(map(limit_s, tasks))))
             for done in do_tasks(tasks, toolbox):
@@ -70,9 +82,8 @@ def _settle() -> None:
     mute()
 
 
-def _load(toolbox: Toolbox, tasks: Sequence[Task], pipe: Connection) -> None:
-    wanted = dict.fromkeys(modality for task in tasks for modality in needed(task))
-    missing = [modality for modality in wanted if not toolbox.ready(modality)]
+def _load(toolbox: Toolbox, wanted: Iterable[str], pipe: Connection) -> None:
+    missing = [modality for modality in dict.fromkeys(wanted) if not toolbox.ready(modality)]
     if not missing:
         return
     pipe.send(("limit", LOAD_LIMIT_S))

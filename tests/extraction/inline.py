@@ -28,6 +28,12 @@ class Inline:
     def __exit__(self, *exc: object) -> None:
         return None
 
+    def prepare(self, modalities: Sequence[str], n_files: int) -> None:
+        return None
+
+    def dismiss(self) -> None:
+        return None
+
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         for task in reversed(tasks) if self.backwards else tasks:
             yield from (Outcome(task, *done) for done in do_tasks([task], self._toolbox))

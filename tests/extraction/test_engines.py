@@ -56,6 +56,35 @@ def test_a_level_is_of_no_use_to_an_extractor_without_levels(fragile: Recipe) ->
     assert not Recipe({**fragile.extractors, **AUDIO.extractors}, {"level": "frame"}).useless()
 
 
+def test_workers_that_start_before_there_is_work_do_it(clips: list[Path]) -> None:
+    with LocalEngine(Recipe({**AUDIO.extractors, "text": "minilm"}), 3) as engine:
+        engine.prepare(["audio", "text"], n_files=1)
+        early = {worker.process.pid for worker in engine._workers}
+        assert [worker.knows_text for worker in engine._workers] == [True, False], "one for the texts, one for the file"
+        outcomes = list(engine.run([TextTask((0,), ("hello",)), *(task(path, row) for row, path in enumerate(clips))]))
+        assert sum(len(outcome.cells) for outcome in outcomes) == 4
+        assert len(engine._workers) == 3
+        assert early < {worker.process.pid for worker in engine._workers}, "nobody has been replaced"
+        engine.dismiss()
+        processes = [worker.process for worker in engine._workers]
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0, 0, 0]
+
+
+def test_workers_that_started_in_vain_are_gone(tmp_path: Path) -> None:
+    broken = Recipe({"text": "sentence-transformers"}, {"sentence_model": str(tmp_path)})
+    before = {child.pid for child in active_children()}
+    engine = LocalEngine(broken, 1)
+    engine.prepare(["text"], n_files=0)
+    engine.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert {child.pid for child in active_children()} <= before
+    with LocalEngine(broken, 1) as engine:
+        engine.prepare(["text"], n_files=0)
+        with pytest.raises(InvalidInput, match=r"modules\.json"):
+            list(engine.run([TextTask((0,), ("hello",))]))
+
+
 def test_a_worker_that_dies_is_replaced_and_its_task_tried_again(clips: list[Path]) -> None:
     with LocalEngine(AUDIO, 1) as engine:
         run = engine.run([task(path, row) for row, path in enumerate(clips)])

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from imer.extraction import job, staging
+from imer.extraction import runner, staging
 from tests.extraction.inline import Inline
 
 
@@ -21,5 +21,5 @@ def one_thread() -> None:
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `extract` do its tasks in this process, and keep them in small shards."""
-    monkeypatch.setattr(job, "make_engine", Inline)
+    monkeypatch.setattr(runner, "make_engine", Inline)
     monkeypatch.setattr(staging, "SHARD_CELLS", 3)
