@@ -14,6 +14,7 @@ from imer.core.folders import FOLDER_MANIFEST, stated_digest, verify_folder
 from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import Evaluation
+from imer.training.origin import ORIGIN_FILE
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ def read_run(path: Path) -> EvaluatedRun:
     Raises
     ------
     InvalidInput
-        There is no such folder, it has not been evaluated, or what was evaluated is not the model that lies in it.
+        There is no such folder, it has not been evaluated, what was evaluated is not the model that lies in it,
+        or its settings were changed.
     """
     path = Path(path)
     if not path.is_dir():
@@ -55,6 +57,8 @@ def read_run(path: Path) -> EvaluatedRun:
         verify_folder(folder, (METRICS_FILE, PREDICTIONS_FILE))
     evaluation = Evaluation.read(folder / METRICS_FILE)
     model = path / "checkpoint"
+    if model.is_dir() and (path / FOLDER_MANIFEST).is_file():
+        verify_folder(path, (ORIGIN_FILE, "config.toml"))
     if model.is_dir() and stated_digest(model) != evaluation.run["sha256"]:
         raise InvalidInput(f"{folder} is the evaluation of another model than {model}; run `imer eval {path}` again.")
     return EvaluatedRun(((folder, None),), evaluation)

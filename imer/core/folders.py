@@ -207,7 +207,7 @@ def verify_folder(folder: Path, only: Sequence[str] = ()) -> list[dict[str, Any]
         if not file.is_file():
             raise InvalidInput(f"{file} is missing although {FOLDER_MANIFEST} names it; copy the whole folder again.")
         if file.stat().st_size != size or sha256_file(file) != digest:
-            raise InvalidInput(f"{file} was changed or damaged: its sha256 is not the one in {FOLDER_MANIFEST}.")
+            raise InvalidInput(f"{file} was changed or damaged: its sha256 is not the one in {manifest}.")
     return entries
 
 
@@ -217,6 +217,7 @@ def stated_digest(folder: Path) -> str:
         {**entry, "path": (manifest.parent.relative_to(folder) / entry["path"]).as_posix()}
         for manifest in folder.rglob(FOLDER_MANIFEST)
         for entry in read_json(manifest)["files"]
+        if Path(entry["path"]).name != FOLDER_MANIFEST
     ]
     return sha256_json(sorted(entries, key=lambda entry: Path(entry["path"]).parts))
 

@@ -15,7 +15,6 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.files import write_json, write_text
-from imer.core.folders import write_manifest
 from imer.core.json_lines import as_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.calibration import calibration
@@ -24,7 +23,7 @@ from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares, read_log
 from imer.training.inference import Prediction
 from imer.training.masks import FixedMask, Masks
-from imer.training.run_folder import COVERED, fold_folder
+from imer.training.run_folder import fold_folder, publish_digests
 from imer.training.selection import TEST_BEST, mean_value
 from imer.training.settings import Settings
 from imer.training.trained_fold import TrainedFold, load_fold
@@ -75,7 +74,7 @@ def write_results(
         "calibration": calibration(np.stack(outputs), np.stack(observed), corpus.target_N[rows]) if has_classes else [],
     }
     write_json(out / "metrics.json", metrics)
-    write_manifest(out, [name for name in COVERED if (out / name).is_file()])
+    publish_digests(out, [split.name for split in splits])
     return metrics
 
 

@@ -6,12 +6,14 @@ log.jsonl          one line per epoch: losses, validation metrics
 checkpoint/        the trained model; one folder `fold-<name>` per fold where there are folds
 predictions.jsonl  one line per test utterance
 metrics.json       a run folder with it is finished
-manifest.json      written last, size and sha256 of the other files: a figure that was changed is noticed
+manifest.json      written last, size and sha256 of the other files and of the checkpoints' own manifests: a figure that was
+                   changed is noticed, and so is a model of another training
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,13 +21,13 @@ from typing import Any
 
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json
-from imer.core.folders import FOLDER_MANIFEST, verify_folder
+from imer.core.folders import FOLDER_MANIFEST, verify_folder, write_manifest
 from imer.core.settings import toml_layer
 from imer.training.history import LOG_FILE
 from imer.training.origin import ORIGIN_FILE, Origin
 from imer.training.trained_fold import TrainedFold, load_fold
 
-# What the manifest of a run covers.
+# What the manifest of a run covers beside the checkpoints.
 COVERED = (ORIGIN_FILE, "config.toml", LOG_FILE, "metrics.json", "predictions.jsonl")
 
 
@@ -44,7 +46,7 @@ class RunFolder:
         Raises
         ------
         InvalidInput
-            It is no run folder, is damaged, or its training is not finished.
+            It is no run folder, is damaged, its training is not finished, or a checkpoint in it is of another one.
         """
         path = Path(path)
         if not (path / "config.toml").is_file() or not (path / ORIGIN_FILE).is_file():
@@ -54,7 +56,7 @@ class RunFolder:
         if lacking:
             which = f" ({len(lacking)} of {len(names)} folds are missing)" if len(names) > 1 else ""
             raise InvalidInput(f"{path} is not finished{which}; continue it with `imer train … -o {path} --resume`.")
-        _verify_texts(path, ORIGIN_FILE, "config.toml")
+        _verify_texts(path, ORIGIN_FILE, "config.toml", *_manifests(path, names))
         settings = {section: dict(values) for section, values in toml_layer(path / "config.toml").values.items()}
         return cls(path, settings, tuple(load_fold(fold_folder(path, name), device) for name in names))
 
@@ -75,6 +77,16 @@ def read_metrics(run: Path) -> dict[str, Any]:
     _verify_texts(run, "metrics.json")
     metrics: dict[str, Any] = read_json(run / "metrics.json")
     return metrics
+
+
+def publish_digests(run: Path, folds: Iterable[str]) -> None:
+    """Write the manifest of a run with these folds, which ends its training."""
+    texts = [name for name in COVERED if (run / name).is_file()]
+    write_manifest(run, [*texts, *_manifests(run, folds)])
+
+
+def _manifests(run: Path, folds: Iterable[str]) -> list[str]:
+    return [(fold_folder(run, name) / FOLDER_MANIFEST).relative_to(run).as_posix() for name in folds]
 
 
 def _verify_texts(run: Path, *names: str) -> None:

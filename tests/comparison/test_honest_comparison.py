@@ -132,6 +132,11 @@ def test_an_evaluation_of_other_weights_is_refused(made, tmp_path):
     shutil.copytree(made["seed0"], run)
     evaluate(run, **{**QUICK, "missing_rate": "0", "mask_seeds": 1})
     read_run(run)
+    config = (run / "config.toml").read_bytes()
+    (run / "config.toml").write_bytes(config.replace(b"seed = 0", b"seed = 1"))
+    with pytest.raises(InvalidInput, match=r"config\.toml was changed or damaged"):
+        read_run(run)
+    (run / "config.toml").write_bytes(config)
     shutil.rmtree(run / "checkpoint")
     read_run(run / "eval")  # figures alone may be handed on
     shutil.copytree(made["seed1"] / "checkpoint", run / "checkpoint")

@@ -25,7 +25,7 @@ from imer.metrics.compute import METRICS, classification_metrics, regression_met
 from imer.metrics.tally import tally
 from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
-from imer.training.run_folder import COVERED
+from imer.training.run_folder import publish_digests
 from imer.training.train import train
 from tests.evaluation.tiny_runs import tiny_setting
 from tests.stores import write_small_store
@@ -191,6 +191,7 @@ def test_an_older_run_has_a_baseline_where_all_its_training_is_there(setting, tm
     del values["constant_answer"]
     write_json(run / "checkpoint" / "checkpoint.json", values)
     write_manifest(run / "checkpoint", [p.name for p in (run / "checkpoint").iterdir() if p.name != "manifest.json"])
+    publish_digests(run, [""])
     here = evaluate(run, setting["store"], out=tmp_path / "a", **FAST)
     assert here.baseline == evaluate(setting["classes"], out=tmp_path / "b", **FAST).baseline
     elsewhere = evaluate(run, other_store(tmp_path / "new.h5"), out=tmp_path / "c", **FAST)
@@ -410,7 +411,7 @@ def moved_run(setting, tmp_path: Path) -> Path:
     shutil.copy(setting["store"], store)
     config = (run / "config.toml").read_text().replace(json.dumps(str(setting["store"])), json.dumps(str(store)))
     (run / "config.toml").write_text(config)
-    write_manifest(run, COVERED)
+    publish_digests(run, [""])
     return run
 
 

@@ -89,6 +89,7 @@ def test_an_ensemble_may_have_no_utterance_that_taught_nobody(store: Path, folds
         write_json(folder / "checkpoint.json", {**values, "val_ids": []})
         (folder / "manifest.json").unlink()
         write_json(folder / "manifest.json", {"files": folder_entries(folder)})
+    (taught / "manifest.json").unlink()
     with pytest.raises(InvalidInput, match=r"each taught one of them; choose --split test"):
         evaluate(taught, store, split="val", device="cpu")
 

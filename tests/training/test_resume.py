@@ -15,10 +15,10 @@ import torch
 
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import temporary_name, write_json
-from imer.core.folders import folder_entries, write_manifest
+from imer.core.folders import folder_entries
 from imer.models.comp.model import Comp
 from imer.training.listener import Listener
-from imer.training.run_folder import COVERED, RunFolder
+from imer.training.run_folder import RunFolder, publish_digests
 from tests.conftest import ROOT
 from tests.stores import write_small_store
 from tests.training.small import quick
@@ -71,8 +71,8 @@ def test_a_killed_run_continues_to_the_same_bits(store: Path, run: Path, tmp_pat
     quick(store, out, EVERY_EPOCH, resume=True, listener=Listener(note=notes.append))
     assert any("continuing after epoch" in note for note in notes)
     (out / "config.toml").write_bytes((run / "config.toml").read_bytes())  # but for how often it was saved
-    write_manifest(out, COVERED)
     _forget_saving(out)
+    publish_digests(out, [""])
     _same(run, out)
 
 

@@ -14,6 +14,7 @@ import torch
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError
+from imer.core.folders import output_entry
 from imer.core.json_lines import read_json_lines
 from imer.metrics.compute import classification_metrics
 from imer.store.reader import FeatureStore
@@ -126,6 +127,29 @@ def test_other_modalities_and_other_features_are_refused(run: Path, corpus: Corp
     other = replace(corpus, fingerprints={**corpus.fingerprints, "text": "0" * 64})
     with pytest.raises(InvalidInput, match="text features were made in another way"):
         fold.predict(other, np.arange(3), corpus.present_NM)
+
+
+def test_a_model_of_another_training_is_noticed(run: Path, store: Path, tmp_path: Path) -> None:
+    """Whole with its own digests: only the run's manifest tells that it is not the model that this training made."""
+    quick(store, tmp_path / "other", "train.seed=1")
+    mixed = shutil.copytree(run, tmp_path / "mixed")
+    shutil.rmtree(mixed / "checkpoint")
+    shutil.copytree(tmp_path / "other" / "checkpoint", mixed / "checkpoint")
+    for use in (RunFolder.open, verify_any):
+        with pytest.raises(InvalidInput, match=r"checkpoint/manifest\.json was changed or damaged"):
+            use(mixed)
+
+
+def test_folds_that_changed_places_are_noticed(store: Path, tmp_path: Path) -> None:
+    out = tmp_path / "folds"
+    quick(store, out, "data.folds=2", "train.max_epochs_joint=1")
+    assert output_entry(out)["sha256"] == verify_any(out)[1]
+    one, other = sorted((out / "checkpoint").iterdir())
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    with pytest.raises(InvalidInput, match=rf"{one.name}/manifest\.json was changed or damaged"):
+        RunFolder.open(out)
 
 
 @pytest.mark.parametrize("victim", ["model.safetensors", "scaler.safetensors", "checkpoint.json", "manifest.json"])
