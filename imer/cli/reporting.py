@@ -147,6 +147,9 @@ def reporting(
         elif advice := _advice():
             status, code = "error", errors.EXIT_MISSING_DEPENDENCY
             _fail(report, f"a library could not do its work ({type(error).__name__}).{advice}", "MissingDependency")
+        elif fault := _fault_of_plug_in(error):
+            status, code = "error", errors.EXIT_MISSING_DEPENDENCY
+            _fail(report, fault, "MissingDependency")
         else:
             status, code = "error", errors.EXIT_BUG
             _fail(
@@ -189,6 +192,12 @@ def _advice() -> str:
     except FileNotFoundError:
         return " There is no folder for temporary files that can be written to: set TMPDIR to one."
     return ""
+
+
+def _fault_of_plug_in(error: Exception) -> str:
+    from imer.core.registry import fault_of_plug_in  # only now: it takes 10 ms that every start would wait for
+
+    return fault_of_plug_in(error)
 
 
 def give_up_stdout() -> None:

@@ -22,6 +22,7 @@ from typing import Any, Protocol, Self
 from imer.core.errors import (
     EXIT_BUG,
     EXIT_INVALID_INPUT,
+    EXIT_MISSING_DEPENDENCY,
     EXIT_TERMINATED,
     ImerError,
     InvalidInput,
@@ -33,6 +34,7 @@ from imer.core.errors import (
 )
 from imer.core.machine import usable_cores
 from imer.core.processes import Child, die_with_parent, mute, process_count
+from imer.core.registry import fault_of_plug_in
 
 _TRIES = 2  # of a job whose worker died
 _MAX_DEATHS = 4  # workers in a row that die without any result between: the machine is at fault, not a job
@@ -134,6 +136,8 @@ def _do(job: Job) -> tuple[tuple[str, ...], dict[str, Any]]:
         if lacks_memory(error):
             message = f"there is not enough memory for this ({error}); ask for less, or for fewer --jobs."
             failure = {"kind": "OutOfMemory", "exit_code": EXIT_INVALID_INPUT, "message": message}
+        elif message := fault_of_plug_in(error):
+            failure = {"kind": "MissingDependency", "exit_code": EXIT_MISSING_DEPENDENCY, "message": message}
         else:
             message = f"this is a bug in imer ({type(error).__name__}: {error})."
             failure = {"kind": "Bug", "exit_code": EXIT_BUG, "message": message, "traceback": traceback.format_exc()}

@@ -6,12 +6,17 @@ modality such an extractor is, and under what licence, is in the `spec` of what 
 
 from __future__ import annotations
 
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from imer.core.errors import MissingDependency, UsageError, did_you_mean
+from imer.core.errors import ImerError, MissingDependency, UsageError, did_you_mean, lacks_memory
 
 NONE = "none"  # switches a modality off
 
@@ -25,6 +30,11 @@ class Entry:
     modality: str = ""
     description: str = ""
     licence: str = ""
+
+    @property
+    def package(self) -> str:
+        """The package whose code it is: `imer`, or a plug-in's."""
+        return self.target.partition(":")[0].partition(".")[0]
 
 
 def _table(*entries: Entry) -> dict[str, Entry]:
@@ -130,13 +140,55 @@ def resolve(kind: str, name: str) -> Any:
     UsageError
         Nothing has that name.
     MissingDependency
-        It exists, but a package that it needs is not installed.
+        It exists, but a package that it needs is not installed, or it is a plug-in that cannot be imported.
     """
     table = entries(kind)
     if name not in table:
         raise UsageError(f"There is no {kind[:-1]} called {name!r}; {did_you_mean(name, table)}")
     module, _, attribute = table[name].target.partition(":")
+    with answering(kind, name):
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise MissingDependency(f"The {kind[:-1]} {name} needs what is not installed here ({error}).") from error
+
+
+@contextmanager
+def answering(kind: str, name: str) -> Iterator[None]:
+    """Have a plug-in answer for what fails within, such as its construction: it is no bug in imer.
+
+    Raises
+    ------
+    MissingDependency
+        Something failed, and the name is a plug-in's.
+    """
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise MissingDependency(f"The {kind[:-1]} {name} needs what is not installed here ({error}).") from error
+        yield
+    except ImerError:
+        raise
+    except Exception as error:
+        entry = entries(kind)[name]
+        if entry.package == "imer" or lacks_memory(error):
+            raise
+        raise MissingDependency(_fault(f"The {kind[:-1]} {name} of the plug-in", entry.package, error)) from error
+
+
+def fault_of_plug_in(error: BaseException) -> str:
+    """Return what to say of an error that came out of a plug-in's code; empty where there is none in its traceback."""
+    packages = {entry.package for kind in ("extractors", "models", "heads") for entry in entries(kind).values()}
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        package = _package_of(frame)
+        if package != "imer" and package in packages:
+            return _fault("The plug-in", package, error)
+    return ""
+
+
+def _fault(who: str, package: str, error: BaseException) -> str:
+    """Say which of a plug-in's lines was the last before an error; where none of them ran, what is wrong with it alone."""
+    own = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if _package_of(frame) == package]
+    where = f" in {Path(own[-1][0].f_code.co_filename).name}, line {own[-1][1]}" if own else ""
+    return f"{who} {package} fails{where} ({type(error).__name__}: {error}); mend it, or tell its makers."
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]

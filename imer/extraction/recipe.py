@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from imer.core.errors import UsageError, listed
-from imer.core.registry import DEFAULT_EXTRACTORS, NONE, entries, resolve
+from imer.core.registry import DEFAULT_EXTRACTORS, NONE, answering, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
 from imer.extractors.search import DEFAULT_STRIDE
 
@@ -28,7 +28,8 @@ OF_SOME = {
 
 def taken_by(extractor: str) -> frozenset[str]:
     """Return the options that an extractor's constructor names."""
-    return frozenset(inspect.signature(resolve("extractors", extractor)).parameters)
+    with answering("extractors", extractor):
+        return frozenset(inspect.signature(resolve("extractors", extractor)).parameters)
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,9 @@ class Recipe:
     def build(self, modality: str) -> Any:
         """Make the extractor of a modality; nothing is loaded yet."""
         name = self.extractors[modality]
-        taken = taken_by(name)
-        return resolve("extractors", name)(**{key: value for key, value in self.options.items() if key in taken})
+        given = {key: value for key, value in self.options.items() if key in taken_by(name)}
+        with answering("extractors", name):
+            return resolve("extractors", name)(**given)
 
     def useless(self) -> list[str]:
         """Return the options that were asked for and that no chosen extractor takes."""
@@ -86,10 +88,13 @@ class Recipe:
         ------
         UsageError
             An extractor makes features of another modality, as only a plug-in's own description can tell.
+        MissingDependency
+            A plug-in fails.
         """
-        specs = {modality: self.build(modality).spec for modality in self.extractors}
-        for modality, spec in specs.items():
+        specs = {}
+        for modality, name in self.extractors.items():
+            with answering("extractors", name):
+                specs[modality] = spec = self.build(modality).spec
             if spec.modality != modality:
-                name = self.extractors[modality]
                 raise UsageError(f"--{modality} {name}: this extractor makes {spec.modality} features.")
         return specs

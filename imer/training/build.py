@@ -13,7 +13,7 @@ from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.registry import resolve
+from imer.core.registry import answering, resolve
 from imer.core.seeding import derived_seed
 from imer.models.base import ModelSpec
 from imer.models.ensemble import Ensemble
@@ -93,6 +93,8 @@ def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, .
     ------
     UsageError
         The model takes no output head, and one was chosen.
+    MissingDependency
+        The model is a plug-in that fails.
     """
     model_class, head_class = resolve("models", settings.run.model), resolve("heads", settings.run.head)
     torch.manual_seed(derived_seed("weights", *seed_parts))
@@ -101,9 +103,13 @@ def build_model(spec: ModelSpec, settings: Settings, *, seed_parts: tuple[Any, .
             raise UsageError(
                 f"The model {settings.run.model} answers by itself and takes no output head; drop --head {settings.run.head}."
             )
-        return model_class(spec, settings.model)
+        with answering("models", settings.run.model):
+            return model_class(spec, settings.model)
     width = getattr(settings.model, "hidden", 0)
-    return model_class(spec, settings.model, head_class(spec, width, settings.head))
+    with answering("heads", settings.run.head):
+        head = head_class(spec, width, settings.head)
+    with answering("models", settings.run.model):
+        return model_class(spec, settings.model, head)
 
 
 def build_trained(spec: ModelSpec, settings: Settings) -> nn.Module:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
+from imer.core.registry import answering
 from imer.core.registry import resolve as resolve_name
 from imer.core.settings import Layer, Schema, assignments_layer, environment_layer, resolve, toml_layer
 from imer.training.settings import OF_DESCENT, DataSettings, RunChoice, Settings, TrainSettings
@@ -41,9 +42,16 @@ def settings_schema(model: str, head: str) -> Schema:
         "run": RunChoice,
         "data": DataSettings,
         "train": TrainSettings,
-        "model": resolve_name("models", model).Settings,
-        "head": resolve_name("heads", head).Settings,
+        "model": _settings_of("models", model),
+        "head": _settings_of("heads", head),
     }
+
+
+def _settings_of(kind: str, name: str) -> type:
+    found = resolve_name(kind, name)
+    with answering(kind, name):
+        found.Settings()  # every one has a default
+        return found.Settings
 
 
 def load_settings(

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.stores import write_small_store
+
 PAGE = Path(__file__).parents[2] / "docs" / "plug-ins.md"
 FAST = ("--max-epochs", "40", "--set", "train.learning_rate=0.03", "--set", "train.average_epochs=0")
 
@@ -18,6 +20,62 @@ FAST = ("--max-epochs", "40", "--set", "train.learning_rate=0.03", "--set", "tra
 def block(language: str) -> str:
     (found,) = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     return found
+
+
+# What somebody who writes a plug-in does first: broken in its beginning, in its middle, and where imer looks at it.
+BROKEN = """
+from torch import nn
+from imer.core.types import FeatureSpec
+from my_emotions import MeanMlp, MeanMlpSettings, WordCounts
+
+class Odd(MeanMlp):
+    def __init__(self, spec, settings):
+        raise ValueError("the width is odd")
+
+class Narrow(MeanMlp):
+    def forward(self, features, observed_BUM, valid_BU, *, stage=None):
+        return self.answer(next(iter(features.values())))
+
+class Bare(nn.Module):
+    pass
+
+class Lost(WordCounts):
+    def __init__(self):
+        open("/no/such/weights")
+
+class Strict(WordCounts):
+    def __init__(self, language):
+        pass
+
+class Unsure(WordCounts):
+    @property
+    def spec(self):
+        return self.chosen
+"""
+FAULTS = {
+    "Odd": r"The model Odd of the plug-in broken fails in broken\.py, line 8 \(ValueError: the width is odd\)",
+    "Narrow": r"The plug-in broken fails in broken\.py, line 12 \(RuntimeError: mat1 and mat2 shapes cannot be",
+    "Bare": r"The model Bare of the plug-in broken fails \(AttributeError: .* no attribute 'Settings'\)",
+    "Typo": r"The model Typo of the plug-in typo fails \(SyntaxError: .*typo\.py, line 1\)",
+    "Lost": r"The extractor Lost of the plug-in broken fails in broken\.py, line 19 \(FileNotFoundError: .*weights",
+    "Strict": r"The extractor Strict of the plug-in broken fails \(TypeError: .* argument: 'language'\)",
+    "Unsure": r"The extractor Unsure of the plug-in broken fails in broken\.py, line 28 \(AttributeError: .* 'chosen'\)",
+}
+
+
+@pytest.fixture
+def broken(site: Path) -> Path:
+    """Install a package beside it that uses it, wrongly."""
+    about = site / "broken-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    models = "".join(f"{name} = broken:{name}\n" for name in ("Odd", "Narrow", "Bare"))
+    extractors = "".join(f"{name} = broken:{name}\n" for name in ("Lost", "Strict", "Unsure"))
+    text = f"[imer.models]\n{models}Typo = typo:Typo\n[imer.extractors]\n{extractors}"
+    (about / "entry_points.txt").write_text(text)
+    (site / "broken.py").write_text(BROKEN)
+    (site / "typo.py").write_text("class Typo(:")
+    return site
 
 
 @pytest.fixture
@@ -34,6 +92,26 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (folder / "my_emotions.py").write_text(block("python"), "utf-8")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
     return folder
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_plug_in_that_fails_is_named(broken: Path, tmp_path: Path, imer: Callable, name: str) -> None:
+    if name in ("Lost", "Strict", "Unsure"):
+        (tmp_path / "m.csv").write_text("utterance_id,text\na,hello\n")
+        command = ("extract", "m.csv", "-o", "f.h5", "--text", name, "--audio", "none", "--visual", "none")
+    else:
+        write_small_store(tmp_path / "f.h5")
+        command = ("train", "f.h5", "-o", "run", "--model", name)
+    done = imer(*command, cwd=tmp_path)
+    assert done.code == 5, done.err
+    assert re.search(f"error: {FAULTS[name]}", done.err), done.err
+
+
+def test_a_plug_in_that_fails_in_another_process_is_named(broken: Path, tmp_path: Path, imer: Callable) -> None:
+    store = write_small_store(tmp_path / "f.h5")
+    done = imer("train", store, "-o", tmp_path / "run", "--model", "Narrow", "--folds", "2", "--jobs", "2")
+    assert done.code == 5, done.err
+    assert re.search(f"error: {FAULTS['Narrow']}", done.err), done.err
 
 
 def test_the_package_of_the_page_extracts_trains_exports_and_predicts(
