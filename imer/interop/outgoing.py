@@ -84,7 +84,8 @@ def other_labels(store: FeatureStore, label: str) -> tuple[str, ...]:
 
 
 def usable_rows(store: FeatureStore, label: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the rows of the utterances that have a number as their label and a split, and a note of the others.
+    """Return the rows of the utterances that have a number as their label and a split, and notes: of the others, and of splits
+    that have none.
 
     Raises
     ------
@@ -109,5 +110,10 @@ def usable_rows(store: FeatureStore, label: str) -> tuple[np.ndarray, tuple[str,
             f"{store.path} has no utterance with both a {label} and a split ({listed(SPLITS)}), which this format wants."
         )
     n_out = int((~usable_N).sum())
-    notes = (f"{n_out} of {store.n} utterances have no {label} or no split, and are left out.",) if n_out else ()
-    return np.flatnonzero(usable_N), notes
+    notes = [f"{n_out} of {store.n} utterances have no {label} or no split, and are left out."] if n_out else []
+    if empty := [split for split in SPLITS if not (usable_N & (store.splits == split)).any()]:
+        notes.append(
+            f"no utterance with a {label} has the split {' or '.join(empty)}, and tools that read this format train on train, "
+            "choose their epoch on val and measure on test: give some that split in the manifest, and make the store again."
+        )
+    return np.flatnonzero(usable_N), tuple(notes)

@@ -133,6 +133,24 @@ def test_arrays_of_frames_say_where_each_utterance_begins(store: Path, tmp_path:
     assert len(np.load(tmp_path / "out" / "audio.npy")) == sum(FRAMES)
 
 
+@pytest.mark.parametrize("kind", ["mmsa", "gcnet"])
+@pytest.mark.parametrize(
+    ("splits", "lacking"),
+    [
+        (("train", "train", "train", "test", ""), "val"),
+        (("test",) * 5, "train or val"),
+        (("train", "", "val", "test", ""), ""),
+    ],
+)
+def test_a_part_that_is_empty_is_told(tmp_path: Path, kind: str, splits: tuple[str, ...], lacking: str) -> None:
+    """Whoever reads the file would find out after the first epoch."""
+    store = make_store(tmp_path / "f.h5", utterances(ids=tuple("abcde"), splits=splits))
+    notes = " ".join(export_features(kind, store, tmp_path / "out").notes)
+    assert (
+        f"no utterance with a sentiment has the split {lacking}, and" in notes if lacking else "the split" not in notes
+    )
+
+
 def test_mmsa_comes_back_as_it_went(store: Path, tmp_path: Path) -> None:
     made = export_features("mmsa", store, tmp_path / "out.pkl")
     assert made.n_utterances == 3  # one has no label, one no split
