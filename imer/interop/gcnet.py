@@ -2,13 +2,14 @@
 
 `CORPUS/features/<feature>/<utterance>.npy` (a vector, or frames, or a folder of such files) beside one pickle of labels,
 `CORPUS_features_raw_<k>way.pkl`: a tuple of dicts by video (utterance ids, labels, speakers, sentences) and of the videos
-of each split. What has no file, or nothing but zeros, is not present.
+of each split. What has no file, an empty one, or nothing but zeros, is not present.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,15 +44,20 @@ def import_gcnet(folder: Path, features: Mapping[str, str], out: Path, *, overwr
         raise InvalidInput(f"{folder} must hold exactly one file {_PATTERN}; found {listed(found) or 'none'}.")
     utterances = _utterances(load_foreign_pickle(found[0], out), found[0])
     columns: dict[str, Incoming] = {}
+    notes: list[str] = []
     for modality, name in features.items():
         where = folder / "features" / name
         if not where.is_dir():
             there = sorted(p.name for p in (folder / "features").glob("*")) if (folder / "features").is_dir() else []
             raise InvalidInput(f"{where} is not a folder; there are {listed(there) or 'none'}.")
-        values = [_load(where, utterance.utterance_id, person=_person(utterance)) for utterance in utterances]
+        empty: list[str] = []
+        values = [_load(where, utterance.utterance_id, empty, person=_person(utterance)) for utterance in utterances]
+        if empty:
+            notes.append(f"{modality}: no value is in {listed(empty, 5)} of {where}, as if the files were not there.")
         level = "frame" if any(v is not None and len(v) > 1 for v in values) else "utterance"
         columns[modality] = Incoming(f"gcnet/{name}", level, values)
-    return write_import(out, utterances, columns, found, "data import gcnet", overwrite=overwrite)
+    made = write_import(out, utterances, columns, found, "data import gcnet", overwrite=overwrite)
+    return replace(made, notes=(*notes, *made.notes))
 
 
 def _utterances(content: Any, path: Path) -> list[Utterance]:
@@ -93,8 +99,8 @@ def _person(utterance: Utterance) -> str:
     return letter if utterance.session and letter in _PEOPLE else ""
 
 
-def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
-    """Return an utterance's feature [T, D]; None where there is none.
+def _load(folder: Path, name: str, empty: list[str], *, person: str = "") -> np.ndarray | None:
+    """Return an utterance's feature [T, D]; None where there is none. Files without any value are added to `empty`.
 
     Where a folder holds the faces of both people of a scene, each file's name says by an F or an M whose it is.
     """
@@ -104,7 +110,9 @@ def _load(folder: Path, name: str, *, person: str = "") -> np.ndarray | None:
     files = sorted(path.glob("*.npy")) if path.is_dir() else [folder / f"{name}.npy"]
     if path.is_dir() and person and any(_shows(file, who) for file in files for who in _PEOPLE):
         files = [file for file in files if _shows(file, person)]
-    arrays = [_array(file) for file in files if file.is_file()]
+    read = {file: _array(file) for file in files if file.is_file()}
+    arrays = [array for array in read.values() if array.size]
+    empty += [file.relative_to(folder).as_posix() for file, array in read.items() if not array.size]
     if not arrays:
         return None
     if len(widths := sorted({array.shape[1] for array in arrays})) > 1:
@@ -120,13 +128,16 @@ def _shows(file: Path, person: str) -> bool:
 
 
 def _array(path: Path) -> np.ndarray:
+    """Return the array [T, D] of a file; one without any value for an empty file, which an interrupted program leaves."""
+    if not path.stat().st_size:
+        return np.zeros((0, 0))
     try:
         values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InvalidInput(f"{path} is not a .npy array of numbers ({error}).") from error
     while values.ndim > 2 and values.shape[0] == 1:
         values = values[0]
-    if values.dtype.kind not in "fiub" or values.ndim > 2 or not values.size:
+    if values.dtype.kind not in "fiub" or values.ndim > 2:
         raise InvalidInput(f"{path} must be a vector or frames of numbers, but has {values.dtype} {values.shape}.")
     return np.atleast_2d(values)
 
