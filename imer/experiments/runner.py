@@ -2,13 +2,14 @@
 
 sweep.json    what was asked for
 runs/<name>/  one ordinary run folder for each cell, with its evaluation in eval/
-table.md      the results table; results.tsv: the same figures as rows
+table.md      the results table; results.tsv: the same figures as rows; grid.tsv: what validation says of a grid
 errors.jsonl  the cells that failed, if any
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ from imer.training.settings import ONE_RATE
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
+RESULTS = ("table.md", "table.tex", "results.tsv", "grid.tsv")
 
 
 @dataclass
@@ -202,7 +204,16 @@ def _begin(out: Path, features: Path, asked: Asked, cells: Sequence[Cell]) -> No
         "asked": wishes,
         "runs": names,
     }
+    # The table of another sweep would be taken for that of this one, should it be interrupted.
+    if not _is_sweep(out) or read_json(out / "sweep.json") != json.loads(json.dumps(document)):
+        _remove_results(out)
     write_json(out / "sweep.json", document)
+
+
+def _remove_results(out: Path, but: Collection[Path] = ()) -> None:
+    for name in RESULTS:
+        if out / name not in but:
+            (out / name).unlink(missing_ok=True)
 
 
 def _work(result: SweepResult, features: Path, out: Path, n_jobs: int, listener: Listener) -> None:
@@ -247,6 +258,7 @@ def _conclude(result: SweepResult, out: Path) -> None:
         cell.name: read_metrics(_folder(out, cell))["selected"] for cell in result.cells if cell.name not in failed
     }
     if not selected:
+        _remove_results(out)
         return
     result.variants = choose(result.cells, selected)
     folders = [out / "runs" / name for variant in result.variants if variant.chosen for name in variant.cells]
@@ -264,3 +276,4 @@ def _conclude(result: SweepResult, out: Path) -> None:
     if any(variant.settings for variant in result.variants):
         write_text(out / "grid.tsv", as_tsv(variant_rows(result.variants)))
         result.written.append(out / "grid.tsv")
+    _remove_results(out, result.written)

@@ -148,6 +148,30 @@ def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid
     assert (out / "grid.tsv").read_text().count("\n") == 3
 
 
+def test_no_table_of_another_sweep_is_left_beside_this_one(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether this one has no grid, is interrupted, or fails in every run."""
+    out = tmp_path / "s"
+    usual = ("--seeds", "1", "--max-epochs", "1", "--missing-rates", "0", "--label", "emotion", "--jobs", "1")
+
+    def swept_with(*more: object) -> tuple[int, set[str]]:
+        done = here("sweep", store, "-o", out, *usual, *more)
+        return done.exit_code, {path.name for path in out.iterdir()} - {"runs", "sweep.json"}
+
+    tables = {"table.md", "table.tex", "results.tsv"}
+    with_grid = ("--models", "mlp", "--grid", "hidden=8,16")
+    assert swept_with(*with_grid) == (0, {*tables, "grid.tsv"})
+    with monkeypatch.context() as patched:
+        patched.setattr(Report, "progress", interrupt)
+        assert swept_with("--models", "linear") == (130, set())
+    assert swept_with("--models", "majority") == (0, tables)
+    assert "| mlp |" not in (out / "table.md").read_text()
+    (out / "runs" / "late-fusion_mixed_seed0").write_text("in the way")
+    assert swept_with("--models", "late-fusion") == (3, {"errors.jsonl"})
+    assert swept_with(*with_grid) == (0, {*tables, "grid.tsv"})
+
+
 def test_an_evaluation_that_is_not_the_sweeps_own_is_made_again(store: Path, tmp_path: Path) -> None:
     out, other = tmp_path / "out", write_small_store(tmp_path / "other.h5", seed=5)
     command = (
