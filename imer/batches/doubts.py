@@ -103,18 +103,6 @@ def odd_values(target_N: np.ndarray) -> list[str]:
     return said
 
 
-def off_the_sentiment_scale(label: str, target_N: np.ndarray) -> list[str]:
-    """Say where labels are not those that Acc-2 and Acc-7 were made for: around 0, within ±3."""
-    values = target_N[np.isfinite(target_N)]
-    if len(np.unique(values)) < 2 or (values.min() < 0 < values.max() and np.abs(values).max() <= 3.5):
-        return []
-    low, high = (number_text(float(value)) for value in (values.min(), values.max()))
-    return [
-        f"{label} lies in {low} … {high}: Acc-2 and its F1 ask for the side of 0, and Acc-7 cuts at ±3, so that they say "
-        "little here; read MAE, the correlation and CCC."
-    ]
-
-
 def _numbers(values: np.ndarray) -> str:
     return listed([number_text(value) for value in np.unique(values).tolist()], 3)
 

@@ -123,13 +123,14 @@ def _show(found: Evaluation, folder: Path, report: Report) -> None:
         report.output(path)
     report.counts = found.counts
     document = found.to_json()
-    kept = ("results", "summary", "run", "features", "task", "label", "modalities", "split")
-    report.extra = {name: document[name] for name in (*kept, "baseline", "aulc_mr", "diagnostics")}
+    kept = ["results", "summary", "run", "features", "task", "label", "modalities", "split", "baseline", "aulc_mr"]
+    kept += ["diagnostics", *(["label_range"] if "label_range" in document else [])]  # classes have none
+    report.extra = {name: document[name] for name in kept}
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     for title, table in terminal_tables(found) if on_terminal else [("", condition_table(found))]:
         report.table(title, *table)
     if found.aulc_mr:
-        names = [name for name, value in found.aulc_mr.items() if value is not None]
+        names = [name for name in found.metric_names if found.aulc_mr[name] is not None]
         areas = ", ".join(f"{name} {rounded(found.aulc_mr[name]):.3f}" for name in names)
         report.note(f"area under the curve over missing rates (AULC-MR): {areas}")
     report.note(f"tables and plots are in {folder}; `imer eval --explain` says what each metric means.")

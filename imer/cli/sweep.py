@@ -154,7 +154,9 @@ def _show(result: SweepResult, out: Path, report: Report, *, dry_run: bool) -> N
     on_terminal = sys.stdout is not None and sys.stdout.isatty()
     if result.summary:
         rows_of = headline_rows if on_terminal else all_rows
-        report.table(f"test part, mean ± sd over seeds ({out})", *rows_of(result.summary, result.task))
+        report.table(
+            f"test part, mean ± sd over seeds ({out})", *rows_of(result.summary, result.task, result.label_range)
+        )
         if any(variant.settings for variant in result.variants):
             report.table("settings, by validation", *variant_rows(result.variants))
         report.note(f"the table is in {out / 'table.md'}; every run in {out / 'runs'} is an ordinary run folder.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from imer.core.folders import FOLDER_MANIFEST, stated_digest, verify_folder
 from imer.evaluation.evaluate import EVALUATION_FOLDER
 from imer.evaluation.publish import METRICS_FILE, PREDICTIONS_FILE
 from imer.evaluation.results import Evaluation
+from imer.metrics.leading import widest
 from imer.training.origin import ORIGIN_FILE
 
 
@@ -90,6 +91,15 @@ def check_distinct(runs: Sequence[EvaluatedRun]) -> None:
                 "or evaluate all conditions at once (imer eval --missing-rate … --pattern …)."
             )
         seen[model] = folder
+
+
+def on_one_scale(runs: Sequence[EvaluatedRun]) -> list[EvaluatedRun]:
+    """Give runs on the same data the range of all their labels, so that the same metrics lead for all of them.
+
+    What each learnt from may differ with its seed, and evaluations of earlier versions do not say it.
+    """
+    shared = widest(run.evaluation.label_range for run in runs)
+    return [replace(run, evaluation=replace(run.evaluation, label_range=shared)) for run in runs]
 
 
 def joint_digest(facts: Iterable[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ from imer.comparison.document import (
     as_latex_document,
     as_markdown_document,
 )
-from imer.comparison.evaluated_run import EvaluatedRun, check_distinct, data_key, read_run
+from imer.comparison.evaluated_run import EvaluatedRun, check_distinct, data_key, on_one_scale, read_run
 from imer.comparison.matched import join_matched
 from imer.comparison.methods import Method, group_methods, same_test_part
 from imer.comparison.over_runs import left_out, over_runs
@@ -39,9 +39,10 @@ from imer.evaluation.balance_plots import balance_png, learning_png
 from imer.evaluation.calibration_plot import calibration_png
 from imer.evaluation.drawing import INTERVAL
 from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
-from imer.evaluation.results import HEADLINE, Evaluation
+from imer.evaluation.results import Evaluation
 from imer.metrics.compute import METRICS
 from imer.metrics.definitions import CALIBRATION_DEFINITION, CURVE_DEFINITION, DEFINITIONS, TITLES
+from imer.metrics.leading import telling
 
 TITLE = "Emotion recognition with missing modalities"
 FORMATS = (".html", ".md", ".tex")
@@ -114,7 +115,8 @@ def _sections(runs: Sequence[EvaluatedRun]) -> list[list[Method]]:
     by_data: dict[tuple[str, ...], list[EvaluatedRun]] = {}
     for run in runs:
         by_data.setdefault(data_key(run.evaluation), []).append(run)
-    return [methods for members in by_data.values() for methods in same_test_part(group_methods(join_matched(members)))]
+    by_data = {key: join_matched(on_one_scale(members)) for key, members in by_data.items()}
+    return [methods for members in by_data.values() for methods in same_test_part(group_methods(members))]
 
 
 def _omissions(methods: Iterable[Method]) -> list[str]:
@@ -176,7 +178,8 @@ def report_blocks(
             blocks += _data_section(methods, name, reference)
     blocks += methods_section(sections) if table else runs_section(runs)
     tasks = {run.evaluation.task for run in runs}
-    rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task]]
+    told = {name for methods in sections for name in _told(methods[0].evaluation)}
+    rows = [[name, TITLES[name], DEFINITIONS[name]] for task in sorted(tasks) for name in METRICS[task] if name in told]
     blocks += [
         Heading("What the metrics mean"),
         Grid((["metric", "name", "definition"], rows)),
@@ -201,6 +204,11 @@ def _head(methods: Sequence[Method]) -> list[Block]:
             f"({counts['utterances']} utterances with context); modalities: {', '.join(first.modalities)}.{baseline}"
         ),
     ]
+
+
+def _told(evaluation: Evaluation) -> list[str]:
+    """Return the metrics that say something of the label, the headline first."""
+    return list(dict.fromkeys([*evaluation.headline, *telling(evaluation.task, evaluation.label_range)]))
 
 
 def _runs_of(methods: Iterable[Method]) -> list[EvaluatedRun]:
@@ -234,12 +242,11 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
     blocks += _warned(methods)
     if any(one.run.get("optimistic") for _, one in merged):
         blocks.append(Paragraph(MARKED))
-    metrics = [*HEADLINE[first.task], *(m for m in METRICS[first.task] if m not in HEADLINE[first.task])]
     for conditions, what in (
         (rate_conditions(merged), "missing rate (nominal / realised)"),
         (pattern_conditions(merged), "observed modalities"),
     ):
-        for metric in metrics if conditions else ():
+        for metric in _told(first) if conditions else ():
             blocks.append(Grid(metric_table(merged, methods, conditions, metric), f"{TITLES[metric]} by {what}."))
     blocks += _uneven_curves(merged)
     name, shown = merged[0]

@@ -20,9 +20,8 @@ from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER, sign_of
 from imer.metrics.definitions import TITLES
+from imer.metrics.leading import compared
 from imer.training.settings import CHANGES_VALIDATION
-
-SHOWN = {"classification": ("ua", "wa", "f1_weighted"), "regression": ("f1_non0", "acc2_non0", "mae", "corr")}
 
 
 def scoreboard(runs: Sequence[EvaluatedRun], reference: str | None = None) -> list[Block]:
@@ -51,14 +50,20 @@ def by_protocol(runs: Sequence[EvaluatedRun]) -> dict[str, list[EvaluatedRun]]:
     return found
 
 
+def _shown(contestants: Sequence[Contestant]) -> tuple[str, ...]:
+    """Return the metrics of a table, the one that counts most first."""
+    first = contestants[0].merged
+    return compared(first.task, first.label_range)
+
+
 def _reference(contestants: Sequence[Contestant], reference: str | None, metric: str) -> Contestant:
     named = [one for one in contestants if one.method.name == reference]
     return named[0] if named else best_baseline(contestants, metric) or contestants[0]
 
 
 def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator[Block]:
-    task = contestants[0].merged.task
-    base = _reference(contestants, reference, SHOWN[task][0])
+    shown = _shown(contestants)
+    base = _reference(contestants, reference, shown[0])
     found = {
         one.name: tally_differences(one.tallies, base.tallies, over=base.rates)
         for one in contestants
@@ -69,7 +74,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
     yield from _chosen(contestants)
     yield from _ensembles(contestants)
     yield from _other_masks(contestants, base)
-    for metric in SHOWN[task]:
+    for metric in shown:
         differences = {name: one.over_rates.get(metric) for name, one in found.items()}
         better = "lower is better; " if metric in LOWER_IS_BETTER else ""
         caption = (
@@ -80,7 +85,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         )
         if rates:
             yield Grid(_rate_grid(contestants, rates, metric, base, differences), caption)
-    primary = SHOWN[task][0]
+    primary = shown[0]
     yield from _standing(contestants, rates, primary)
     if rates and found:
         yield Grid(_difference_grid(found, rates, primary), f"{_against(primary, base)}, at each missing rate.{marked}")
@@ -182,7 +187,7 @@ def _selection(contestants: Sequence[Contestant]) -> str:
     """Return the metric of the validation scores."""
     honest = [one for one in contestants if one.validation is not None] or list(contestants)
     chosen = honest[0].merged.run.get("selected") or {}
-    return str(chosen.get("metric") or SHOWN[honest[0].merged.task][0])
+    return str(chosen.get("metric") or _shown(honest)[0])
 
 
 def _conditions(contestants: Sequence[Contestant], *, patterns: bool) -> list[ConditionSummary]:
@@ -246,19 +251,19 @@ def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[B
     """One model for all missing rates minus one model for each, for the methods that have both."""
     table_of = {table[0].protocol: table for table in tables}
     rows = []
-    task = tables[0][0].merged.task
+    shown = _shown(tables[0])
     for one in table_of.get("mixed", []):
         for other in table_of.get("matched", []):
             if _but_for_protocol(one) == _but_for_protocol(other) and paired(one.tallies, other.tallies):
                 found = tally_differences(one.tallies, other.tallies, over=one.rates & other.rates).over_rates
-                rows.append([one.name, *(_difference(found.get(metric)) for metric in SHOWN[task])])
+                rows.append([one.name, *(_difference(found.get(metric)) for metric in shown)])
     if rows:
         yield Heading("One model for all missing rates against one for each", 3)
         yield Paragraph(
             f"Protocol mixed minus protocol matched, mean over the missing rates, with its {OVER}; * excludes 0. Only methods "
             "with the same settings under both are compared."
         )
-        yield Grid((["method", *(TITLES[metric] for metric in SHOWN[task])], rows))
+        yield Grid((["method", *(TITLES[metric] for metric in shown)], rows))
 
 
 def _but_for_protocol(one: Contestant) -> dict[str, object]:

@@ -12,7 +12,7 @@ from imer.comparison.document import Block, Grid, Heading, Paragraph
 from imer.comparison.methods import Method
 from imer.comparison.over_runs import condition_key
 from imer.core.errors import listed
-from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
+from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary
 from imer.evaluation.tables import UNDEFINED, Table, interval, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.confusion import class_scores
@@ -105,7 +105,7 @@ def difference_blocks(methods: Sequence[Method], reference: str | None) -> list[
         return [Heading("Paired differences", 3), Paragraph(UNPAIRED)]
     if otherwise_masked:
         blocks.append(other_masks(otherwise_masked, base.name))
-    for metric in HEADLINE[base.evaluation.task]:
+    for metric in base.evaluation.headline:
         keys = [condition_key(one) for one in base.evaluation.summary]
         keys = [key for key in keys if any(key in differences for differences in found.values())]
         titles = {condition_key(one): condition_title(one) for one in base.evaluation.summary}
@@ -147,7 +147,7 @@ def fold_blocks(methods: Sequence[Method]) -> list[Block]:
             if not one.folds:
                 continue
             cells = [method.name, condition_title(one)]
-            for metric in HEADLINE[evaluation.task]:
+            for metric in evaluation.headline:
                 values = [fold["metrics"][metric] for fold in one.folds]
                 defined = [value for value in values if value is not None]
                 mean = sum(defined) / len(defined) if len(defined) == len(values) else None
@@ -159,7 +159,7 @@ def fold_blocks(methods: Sequence[Method]) -> list[Block]:
     if not rows:
         return []
     columns = ["method", "condition"]
-    for metric in HEADLINE[methods[0].evaluation.task]:
+    for metric in methods[0].evaluation.headline:
         columns += [f"{TITLES[metric]} pooled", "mean of folds", "worst fold"]
     caption = (
         "Pooled: all folds' predictions as one set. Mean of folds: each fold counts the same. First run of each method."

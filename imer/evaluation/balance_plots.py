@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from imer.evaluation.drawing import COLOURS, GREY, axis_title, drawn, legend_below, line_look
-from imer.evaluation.results import HEADLINE, Evaluation
+from imer.evaluation.results import Evaluation
+from imer.metrics.compute import LOWER_IS_BETTER
 from imer.metrics.definitions import TITLES
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def balance_png(evaluation: Evaluation) -> bytes | None:
     """Plot each modality alone beside its own head, its contributions, and its weight per pattern; None without patterns."""
-    metric = HEADLINE[evaluation.task][0]
+    metric = evaluation.headline[0]
     balance = evaluation.diagnostics.get("balance", {}).get(metric)
     if not balance or not balance["alone"]:
         return None
@@ -35,7 +36,8 @@ def balance_png(evaluation: Evaluation) -> bytes | None:
         gains = {"loss without it": balance["drop_one"], "mean gain (Shapley)": balance.get("contribution", {})}
         _bars(panels[1], modalities, gains)
         panels[1].axhline(0.0, color=GREY, linewidth=1.0)
-        panels[1].set_ylabel(f"{TITLES[metric]} (higher is better)")
+        saved = " saved" if metric in LOWER_IS_BETTER else ""  # a gain is an error that is not made
+        panels[1].set_ylabel(f"{TITLES[metric]}{saved} (higher is better)")
         panels[1].set_title(f"What it adds{_equity(balance.get('equity'))}", loc="left", fontsize=10)
         if weighed:
             names = [str(one.pattern) for one in weighed]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from imer.evaluation.conditions import pattern_name
-from imer.evaluation.results import HEADLINE, ConditionSummary
+from imer.evaluation.results import ConditionSummary
 from imer.metrics.compute import Metrics, labelled, metrics_of, sign_of
 from imer.training.history import Log, curves, mean_shares
 
@@ -30,7 +30,10 @@ def branch_metrics(
 
 
 def pattern_balance(
-    summary: Sequence[ConditionSummary], modalities: Sequence[str], task: str, baseline: Metrics | None = None
+    summary: Sequence[ConditionSummary],
+    modalities: Sequence[str],
+    headline: Sequence[str],
+    baseline: Metrics | None = None,
 ) -> dict[str, Any]:
     """Return, from the fixed patterns that were evaluated, for each headline metric:
 
@@ -51,7 +54,7 @@ def pattern_balance(
     full = pattern_name(list(everything), modalities)
     without = [pattern_name([c for c in everything if c != left], modalities) for left in everything]
     found: dict[str, Any] = {}
-    for metric in HEADLINE[task]:
+    for metric in headline:
         sign = sign_of(metric)
         value = {pattern: metrics[metric].mean for pattern, metrics in scores.items()}
         alone = {m: value.get(name) for m, name in zip(modalities, names, strict=True) if name in value}
@@ -63,6 +66,8 @@ def pattern_balance(
             if full_value is not None and rest_value is not None:
                 drop_one[modality] = sign * (full_value - rest_value)
         floor = None if baseline is None else baseline.get(metric)
+        if metric == "ccc" and baseline is not None:
+            floor = 0.0  # by its formula; as a score it is left undefined
         contribution = mean_gains(value, modalities, floor, sign)
         ranked = [(sign * v, pattern) for pattern, v in value.items() if v is not None]
         found[metric] = {

@@ -31,7 +31,11 @@ _STYLE = {
 }  # fmt: skip
 INTERVAL = "95 % interval over dialogues"
 RATE_AXIS = "realised missing rate (share of hidden modality cells)"
-_UNITS = {"mae": "MAE (label units, lower is better)", "corr": "Corr (Pearson r)", "ccc": "CCC"}
+_UNITS = {
+    "mae": "MAE (label units, lower is better)",
+    "corr": "Corr (Pearson r)",
+    "ccc": "CCC (−1–1, higher is better)",
+}
 
 
 def axis_title(metric: str) -> str:

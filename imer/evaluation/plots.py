@@ -10,7 +10,7 @@ import numpy as np
 from imer.evaluation.balance_plots import balance_png, learning_png
 from imer.evaluation.calibration_plot import calibration_png
 from imer.evaluation.drawing import COLOURS, GREY, INTERVAL, RATE_AXIS, axis_title, drawn, legend_below, line_look
-from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation, MetricSummary
+from imer.evaluation.results import ConditionSummary, Evaluation, MetricSummary
 from imer.metrics.definitions import TITLES
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERV
     shown = [(name, one) for name, one in evaluations if len(one.rate_curve()) > 1]
     if not shown:
         return None
-    task = shown[0][1].task
+    headline = shown[0][1].headline
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(HEADLINE[task]), squeeze=False)[0]
-        for axes, metric in zip(panels, HEADLINE[task], strict=True):
+        panels = figure.subplots(1, len(headline), squeeze=False)[0]
+        for axes, metric in zip(panels, headline, strict=True):
             for index, (name, one) in enumerate(shown):
                 curve = one.rate_curve()
                 _band(axes, [c.realised_rate for c in curve], [c.metrics[metric] for c in curve], index, name)
@@ -91,8 +91,8 @@ def patterns_png(evaluation: Evaluation, band: str = INTERVAL) -> bytes | None:
         return None
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(1, len(HEADLINE[evaluation.task]), squeeze=False)[0]
-        for axes, metric in zip(panels, HEADLINE[evaluation.task], strict=True):
+        panels = figure.subplots(1, len(evaluation.headline), squeeze=False)[0]
+        for axes, metric in zip(panels, evaluation.headline, strict=True):
             _pattern_bars(axes, patterns, metric)
             axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label=band)
             _baseline_line(axes, evaluation, metric)

@@ -14,9 +14,9 @@ from imer._version import __version__
 from imer.core.errors import InvalidInput
 from imer.core.files import read_json
 from imer.metrics.compute import METRICS, Metrics
+from imer.metrics.leading import headline, in_order
 
 SCHEMA = "imer.evaluation/1"
-HEADLINE = {"classification": ("wa", "ua"), "regression": ("acc2_non0", "mae")}  # plotted, shown with intervals
 _DIGITS = 12  # results are rounded to this: below it, sums differ between CPU kinds
 
 
@@ -86,7 +86,11 @@ class ConditionSummary:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All results of one run on one split, with what is needed to say where they came from."""
+    """All results of one run on one split, with what is needed to say where they came from.
+
+    label_range   smallest and largest label, of those learnt from and those judged; None for classes, and where an earlier
+                  version did not write it down
+    """
 
     run: dict[str, Any]
     features: dict[str, Any]
@@ -102,6 +106,17 @@ class Evaluation:
     aulc_mr: Metrics = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    label_range: list[float] | None = None
+
+    @property
+    def headline(self) -> tuple[str, ...]:
+        """The metrics that are plotted and shown with intervals, the most telling first."""
+        return headline(self.task, self.label_range)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """All metrics of the task, in the order in which tables have them."""
+        return in_order(self.task, self.label_range)
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON document of `metrics.json`."""
@@ -109,6 +124,8 @@ class Evaluation:
         for entry in document["results"]:  # most have none
             if not entry["detail"]:
                 del entry["detail"]
+        if self.label_range is None:
+            del document["label_range"]
         return document
 
     @classmethod
@@ -124,6 +141,7 @@ class Evaluation:
         if not isinstance(document, dict) or document.get("schema") != SCHEMA:
             raise InvalidInput(f"{path} is not the result of `imer eval` (schema {SCHEMA}); evaluate the run again.")
         try:
+            document = {"label_range": None, **document}
             values = {name: document[name] for name in cls.__dataclass_fields__}
             values["results"] = [MaskResult(**entry) for entry in values["results"]]
             values["summary"] = [_condition_summary(entry) for entry in values["summary"]]

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from imer.batches.corpus import Corpus
-from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import InvalidInput, UsageError, listed
 from imer.core.files import followed
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.evaluation.subject import Subject
+from imer.metrics.leading import off_the_sentiment_scale
 from imer.store.reader import FeatureStore
 from imer.training.selection import is_optimistic, mean_value
 

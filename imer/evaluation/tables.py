@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from imer.evaluation.results import HEADLINE, ConditionSummary, Evaluation
-from imer.metrics.compute import METRICS
+from imer.evaluation.results import ConditionSummary, Evaluation
+from imer.metrics.leading import telling
 
 Table = tuple[list[str], list[list[str]]]  # column names, rows
 UNDEFINED = "–"
@@ -38,8 +38,8 @@ def interval(low: float | None, high: float | None) -> str:
 
 def condition_table(evaluation: Evaluation) -> Table:
     """One row per condition with every metric, intervals for the headline metrics, and the baseline as last row."""
-    names = METRICS[evaluation.task]
-    headline = HEADLINE[evaluation.task]
+    names = evaluation.metric_names
+    headline = evaluation.headline
     detailed = any(one.detail for one in evaluation.summary)  # rates by modality, or which mask file
     columns = ["protocol", "missing_rate", "realised", "pattern", *(["detail"] if detailed else []), "masks", "n"]
     for name in names:
@@ -56,9 +56,12 @@ def condition_table(evaluation: Evaluation) -> Table:
 
 
 def terminal_tables(evaluation: Evaluation) -> list[tuple[str, Table]]:
-    """Return the condition table in two parts that fit a terminal of 80 columns: headline metrics, and the others."""
-    headline = HEADLINE[evaluation.task]
-    others = [name for name in METRICS[evaluation.task] if name not in headline]
+    """Return the condition table in two parts that fit a terminal of 80 columns: headline metrics, and the others.
+
+    Metrics that say nothing of labels like these are left out; they are in the files.
+    """
+    headline = evaluation.headline
+    others = [name for name in telling(evaluation.task, evaluation.label_range) if name not in headline]
     counts = evaluation.counts
     title = (
         f"{evaluation.run['name']}: {evaluation.label}, {evaluation.split} split, {counts['labelled']} utterances of "

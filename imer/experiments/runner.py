@@ -21,7 +21,7 @@ from imer._version import __version__
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.comparison.document import as_latex_document, as_markdown_document
-from imer.comparison.evaluated_run import read_run
+from imer.comparison.evaluated_run import on_one_scale, read_run
 from imer.comparison.report import TITLE, report_blocks
 from imer.core.devices import chosen_device
 from imer.core.errors import InvalidInput, OutputExists, UsageError
@@ -55,6 +55,7 @@ class SweepResult:
     states    name of a cell → how far it was when the sweep began
     failed    the records of errors.jsonl
     summary   one entry for every method and condition, over seeds; variants: what validation says of the grid
+    label_range   of all labels, by which the metrics of its tables are ordered; None for classes
     """
 
     cells: list[Cell]
@@ -65,6 +66,7 @@ class SweepResult:
     summary: list[dict[str, Any]] = field(default_factory=list)
     variants: list[Variant] = field(default_factory=list)
     written: list[Path] = field(default_factory=list)
+    label_range: list[float] | None = None
 
     @property
     def finished(self) -> list[str]:
@@ -262,13 +264,14 @@ def _conclude(result: SweepResult, out: Path) -> None:
         return
     result.variants = choose(result.cells, selected)
     folders = [out / "runs" / name for variant in result.variants if variant.chosen for name in variant.cells]
-    runs = [read_run(folder) for folder in folders]
+    runs = on_one_scale([read_run(folder) for folder in folders])
+    result.label_range = runs[0].evaluation.label_range
     result.summary = summary_of(runs)
     blocks = report_blocks(runs, table=True)
     texts = {
         "table.md": as_markdown_document(TITLE, blocks),
         "table.tex": as_latex_document(TITLE, blocks),
-        "results.tsv": as_tsv(all_rows(result.summary, result.task)),
+        "results.tsv": as_tsv(all_rows(result.summary, result.task, result.label_range)),
     }
     for name, text in texts.items():
         write_text(out / name, text)

@@ -9,10 +9,9 @@ from imer.comparison.evaluated_run import EvaluatedRun
 from imer.comparison.matched import join_matched
 from imer.comparison.methods import group_methods
 from imer.comparison.over_runs import over_runs
-from imer.evaluation.results import HEADLINE
 from imer.evaluation.tables import UNDEFINED, Table, mean_and_sd, number
 from imer.experiments.choice import Variant
-from imer.metrics.compute import METRICS
+from imer.metrics.leading import LabelRange, headline, in_order
 
 
 def summary_of(runs: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
@@ -40,9 +39,9 @@ def summary_of(runs: Sequence[EvaluatedRun]) -> list[dict[str, Any]]:
     return entries
 
 
-def all_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
+def all_rows(summary: Sequence[dict[str, Any]], task: str, label_range: LabelRange | None = None) -> Table:
     """Return every entry with every metric, for TSV."""
-    names = METRICS[task]
+    names = in_order(task, label_range)
     facts = ["method", "trained", "protocol", "missing_rate", "realised_rate", "pattern", "seeds", "n"]
     columns = [*facts, *(title for name in names for title in (name, f"{name} sd"))]
     rows = []
@@ -52,14 +51,15 @@ def all_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
     return columns, rows
 
 
-def headline_rows(summary: Sequence[dict[str, Any]], task: str) -> Table:
+def headline_rows(summary: Sequence[dict[str, Any]], task: str, label_range: LabelRange | None = None) -> Table:
     """Return what fits a terminal: the headline metrics as mean ± sd."""
-    columns = ["method", "hidden", "realised", "seeds", *HEADLINE[task]]
+    names = headline(task, label_range)
+    columns = ["method", "hidden", "realised", "seeds", *names]
     rows = []
     for one in summary:
         rate = one["protocol"] if one["missing_rate"] is None else f"{one['missing_rate']:g}"
         hidden = rate if one["pattern"] is None else f"all but {one['pattern']}"
-        cells = [mean_and_sd(**one["metrics"][name]) for name in HEADLINE[task]]
+        cells = [mean_and_sd(**one["metrics"][name]) for name in names]
         rows.append([one["method"], hidden, number(one["realised_rate"]), str(one["seeds"]), *cells])
     return columns, rows
 

@@ -7,18 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from imer.batches.doubts import off_the_sentiment_scale
 from imer.core.errors import listed
 from imer.core.files import followed, sha256_file
 from imer.core.settings import flat
 from imer.export.card import CardFacts
+from imer.metrics.leading import telling
 from imer.training.origin import Origin
 from imer.training.run_folder import RunFolder
 from imer.training.selection import is_optimistic
 from imer.training.settings import NOT_THE_RESULT
 from imer.training.trained_fold import TrainedFold
 
-OF_ANY_SCALE = ("mae", "corr", "ccc")  # Acc-2 of labels from 0 to 100 would look like a result in a card
 _PARTS = {"val": "validation", "test": "test"}
 
 
@@ -94,8 +93,9 @@ def card_facts(fold: TrainedFold, about: Mapping[str, Any], n_parameters: int) -
     pooled = f", all {about['n_folds']} folds pooled" if about["n_folds"] > 1 else ""
     for entry in about["test"]:
         metrics[f"test, {_condition(entry)}{pooled}"] = {"n": entry["n"], **entry["metrics"]}
-    if fold.task == "regression" and off_the_sentiment_scale(fold.label, np.array(fold.spec.target_range)):
-        metrics = {where: {k: v for k, v in of.items() if k in ("n", *OF_ANY_SCALE)} for where, of in metrics.items()}
+    # Acc-2 of labels from 0 to 100 would look like a result in a card.
+    told = ("n", *telling(fold.task, fold.spec.target_range))
+    metrics = {where: {name: value for name, value in of.items() if name in told} for where, of in metrics.items()}
     chosen = f"{_epochs(selected)}, by {selected['metric']} on the {_PARTS[judged]} part"
     return CardFacts(
         name=about["name"],

@@ -74,6 +74,8 @@ def explanation() -> str:
     lines += [
         "",
         f"Higher is better except for {', '.join(sorted(LOWER_IS_BETTER))}.",
+        "Of numbers on both sides of 0 and within ±3, as sentiment is, Acc-2 and MAE lead tables and plots; of all others, "
+        "such as ratings from 1 to 5, MAE and CCC do, since Acc-2, its F1 and Acc-7 say little of them.",
         CURVE_DEFINITION,
         CALIBRATION_DEFINITION,
     ]

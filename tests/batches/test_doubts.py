@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from imer.batches.doubts import doubts, odd_classes, odd_values, off_the_sentiment_scale, scarce_modalities
+from imer.batches.doubts import doubts, odd_classes, odd_values, scarce_modalities
 from imer.batches.splits import Split
 from tests.batches.small import small_corpus
 
@@ -95,10 +95,3 @@ def test_whole_numbers_may_be_codes_of_classes() -> None:
 
 def test_infinite_labels_are_counted() -> None:
     assert odd_values(np.array([np.inf, 0.5, 1.5, -np.inf])) == ["2 labels are infinite and count as missing."]
-
-
-def test_a_scale_that_is_not_that_of_sentiment() -> None:
-    assert off_the_sentiment_scale("sentiment", np.array([-2.8, np.nan, 0.0, 3.0])) == []
-    for values, range_ in (([1.0, 7.0], "1 … 7"), ([-50.0, 50.0], "-50 … 50"), ([-3.0, -0.5], "-3 … -0.5")):
-        (sentence,) = off_the_sentiment_scale("valence", np.array(values))
-        assert sentence.startswith(f"valence lies in {range_}: Acc-2")

@@ -68,6 +68,15 @@ def test_a_pipe_gets_a_table_and_the_baseline(setting, tmp_path):
     assert str(tmp_path / "out") in done.stderr
 
 
+def test_numbers_say_their_range(setting, tmp_path):
+    for name in ("classes", "values"):
+        done = run_here(setting[name], "-o", tmp_path / name, "--json", "-q")
+        document = checked(json.loads(done.stdout))
+        found = document.get("label_range")
+        assert found is None if name == "classes" else found[0] < 0 < found[1]
+        assert found == json.loads((tmp_path / name / "metrics.json").read_text()).get("label_range")
+
+
 def test_a_rate_becomes_a_mask_by_the_protocol_that_is_named(setting, tmp_path):
     wishes = ["--missing-rate", "0.5", "--protocol", "bernoulli", "--mask-seeds", "2", "--json"]
     done = run_here(setting["classes"], *wishes, "-o", tmp_path / "out")

@@ -120,6 +120,20 @@ def test_a_run_of_a_sweep_is_the_run_of_train_and_eval(
     same(swept[0] / "runs" / name, alone)
 
 
+def test_a_sweep_of_ratings_leads_with_mae(tmp_path: Path) -> None:
+    store = write_small_store(tmp_path / "ratings.h5", sentiment_around=3.0)
+    done = here(
+        "sweep", store, "-o", tmp_path / "s", "--models", "linear,majority", "--label", "sentiment", "--seeds", "1",
+        "--missing-rates", "0,0.5", "--mask-seeds", "1", "--jobs", "1",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.splitlines()[0].split("\t")[8:11] == ["mae", "mae sd", "ccc"]
+    assert (tmp_path / "s" / "results.tsv").read_text().split("\t")[8] == "mae"
+    captions = [line for line in (tmp_path / "s" / "table.md").read_text().splitlines() if line.startswith("*")]
+    assert captions[0].startswith("*MAE by missing rate")
+    assert "minus the mean of linear" in captions[0]
+
+
 def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,12 +6,15 @@ from imer.evaluation.diagnostics import learning_balance, pattern_balance
 from imer.evaluation.results import ConditionSummary, Evaluation, MaskResult, MetricSummary, area_under_curve
 from imer.metrics.calibration import calibration
 from imer.metrics.compute import METRICS
+from imer.metrics.leading import headline
 
 CLASSES = ["angry", "happy", "neutral", "sad"]
 
 
-def example(task: str = "classification", name: str = "comp", shift: float = 0.0) -> Evaluation:
-    """Return a sweep over eight rates and seven patterns with smooth, made-up numbers."""
+def example(
+    task: str = "classification", name: str = "comp", shift: float = 0.0, label_range: list[float] | None = None
+) -> Evaluation:
+    """Return a sweep over eight rates and seven patterns with smooth, made-up numbers; of labels of this range."""
     rates = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7]
     conditions = [("nested", r, min(r, 2 / 3), None, 5 if r else 1) for r in rates]
     patterns = ["a", "t", "v", "at", "av", "tv", "atv"]
@@ -42,11 +45,12 @@ def example(task: str = "classification", name: str = "comp", shift: float = 0.0
         results=results,
         summary=summary,
         aulc_mr=area_under_curve(summary, task),
-        diagnostics=_diagnostics(summary, task),
+        diagnostics=_diagnostics(summary, task, label_range),
+        label_range=label_range,
     )
 
 
-def _diagnostics(summary: list[ConditionSummary], task: str) -> dict:
+def _diagnostics(summary: list[ConditionSummary], task: str, label_range: list[float] | None) -> dict:
     modalities = ["audio", "text", "visual"]
     log = [
         {
@@ -56,7 +60,7 @@ def _diagnostics(summary: list[ConditionSummary], task: str) -> dict:
         for stage in ("branches", "joint") for epoch in range(1, 6)
     ]  # fmt: skip
     return {
-        "balance": pattern_balance(summary, modalities, task, _baseline(task)),
+        "balance": pattern_balance(summary, modalities, headline(task, label_range), _baseline(task)),
         "branches": {m: dict.fromkeys(METRICS[task], 0.6) for m in modalities},
         "learning": learning_balance(log),
         "calibration": _calibration() if task == "classification" else [],

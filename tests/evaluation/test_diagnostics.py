@@ -36,7 +36,7 @@ def test_evenness_runs_from_none_to_all() -> None:
 
 def test_the_worst_pattern_and_the_loss_without_a_modality() -> None:
     evaluation = example()
-    found = pattern_balance(evaluation.summary, MODALITIES, "classification", {"ua": 0.25, "wa": 0.3})["ua"]
+    found = pattern_balance(evaluation.summary, MODALITIES, ["ua"], {"ua": 0.25, "wa": 0.3})["ua"]
     value = {one.pattern: one.metrics["ua"].mean for one in evaluation.patterns()}
     assert found["worst_pattern"]["value"] == min(value.values())
     assert found["drop_one"]["text"] == pytest.approx(value["atv"] - value["av"])
@@ -45,13 +45,23 @@ def test_the_worst_pattern_and_the_loss_without_a_modality() -> None:
 
 def test_of_an_error_the_highest_is_the_worst_and_a_rise_is_a_loss() -> None:
     evaluation = example("regression")
-    found = pattern_balance(evaluation.summary, MODALITIES, "regression")["mae"]
+    found = pattern_balance(evaluation.summary, MODALITIES, ["mae"])["mae"]
     value = {one.pattern: one.metrics["mae"].mean for one in evaluation.patterns()}
     assert found["worst_pattern"]["value"] == max(value.values()) > min(value.values())
     assert found["drop_one"] == pytest.approx(
         {m: value[rest] - value["atv"] for m, rest in zip(MODALITIES, ("tv", "av", "at"), strict=True)}
     )
     assert min(found["drop_one"].values()) > 0
+
+
+def test_gains_in_agreement_are_from_that_of_a_constant_on_which_is_none() -> None:
+    evaluation = example("regression", label_range=[1.0, 5.0])
+    value = {one.pattern: one.metrics["ccc"].mean for one in evaluation.patterns()}
+    assert evaluation.baseline["metrics"]["ccc"] is None
+    gains = evaluation.diagnostics["balance"]["ccc"]["contribution"]
+    assert gains == pytest.approx(mean_gains(value, MODALITIES, 0.0, 1.0))
+    assert sum(gains.values()) == pytest.approx(value["atv"])
+    assert pattern_balance(evaluation.summary, MODALITIES, ["ccc"])["ccc"]["contribution"] == {}
 
 
 def test_learning_balance_is_the_mean_over_epochs_and_folds() -> None:

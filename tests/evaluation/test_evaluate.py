@@ -27,7 +27,7 @@ from imer.store.reader import FeatureStore
 from imer.store.writer import vector_block, write_store
 from imer.training.run_folder import publish_digests
 from imer.training.train import train
-from tests.evaluation.tiny_runs import tiny_setting
+from tests.evaluation.tiny_runs import tiny_setting, train_tiny
 from tests.stores import write_small_store
 
 FAST = {"device": "cpu", "replicates": 200}
@@ -208,6 +208,25 @@ def test_the_baseline_comes_from_the_training_labels(setting, swept):
     values = swept["values"][0].baseline["metrics"]
     assert values["corr"] is None
     assert values["mae"] > 0
+
+
+def test_the_range_of_labels_is_of_those_learnt_from_and_those_judged(setting, swept, tmp_path):
+    with FeatureStore.open(setting["store"]) as store:
+        label = store.labels["sentiment"].values
+    sentiment, folder = swept["values"]  # folds learn from all and are judged on all
+    assert sentiment.label_range == pytest.approx([np.nanmin(label), np.nanmax(label)])
+    assert list(sentiment.diagnostics["balance"]) == list(sentiment.headline) == ["acc2_non0", "mae"]
+    assert Evaluation.read(folder / "metrics.json").label_range == pytest.approx(sentiment.label_range)
+    assert swept["classes"][0].label_range is None
+    ratings = write_small_store(tmp_path / "ratings.h5", prefix="new", sentiment_around=3.0)
+    learnt = train_tiny(ratings, tmp_path / "learnt", "sentiment", "", "train.max_epochs_joint=1")
+    own = evaluate(learnt, out=tmp_path / "own", pattern="all", **FAST)
+    assert list(own.diagnostics["balance"]) == list(own.headline) == ["mae", "ccc"]
+    assert own.label_range[0] > 0.0
+    judged = evaluate(setting["values"], ratings, out=tmp_path / "judged", **FAST)
+    assert judged.label_range[0] == pytest.approx(sentiment.label_range[0])
+    assert judged.label_range[1] > 4.0
+    assert judged.headline == ("mae", "ccc")
 
 
 def test_the_diagnostics_belong_to_the_numbers(swept):

@@ -15,14 +15,15 @@ COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.p
 
 
 @pytest.mark.parametrize(
-    ("task", "names"),
+    ("task", "label_range", "names"),
     [
-        ("classification", {*COMMON, "confusion.png", "calibration.png"}),
-        ("regression", COMMON),
+        ("classification", None, {*COMMON, "confusion.png", "calibration.png"}),
+        ("regression", None, COMMON),
+        ("regression", [1.0, 5.0], COMMON),
     ],
 )
-def test_every_plot_is_a_readable_image(task, names):
-    plots = all_plots(example(task))
+def test_every_plot_is_a_readable_image(task, label_range, names):
+    plots = all_plots(example(task, label_range=label_range))
     assert set(plots) == names
     for png in plots.values():
         with Image.open(io.BytesIO(png)) as image:
@@ -36,6 +37,14 @@ def test_every_plot_is_a_readable_image(task, names):
 
 def test_the_same_results_give_the_same_bytes():
     assert all_plots(example()) == all_plots(example())
+
+
+def test_what_is_plotted_goes_by_the_scale_of_the_label():
+    usual, sentiment, ratings = (
+        all_plots(example("regression", label_range=one)) for one in (None, [-3.0, 3.0], [1.0, 5.0])
+    )
+    assert usual == sentiment
+    assert {name for name in COMMON if ratings[name] != usual[name]} == {"curve.png", "patterns.png", "balance.png"}
 
 
 def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():

@@ -20,6 +20,22 @@ def test_an_evaluation_reads_back(tmp_path, task):
     assert again.summary[3].metrics["ua" if task == "classification" else "mae"].ci_low is not None
 
 
+def test_an_evaluation_says_of_which_range_its_labels_are_and_an_older_one_leads_as_it_did(tmp_path):
+    ratings, sentiment = (example("regression", label_range=one) for one in ([1.0, 5.0], [-3.0, 2.8]))
+    for number, evaluation in enumerate((ratings, sentiment)):
+        path = tmp_path / f"{number}.json"
+        write_json(path, evaluation.to_json())
+        assert Evaluation.read(path).headline == evaluation.headline
+        document = evaluation.to_json()
+        del document["label_range"]
+        write_json(path, document)
+        assert Evaluation.read(path).headline == ("acc2_non0", "mae")
+        assert Evaluation.read(path).to_json() == document
+    assert (ratings.headline, sentiment.headline) == (("mae", "ccc"), ("acc2_non0", "mae"))
+    assert ratings.metric_names[:3] == ("mae", "ccc", "corr")
+    assert "label_range" not in example("classification").to_json()
+
+
 @pytest.mark.parametrize("document", ["[]", "{}", '{"schema": "imer.evaluation/1"}', "no json"])
 def test_another_file_is_refused(tmp_path, document):
     (tmp_path / "metrics.json").write_text(document)

@@ -18,6 +18,7 @@ from imer.evaluation.tables import (
     tidy_table,
 )
 from imer.metrics.compute import METRICS
+from imer.metrics.leading import telling
 from tests.evaluation.examples import example
 
 
@@ -32,11 +33,27 @@ def test_the_condition_table_has_every_metric_and_the_baseline(task):
     assert all(len(row) == len(columns) for row in rows)
 
 
-@pytest.mark.parametrize("task", ["classification", "regression"])
-def test_the_tables_of_a_terminal_fit_80_columns_and_lose_no_metric(task):
-    parts = terminal_tables(example(task))
+def test_of_ratings_mae_and_ccc_come_first_with_their_intervals():
+    ratings = example("regression", label_range=[1.0, 5.0])
+    columns, rows = condition_table(ratings)
+    first = columns.index("n") + 1
+    assert columns[first : first + 6] == ["mae", "mae 95 %", "ccc", "ccc 95 %", "corr", "acc2_non0"]
+    assert (rows[0][first], rows[0][first + 2], rows[-1][first + 2]) == ("0.600", "0.850", "–")
+    (_, (headline, cells)), (_, (others, _)) = terminal_tables(ratings)
+    assert headline == ["condition", "realised", "mae", "ccc"]
+    assert cells[0][2] == "0.600 [0.550, 0.640]"
+    assert others == ["condition", "corr"]
+    for table in (condition_table, terminal_tables):
+        assert table(example("regression", label_range=[-3.0, 3.0])) == table(example("regression"))
+
+
+@pytest.mark.parametrize(
+    ("task", "label_range"), [("classification", None), ("regression", None), ("regression", [0.0, 100.0])]
+)
+def test_the_tables_of_a_terminal_fit_80_columns_and_lose_no_metric_that_says_something(task, label_range):
+    parts = terminal_tables(example(task, label_range=label_range))
     shown = [name for _, (columns, _) in parts for name in columns]
-    assert set(METRICS[task]) <= set(shown)
+    assert set(telling(task, label_range)) == set(METRICS[task]) & set(shown)
     for _, (columns, rows) in parts:
         widths = [max(len(row[i]) for row in [columns, *rows]) for i in range(len(columns))]
         assert sum(widths) + 3 * len(widths) + 1 <= 80

@@ -14,6 +14,7 @@ def test_the_explanation_says_what_is_easily_mistaken():
     for name in DEFINITIONS:
         assert f"  {name} " in text
     assert "whose label is exactly 0 are left out" in DEFINITIONS["acc2_non0"]
+    assert "such as ratings from 1 to 5, MAE and CCC" in " ".join(text.split())
     assert "zero labels included" in DEFINITIONS["mae"]
     assert "equal weight" in DEFINITIONS["ua"]
     assert "number of its labels as weight" in DEFINITIONS["f1_weighted"]
