@@ -138,6 +138,8 @@ def train_command(
 
 
 def _show(result: TrainResult, out: Path, report: Report) -> None:
+    from imer.metrics.leading import in_order
+
     metrics = result.metrics
     report.output(out)
     report.counts = {
@@ -158,7 +160,8 @@ def _show(result: TrainResult, out: Path, report: Report) -> None:
     tested = metrics["test"]
     if not tested:
         return
-    names = list(tested[0]["metrics"])
+    ordered = in_order(metrics["task"], metrics.get("label_range"))  # of a run of before, no range is known
+    names = [name for name in ordered if name in tested[0]["metrics"]]
     rows = [
         [_condition(entry, tested), entry["realised_rate"], entry["n"], *(entry["metrics"][name] for name in names)]
         for entry in tested

@@ -20,6 +20,7 @@ from imer.batches.splits import Split
 from imer.core.files import write_text
 from imer.core.folders import remove_folder
 from imer.core.json_lines import as_json_lines
+from imer.metrics.leading import in_order
 from imer.training.checkpoint import load_newest_state, save_state
 from imer.training.data import divide
 from imer.training.fold_data import SharedData
@@ -83,7 +84,8 @@ class Fold:
 
         trainer.run(after_epoch)
         best = trainer.progress.best
-        values = ", ".join(f"{k} {v:.4f}" for k, v in best.metrics.items() if v is not None)
+        names = in_order(shared.spec.task, shared.spec.target_range)
+        values = ", ".join(f"{name} {value:.4f}" for name in names if (value := best.metrics.get(name)) is not None)
         listener.note(f"{title}selected epoch {best.epoch} on validation: {values}.")
         if not finished:
             save_state(states, trainer)  # an interrupted fold goes on with the next member

@@ -19,6 +19,7 @@ from imer.core.json_lines import as_json_lines
 from imer.masks.sampling import missing_rate
 from imer.metrics.calibration import calibration
 from imer.metrics.compute import metrics_of
+from imer.metrics.leading import widest
 from imer.metrics.weights import mean_weights
 from imer.training.history import mean_shares, read_log
 from imer.training.inference import Prediction
@@ -61,6 +62,7 @@ def write_results(
         "task": corpus.task,
         "label": corpus.label,
         "class_names": list(corpus.class_names),
+        **_learnt_range(folds),
         "protocol": settings.train.protocol,
         "missing_rate": settings.train.missing_rate or None,
         "members": settings.train.members,
@@ -140,6 +142,11 @@ def _selected(folds: list[TrainedFold]) -> dict[str, Any]:
     each = [fold.selected for fold in folds]
     lists: dict[str, Any] = {key: [one[key] for one in each] for key in ("epoch", "epochs") if key in each[0]}
     return {**each[0], **lists, "value": mean_value(each)}
+
+
+def _learnt_range(folds: list[TrainedFold]) -> dict[str, Any]:
+    """Return the smallest and the largest number learnt from; nothing for classes."""
+    return {"label_range": widest(f.spec.target_range for f in folds)} if folds[0].task == "regression" else {}
 
 
 def _fold_record(corpus: Corpus, fold: TrainedFold, split: Split) -> dict[str, Any]:

@@ -56,6 +56,17 @@ def test_a_run_from_the_shell(imer: Callable, store: Path, tmp_path: Path) -> No
     assert resumed.out.startswith("hidden\trealised rate\tn\twa\tua")
 
 
+def test_of_ratings_mae_and_ccc_are_named_first(tmp_path: Path) -> None:
+    for around, first in ((3.0, ["mae", "ccc", "corr", "acc2_non0"]), (0.0, ["acc2_non0", "f1_non0"])):
+        store = write_small_store(tmp_path / f"{around}.h5", n_dialogues=15, sentiment_around=around)
+        done = _train(store, "-o", tmp_path / f"{around}", "--label", "sentiment", "--model", "linear")
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.splitlines()[0].split("\t")[3 : 3 + len(first)] == first
+        assert f"on validation: {first[0]} " in done.stderr
+        low, high = json.loads((tmp_path / f"{around}" / "metrics.json").read_text())["label_range"]
+        assert around - 3.5 < low < around < high < around + 3.5
+
+
 ONE_IS_ENOUGH = [name for name in MODELS if not hasattr(resolve("models", name), "least_modalities")]
 
 
