@@ -29,7 +29,7 @@ from imer.training.inference import answer, gather, run
 from imer.training.masks import FixedMask, Masks
 from imer.training.optimiser import Optimiser
 from imer.training.progress import Best, Progress
-from imer.training.selection import TEST_BEST, epoch_score
+from imer.training.selection import TEST_BEST, epoch_score, selecting_metric
 from imer.training.settings import Settings
 
 
@@ -217,7 +217,8 @@ class FoldTrainer:
             improved = any(better)
             record["val"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
         else:
-            score = epoch_score(joint, self.spec.task, self.settings.train.select)
+            metric = selecting_metric(self.spec.task, self.settings.train.select, self.spec.target_range)
+            score = epoch_score(joint, metric)
             improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
             record["val"] = joint
             record["val_branches"] = {name: {key: metrics[key]} for name, metrics in branches.items()}

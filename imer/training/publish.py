@@ -24,7 +24,7 @@ from imer.models.base import ModelSpec
 from imer.models.ensemble import member_key
 from imer.training.checkpoint import WEIGHTS, save_tensors
 from imer.training.progress import Progress
-from imer.training.selection import mean_value, selection
+from imer.training.selection import mean_value, selecting_metric, selection
 from imer.training.settings import Settings
 
 CHECKPOINT_FORMAT = "imer-checkpoint/1"
@@ -67,7 +67,7 @@ def publish_fold(
         "feature_names": corpus.feature_names,
         "fingerprints": corpus.fingerprints,
         "specs": {name: spec.kept() for name, spec in corpus.specs.items()},
-        "selected": _selected(members, spec.task, settings.train.select),
+        "selected": _selected(members, spec, settings.train.select),
         "val": mean_metrics([member.progress.best.metrics for member in members], spec.task),
         "branches": [
             {name: {"epoch": kept.epoch, "val": kept.metrics} for name, kept in member.progress.branch_best.items()}
@@ -83,9 +83,10 @@ def publish_fold(
         write_json(part / "checkpoint.json", values)
 
 
-def _selected(members: Sequence[TrainedMember], task: str, select: str) -> dict[str, Any]:
+def _selected(members: Sequence[TrainedMember], spec: ModelSpec, select: str) -> dict[str, Any]:
     """Return how the weights were chosen; of several members all `epochs`, the latest of them as `epoch`, the mean value."""
-    each = [selection(m.progress.best.epoch, m.progress.best.metrics, task, select) for m in members]
+    metric = selecting_metric(spec.task, select, spec.target_range)
+    each = [selection(m.progress.best.epoch, m.progress.best.metrics, metric, select) for m in members]
     if len(each) == 1:
         return each[0]
     epochs = [one["epoch"] for one in each]

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from imer.metrics.compute import SELECTION_METRIC, selection_score
+from imer.metrics.compute import SELECTION_METRIC, sign_of
+from imer.metrics.leading import LabelRange, is_sentiment
 
 TEST_BEST = "test_best"
 PUBLISHED_METRIC = {"classification": "wa", "regression": "f1_non0"}  # by which the public code of ComP chooses
@@ -15,19 +16,27 @@ OPTIMISTIC = (
 )
 
 
-def epoch_score(metrics: dict[str, float | None], task: str, select: str) -> float:
+def selecting_metric(task: str, select: str, label_range: LabelRange) -> str:
+    """Return the metric by which epochs are compared; `label_range` is that of the training labels (of numbers).
+
+    Published numbers are of classes and of sentiment. Of ratings, of which any answer has the right side of 0, the published
+    metric would call all epochs equal.
+    """
+    if select != TEST_BEST or (task == "regression" and not is_sentiment(label_range)):
+        return SELECTION_METRIC[task]
+    return PUBLISHED_METRIC[task]
+
+
+def epoch_score(metrics: dict[str, float | None], metric: str) -> float:
     """Return the score of an epoch, higher is better; −∞ where the metric is undefined."""
-    if select != TEST_BEST:
-        return selection_score(task, metrics)
-    value = metrics[PUBLISHED_METRIC[task]]
-    return -math.inf if value is None else value
+    value = metrics[metric]
+    return -math.inf if value is None else sign_of(metric) * value
 
 
-def selection(epoch: int, metrics: dict[str, float | None], task: str, select: str) -> dict[str, Any]:
+def selection(epoch: int, metrics: dict[str, float | None], metric: str, select: str) -> dict[str, Any]:
     """Return which epoch was kept, and by what: {"epoch", "metric", "value", "on"}."""
-    test = select == TEST_BEST
-    metric = PUBLISHED_METRIC[task] if test else SELECTION_METRIC[task]
-    return {"epoch": epoch, "metric": metric, "value": metrics.get(metric), "on": "test" if test else "val"}
+    on = "test" if select == TEST_BEST else "val"
+    return {"epoch": epoch, "metric": metric, "value": metrics.get(metric), "on": on}
 
 
 def is_optimistic(selected: dict[str, Any]) -> bool:

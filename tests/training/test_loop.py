@@ -14,14 +14,14 @@ from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import InvalidInput, UsageError
 from imer.masks.make import draw_mask
-from imer.metrics.compute import SELECTION_METRIC
+from imer.metrics.compute import SELECTION_METRIC, sign_of
 from imer.training.build import class_weight, model_spec
 from imer.training.fold_data import SharedData
 from imer.training.gradients import gradient_shares
 from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.repeatable import repeatable
-from imer.training.selection import selection
+from imer.training.selection import selecting_metric, selection
 from imer.training.settings_layers import load_settings
 from tests.batches.small import small_corpus
 from tests.training.small import QUICK
@@ -255,8 +255,23 @@ def test_choosing_on_the_test_part_is_possible_and_says_so() -> None:
         assert set(np.flatnonzero(judged.observed_NM.any(axis=1))) == tested
         masks.append(judged.observed_NM)
     assert not np.array_equal(*masks)  # redrawn every epoch
-    said = selection(3, {"wa": 0.5, "ua": 0.4}, "classification", "test_best")
+    said = selection(3, {"wa": 0.5, "ua": 0.4}, "wa", "test_best")
     assert said == {"epoch": 3, "metric": "wa", "value": 0.5, "on": "test"}
+
+
+def test_ratings_are_never_chosen_by_the_side_of_0_on_which_they_all_are() -> None:
+    sentiment, ratings = _learnable("regression"), _learnable("regression")
+    sentiment.target_N[:] = np.clip(sentiment.target_N, -3, 3)
+    ratings.target_N[:] += 20.0
+    for corpus, metric in ((sentiment, "f1_non0"), (ratings, "mae")):
+        trainer = _trained(corpus, "train.select=test_best", "train.max_epochs_joint=5")
+        assert selecting_metric("regression", "test_best", trainer.spec.target_range) == metric
+        assert selecting_metric("regression", "val", trainer.spec.target_range) == SELECTION_METRIC["regression"]
+        scores = [
+            sign_of(metric) * record["val"][metric] for record in trainer.progress.log if record["stage"] == "joint"
+        ]
+        assert trainer.progress.best.epoch == 1 + int(np.argmax(scores))
+    assert {record["val"]["f1_non0"] for record in trainer.progress.log if record["stage"] == "joint"} == {1.0}
 
 
 def test_the_optimiser_is_new_in_each_stage_unless_it_is_carried_over() -> None:
