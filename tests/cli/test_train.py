@@ -15,6 +15,7 @@ from imer.cli.app import app
 from imer.core.folders import published_folder
 from imer.core.registry import MODELS, resolve
 from imer.store.writer import vector_block, write_store
+from imer.training.run_folder import publish_digests
 from tests.stores import write_small_store
 
 TINY = [
@@ -293,6 +294,7 @@ def test_a_run_of_another_version_is_read_if_its_model_is_known(
             shutil.copy(out / "checkpoint" / name, part / name)
     shutil.rmtree(out / "checkpoint")
     (tmp_path / "old").rename(out / "checkpoint")
+    publish_digests(out, [""])
     done = CliRunner().invoke(app, ["eval", str(out), str(store)])
     assert done.exit_code == code, done.stderr
     if code:
