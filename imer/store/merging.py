@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from imer.core.errors import InvalidInput, UsageError, listed
-from imer.core.types import FeatureSpec, Utterance
+from imer.core.types import FeatureSpec, Utterance, ordered_modalities
 from imer.store import profile
 from imer.store.columns import Column
 from imer.store.feature import Feature
@@ -86,7 +86,7 @@ def merge_stores(paths: Sequence[Path], out: Path, *, allow_missing: bool = Fals
             {m: _gathered([store.quality[m] for store in stores], order) for m in stores[0].quality},
             provenance=stores[0].provenance,
             columns=_columns(stores[0]),
-            sources={m: _gathered([s.sources[m] for s in stores], order).tolist() for m in stores[0].sources} or None,
+            sources=_sources(stores, order),
             part=None if len(rows) == n_whole else Part(np.array(rows), n_whole, shards),
             overwrite=overwrite,
         )
@@ -94,6 +94,16 @@ def merge_stores(paths: Sequence[Path], out: Path, *, allow_missing: bool = Fals
         if whole.content_sha256 != digest:
             raise InvalidInput(f"{out} is not what was written to it; the disk may be failing.")
     return Merged(digest, len(rows), n_whole, shards, len(repeated))
+
+
+def _sources(stores: Sequence[FeatureStore], order: Sequence[_Place]) -> dict[str, list[str]] | None:
+    """Return what each cell was made from, where any part says it; empty for the rows of those that do not."""
+    kept = {modality for store in stores for modality in store.sources}
+    unknown = [np.full(store.n, "", dtype=object) for store in stores]
+    return {
+        m: _gathered([s.sources.get(m, none) for s, none in zip(stores, unknown, strict=True)], order).tolist()
+        for m in ordered_modalities(kept)
+    } or None
 
 
 def _part(store: FeatureStore) -> Part:

@@ -44,14 +44,15 @@ def frames(row: int) -> np.ndarray:
 
 def write(path: Path, rows: Sequence[int], *, shard: str | None = None, spec: FeatureSpec = SPEC,
           manifest: str = "m.csv", change: int | None = None, n_whole: int = N,
-          absent: Verdict = Verdict.silent) -> Path:  # fmt: skip
+          absent: Verdict = Verdict.silent, with_sources: bool = True) -> Path:  # fmt: skip
     values = [frames(row) + (1 if row == change else 0) for row in rows]
     offsets = np.concatenate([[0], np.cumsum([len(v) for v in values])])
     present = np.array([row % 7 != 3 for row in rows])
     write_store(
         path, [WHOLE[row] for row in rows], [FeatureBlock(spec, offsets, present, [v for v in values if len(v)])],
         {"audio": np.where(present, Verdict.ok, absent)}, provenance={"manifest": manifest},
-        columns=column_kinds(WHOLE), sources={"audio": [f"{row:x}" * (row % 3) for row in rows]},
+        columns=column_kinds(WHOLE),
+        sources={"audio": [f"{row:x}" * (row % 3) for row in rows]} if with_sources else None,
         part=None if shard is None else Part(np.array(rows), n_whole, (shard,)),
     )  # fmt: skip
     return path
@@ -100,6 +101,18 @@ def test_what_is_there_twice_must_be_the_same(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"differ in utterance u10: its audio has another verdict"):
         merge_stores([*parts, heard], tmp_path / "m2.h5")
     assert not (tmp_path / "m2.h5").exists()
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_what_only_some_parts_say_of_their_sources_is_kept(tmp_path: Path, silent: int) -> None:
+    halves = [range(20), range(20, N)]
+    parts = [
+        write(tmp_path / f"{i}.h5", rows, shard=f"{i + 1}/2", with_sources=i != silent) for i, rows in enumerate(halves)
+    ]
+    merge_stores(parts, tmp_path / "whole.h5")
+    with FeatureStore.open(tmp_path / "whole.h5") as store:
+        told = ["" if row in halves[silent] else f"{row:x}" * (row % 3) for row in range(N)]
+        assert store.sources["audio"].tolist() == told
 
 
 def test_parts_of_different_extractions_are_refused(tmp_path: Path) -> None:
