@@ -1,7 +1,7 @@
 """Engines carry tasks to workers and results back, in any order. One is local; the other (`ray`) is Ray Data.
 
-An engine is a context manager with `run(tasks) → iterator of Outcome`. It may be told before that there will be work, and
-afterwards that there will be no more; both save time only.
+An engine is a context manager with `run(tasks) → iterator of Outcome`. It may be told before that there will be work, which
+saves time, and afterwards that there will be no more, which saves memory.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Engine(Protocol):
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]: ...
 
     def dismiss(self) -> None:
-        """Let workers end, without waiting for them."""
+        """End the workers: there is nothing more to do."""
         ...
 
 

@@ -98,10 +98,11 @@ class LocalEngine:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None:
+            for worker in self._workers:
+                worker.stop(at_once=True)
+            self._workers = []
         self.dismiss()
-        for worker in self._workers:
-            worker.stop(at_once=kind is not None)
-        self._workers = []
 
     def prepare(self, modalities: Sequence[str], n_files: int) -> None:
         """Start workers: one for the texts, where there are any, the others for at most so many files."""
@@ -112,9 +113,12 @@ class LocalEngine:
             self._workers[-1].prepare(wanted)
 
     def dismiss(self) -> None:
-        """Let the workers end that have nothing to do, without waiting for them."""
+        """End all workers, so that they hold no memory and are no zombies while what they made is packed."""
         for worker in self._workers:
             worker.dismiss()
+        for worker in self._workers:
+            worker.stop()
+        self._workers = []
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcome of every task, as they come.

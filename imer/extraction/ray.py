@@ -42,13 +42,15 @@ class RayEngine:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._has_begun:
+            self._has_begun = False
             self._session.__exit__(kind, error, trace)
 
     def prepare(self, modalities: Sequence[str], n_files: int) -> None:
         """Do nothing: Ray takes processors from others, and is started when there is work."""
 
     def dismiss(self) -> None:
-        """Do nothing: Ray takes its actors back by itself."""
+        """End Ray, or leave the cluster."""
+        self.__exit__(None, None, None)
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Outcome]:
         """Yield the outcome of every task, as they come.
