@@ -74,19 +74,17 @@ class Sessions:
 
     def finish(self, index: int) -> Extracted:
         """Return the result of a segment."""
-        session = self._settled.pop(index, None) or self._open.pop(index, None)
         if index not in self._done:
-            session = session or self._begin()
+            session = self._settled.pop(index, None) or self._open.pop(index, None) or self._begin()
             self._done[index] = self._clock.timed(self._modality, guarded, session.finish)
         return self._done[index]
 
     def _settle(self, index: int) -> None:
-        session = self._open.pop(index)
-        if isinstance(session, Settles):
-            self._settled[index] = session
-            self._do(index, session.settle)
-        else:
-            self._done[index] = self._clock.timed(self._modality, guarded, session.finish)
+        if not isinstance(self._open[index], Settles):
+            self.finish(index)
+            return
+        self._settled[index] = self._open.pop(index)
+        self._do(index, self._settled[index].settle)
 
     def _do(self, index: int, work: Callable[..., Any], *given: Any) -> None:
         outcome = self._clock.timed(self._modality, guarded, work, *given)

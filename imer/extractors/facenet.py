@@ -112,7 +112,7 @@ class FaceNet(SeesFaces):
         self._always_full = device != "cpu"
         # Half precision on a CPU is the exception: there the last bits depend on the size of a batch.
         self.waits_for_others = device != "cpu" or self.face_precision == "float32"
-        self._queue = FaceQueue(self.embed, self._at_once)
+        self._queue = FaceQueue(self._batch, self._at_once)
 
     @property
     def queue(self) -> FaceQueue:
@@ -131,8 +131,7 @@ class FaceNet(SeesFaces):
 
     def embed(self, faces: list[np.ndarray]) -> np.ndarray:
         """Return the embeddings [n, 512] of uint8 RGB faces [160, 160, 3]."""
-        parts = [faces[start : start + self._at_once] for start in range(0, len(faces), self._at_once)]
-        return np.concatenate([self._batch(part) for part in parts])
+        return self.queue.add(faces).rows()
 
     def _batch(self, faces: list[np.ndarray]) -> np.ndarray:
         if self._network is None:
