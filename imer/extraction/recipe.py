@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from imer.core.errors import UsageError, listed
+from imer.core.errors import ImerError, MissingDependency, UsageError, listed
 from imer.core.registry import DEFAULT_EXTRACTORS, NONE, answering, entries, resolve
 from imer.core.types import MODALITIES, FeatureSpec
 from imer.extractors.search import DEFAULT_STRIDE
@@ -71,6 +71,27 @@ class Recipe:
         given = {key: value for key, value in self.options.items() if key in taken_by(name)}
         with answering("extractors", name):
             return resolve("extractors", name)(**given)
+
+    def loaded(self, modality: str) -> Any:
+        """Make the extractor of a modality and load what it needs.
+
+        Raises
+        ------
+        MissingDependency
+            Its models cannot be loaded, or it is a plug-in that fails.
+        """
+        name = self.extractors[modality]
+        extractor = self.build(modality)
+        try:
+            with answering("extractors", name):
+                extractor.load(self.device)
+        except ImerError:
+            raise
+        except Exception as error:  # whatever its own library raises
+            raise MissingDependency(
+                f"The extractor {name} cannot be loaded ({type(error).__name__}: {error})."
+            ) from error
+        return extractor
 
     def useless(self) -> list[str]:
         """Return the options that were asked for and that no chosen extractor takes."""

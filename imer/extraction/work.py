@@ -43,9 +43,7 @@ class Toolbox:
     def get(self, modality: str) -> Any:
         if modality not in self._loaded:
             started = time.process_time()
-            extractor = self.recipe.build(modality)
-            extractor.load(self.recipe.device)
-            self._loaded[modality] = extractor
+            self._loaded[modality] = self.recipe.loaded(modality)
             self.load_s += time.process_time() - started
         return self._loaded[modality]
 

@@ -57,11 +57,6 @@ def serve(pipe: Connection, recipe: Recipe) -> None:
             except ImerError as error:
                 pipe.send(("fatal", type(error).__name__, str(error)))
                 return
-            except Exception as error:  # noqa: BLE001 - a model that cannot be loaded fails in its own library's way
-                pipe.send(
-                    ("fatal", "MissingDependency", f"A model cannot be loaded ({type(error).__name__}: {error}).")
-                )
-                return
             if not tasks:
                 continue
             pipe.send(("limit", BASE_LIMIT_S))

@@ -18,6 +18,7 @@ from imer.batches.batch import Batch
 from imer.batches.corpus import Corpus
 from imer.batches.splits import Split
 from imer.core.errors import UsageError
+from imer.core.registry import answering
 from imer.core.seeding import derived_seed, generator, member_part
 from imer.metrics.compute import SELECTION_METRIC, Metrics, mean_metrics, metrics_of, selection_score
 from imer.metrics.weights import mean_weights
@@ -177,7 +178,8 @@ class FoldTrainer:
             with reduced_products(self.settings.train.precision == "bfloat16"):
                 output = run(self.model, batch, stage)
             terms = self.model.losses(output, batch, stage)
-            loss = torch.stack(list(terms.values())).sum()
+            with answering("models", self.settings.run.model):  # a plug-in may return anything
+                loss = torch.stack(list(terms.values())).sum()
             optimiser.step(loss)
             for name, term in {**terms, "total": loss}.items():
                 sums[name] = sums.get(name, 0.0) + term.detach()

@@ -36,6 +36,10 @@ class Narrow(MeanMlp):
     def forward(self, features, observed_BUM, valid_BU, *, stage=None):
         return self.answer(next(iter(features.values())))
 
+class Careless(MeanMlp):
+    def losses(self, output, batch, stage):
+        return {}
+
 class Bare(nn.Module):
     pass
 
@@ -47,19 +51,26 @@ class Strict(WordCounts):
     def __init__(self, language):
         pass
 
+class Heavy(WordCounts):
+    def load(self, device):
+        open("/no/such/model")
+
 class Unsure(WordCounts):
     @property
     def spec(self):
         return self.chosen
 """
+OF_EXTRACTORS = ("Lost", "Heavy", "Strict", "Unsure")
 FAULTS = {
     "Odd": r"The model Odd of the plug-in broken fails in broken\.py, line 8 \(ValueError: the width is odd\)",
     "Narrow": r"The plug-in broken fails in broken\.py, line 12 \(RuntimeError: mat1 and mat2 shapes cannot be",
+    "Careless": r"The model Careless of the plug-in broken fails \(RuntimeError: ",
     "Bare": r"The model Bare of the plug-in broken fails \(AttributeError: .* no attribute 'Settings'\)",
     "Typo": r"The model Typo of the plug-in typo fails \(SyntaxError: .*typo\.py, line 1\)",
-    "Lost": r"The extractor Lost of the plug-in broken fails in broken\.py, line 19 \(FileNotFoundError: .*weights",
+    "Lost": r"The extractor Lost of the plug-in broken fails in broken\.py, line 23 \(FileNotFoundError: .*weights",
+    "Heavy": r"The extractor Heavy of the plug-in broken fails in broken\.py, line 31 \(FileNotFoundError: .*model",
     "Strict": r"The extractor Strict of the plug-in broken fails \(TypeError: .* argument: 'language'\)",
-    "Unsure": r"The extractor Unsure of the plug-in broken fails in broken\.py, line 28 \(AttributeError: .* 'chosen'\)",
+    "Unsure": r"The extractor Unsure of the plug-in broken fails in broken\.py, line 36 \(AttributeError: .* 'chosen'\)",
 }
 
 
@@ -69,8 +80,8 @@ def broken(site: Path) -> Path:
     about = site / "broken-1.0.dist-info"
     about.mkdir()
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
-    models = "".join(f"{name} = broken:{name}\n" for name in ("Odd", "Narrow", "Bare"))
-    extractors = "".join(f"{name} = broken:{name}\n" for name in ("Lost", "Strict", "Unsure"))
+    models = "".join(f"{name} = broken:{name}\n" for name in ("Odd", "Narrow", "Careless", "Bare"))
+    extractors = "".join(f"{name} = broken:{name}\n" for name in OF_EXTRACTORS)
     text = f"[imer.models]\n{models}Typo = typo:Typo\n[imer.extractors]\n{extractors}"
     (about / "entry_points.txt").write_text(text)
     (site / "broken.py").write_text(BROKEN)
@@ -96,7 +107,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_plug_in_that_fails_is_named(broken: Path, tmp_path: Path, imer: Callable, name: str) -> None:
-    if name in ("Lost", "Strict", "Unsure"):
+    if name in OF_EXTRACTORS:
         (tmp_path / "m.csv").write_text("utterance_id,text\na,hello\n")
         command = ("extract", "m.csv", "-o", "f.h5", "--text", name, "--audio", "none", "--visual", "none")
     else:
