@@ -14,8 +14,16 @@ from typing import Any
 from imer.core.errors import UsageError, did_you_mean, listed
 from imer.core.registry import resolve
 from imer.core.settings import nearest_setting, settings_called
-from imer.training.settings import CHANGES_VALIDATION, NOT_THE_RESULT, ONE_RATE, DataSettings, RunChoice, Settings
-from imer.training.settings_layers import load_settings
+from imer.training.settings import (
+    CHANGES_VALIDATION,
+    NOT_THE_RESULT,
+    OF_DESCENT,
+    ONE_RATE,
+    DataSettings,
+    RunChoice,
+    Settings,
+)
+from imer.training.settings_layers import is_fitted, load_settings
 
 MOST_SEEDS = 1000  # a greater number is a seed, and was not meant as a number of them
 ANY_RATE = ("mixed", "complete", "complete2incomplete", "pattern")  # one model, judged at every rate
@@ -100,8 +108,8 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
         flags = _flags(asked, method, features, protocol, seed)
         base = load_settings(preset=method.preset, config=asked.config, flags=flags)
         every |= _names(base)
-        known = [text for text in asked.assignments if _knows(base, text)]
-        own = [[text for text in axis if _knows(base, text)] for axis in axes]
+        known = [text for text in asked.assignments if _knows(_names(base), text)]
+        own = [[text for text in axis if _knows(_crossed(base), text)] for axis in axes]
         used |= {text for texts in (known, *own) for text in texts}
         for variant in itertools.product(*(texts for texts in own if texts)):
             for rate in asked.rates if protocol in ONE_RATE else (None,):
@@ -231,10 +239,10 @@ def _axis(text: str) -> list[str]:
     return [f"{section}{dot}{name}={value}" for value in dict.fromkeys(options)]
 
 
-def _knows(settings: Settings, text: str) -> bool:
-    """Tell whether a method has the setting of a `key=value`, with or without its section."""
+def _knows(names: set[str], text: str) -> bool:
+    """Tell whether the setting of a `key=value`, with or without its section, is among these."""
     name = text.partition("=")[0].strip()
-    return bool(settings_called(name, _names(settings)))
+    return bool(settings_called(name, names))
 
 
 def _names(settings: Settings) -> set[str]:
@@ -242,11 +250,22 @@ def _names(settings: Settings) -> set[str]:
     return {f"{section}.{f.name}" for section, part in settings.sections().items() for f in fields(part)}
 
 
+def _crossed(settings: Settings) -> set[str]:
+    """Return those of them that a grid can cross: a fitted model comes out the same whatever is said of its epochs."""
+    names = _names(settings)
+    return names - {f"train.{key}" for key in OF_DESCENT} if is_fitted(settings.run.model) else names
+
+
 def _check_used(asked: Asked, axes: Sequence[Sequence[str]], used: set[str], known: set[str]) -> None:
     for option, texts in (("--set", asked.assignments), ("--grid", [text for axis in axes for text in axis])):
         for text in texts:
             if text not in used:
                 name = text.partition("=")[0].strip()
+                if _knows(known, text):
+                    raise UsageError(
+                        f"{option} {text}: what this sweep trains is fitted, without epochs and batches, and comes out the "
+                        f"same whatever {name} says; leave it out."
+                    )
                 raise UsageError(
                     f"{option} {text}: no method of this sweep has a setting {name!r}; {nearest_setting(name, known)}"
                 )

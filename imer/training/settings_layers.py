@@ -116,7 +116,7 @@ def useless_settings(
     settings: Settings, flags: Mapping[str, Mapping[str, Any]], assignments: Sequence[str]
 ) -> list[str]:
     """Return the settings of `train` that a command line names though the chosen model has no use for them, sorted."""
-    if not _is_fitted(resolve_name("models", settings.run.model)):
+    if not is_fitted(settings.run.model):
         return []
     assigned = assignments_layer(settings_schema(settings.run.model, settings.run.head), assignments).values
     named = {*flags.get("train", {}), *assigned.get("train", {})}
@@ -147,7 +147,7 @@ def _members(settings: Settings) -> int:
     """
     model: Any = resolve_name("models", settings.run.model)
     asked = settings.train.members or int(getattr(model, "usual_members", 1))
-    if asked > 1 and _is_fitted(model):
+    if asked > 1 and is_fitted(settings.run.model):
         raise UsageError(
             f"The model {settings.run.model} is fitted, without anything random, so its members would all be the same; leave "
             "train.members at 1."
@@ -155,9 +155,9 @@ def _members(settings: Settings) -> int:
     return asked
 
 
-def _is_fitted(model: Any) -> bool:
-    """Say whether a model is fitted and not trained by descent (see `imer.models.base`)."""
-    return hasattr(model, "candidates")
+def is_fitted(model: str) -> bool:
+    """Say whether a model, by name, is fitted and not trained by descent (see `imer.models.base`)."""
+    return hasattr(resolve_name("models", model), "candidates")
 
 
 def _section(layer: Layer, name: str) -> Layer:

@@ -41,9 +41,7 @@ def test_a_grid_crosses_the_methods_that_know_its_settings() -> None:
     assert [name for name in found if name.startswith("comp")] == [
         f"comp_mixed_blocks={blocks}_learning_rate={rate}_seed0" for blocks in (1, 2) for rate in ("0.01", "1e-3")
     ]
-    assert [name for name in found if name.startswith("linear")] == [
-        f"linear_mixed_learning_rate={rate}_seed0" for rate in ("0.01", "1e-3")
-    ]
+    assert [name for name in found if name.startswith("linear")] == ["linear_mixed_seed0"]  # fitted: it has no epochs
 
 
 def test_what_would_come_out_the_same_is_done_once() -> None:
@@ -85,6 +83,7 @@ def test_the_settings_of_a_file_are_the_method_where_none_is_named(tmp_path: Pat
             {"grid": ("model.hiden=1,2",)},
             "no method of this sweep has a setting 'model.hiden'; did you mean 'model.hidden'",
         ),
+        ({"models": ("linear",), "grid": ("learning_rate=1,2",)}, "is fitted, .* whatever learning_rate says"),
         ({"grid": ("model.hidden",)}, "key=value,value"),
         ({"grid": ("train.seed=1,2",)}, "use --models"),
         ({"grid": ("data.folds=2,3",)}, "cannot choose among these"),
