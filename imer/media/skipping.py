@@ -12,6 +12,7 @@ segments show would depend on which of them are read with it.
 from __future__ import annotations
 
 from imer.media.sampling import FrameClock
+from imer.media.segments import Segment
 
 _REMEMBERED = 64  # ticks; frames are stored at most 16 away from where they are shown
 
@@ -19,12 +20,14 @@ _REMEMBERED = 64  # ticks; frames are stored at most 16 away from where they are
 class Spared:
     """Says which frames a segment does not keep, asked once for each in the order in which they are stored."""
 
-    def __init__(self, clock: FrameClock) -> None:
-        self._clock = clock
+    def __init__(self, segment: Segment, clock: FrameClock) -> None:
+        self._segment, self._clock = segment, clock
         self._first_s: dict[int, float] = {}  # tick → the earliest frame in it
 
     def spares(self, time_s: float) -> bool:
-        """Say whether the frame at a time of the segment is certain not to be kept."""
+        """Say whether the frame at a time of the clip is certain not to be kept."""
+        if not self._segment.covers(time_s):
+            return True
         tick = self._clock.tick(time_s)
         if time_s > self._first_s.get(tick, time_s):
             return True

@@ -134,6 +134,6 @@ def test_after_a_broken_packet_every_frame_is_decoded(
 )
 def test_what_is_spared_is_never_what_a_clock_keeps(hundredths: list[int], start_s: float, rate: float) -> None:
     times_s = [n / 100 for n in hundredths if n / 100 >= start_s]
-    spared, clock = Spared(FrameClock(start_s, rate)), FrameClock(start_s, rate)
+    spared, clock = Spared(Segment(start_s), FrameClock(start_s, rate)), FrameClock(start_s, rate)
     left_out = {time_s for time_s in times_s if spared.spares(time_s)}
     assert not {time_s for time_s in sorted(times_s) if clock.wants(time_s)} & left_out
