@@ -22,19 +22,19 @@ def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     the result, nor the other way round.
     """
     before_threads = torch.get_num_threads()
-    before_deterministic = torch.are_deterministic_algorithms_enabled()
-    before_warn = torch.is_deterministic_algorithms_warn_only_enabled()
+    before_mode = torch.get_deterministic_debug_mode()
     before_rounding = torch.backends.cudnn.allow_tf32
     devices = [torch.cuda.current_device() if device.index is None else device.index] if device.type == "cuda" else []
     if devices:  # asked of cuBLAS before its first product, whose sums may else differ from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
         torch.set_num_threads(threads or min(before_threads, usable_cores()))
-        torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")
+        # Not `use_deterministic_algorithms`, which also tells PyTorch's compiler, and imports it first: a second and more.
+        torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
         torch.backends.cudnn.allow_tf32 = False  # float32 means all of its 23 bits, also in convolutions
         with torch.random.fork_rng(devices=devices):
             yield
     finally:
         torch.set_num_threads(before_threads)
-        torch.use_deterministic_algorithms(before_deterministic, warn_only=before_warn)
+        torch.set_deterministic_debug_mode(before_mode)
         torch.backends.cudnn.allow_tf32 = before_rounding

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +37,14 @@ def test_bfloat16_is_warned_of_where_it_is_slower(store: Path, tmp_path: Path, m
         only = ("train.max_epochs_branches=1", "train.max_epochs_joint=1", f"train.precision={precision}")
         quick(store, tmp_path / "run", *only, overwrite=True, listener=Listener(warn=heard.append))
     assert [message for message in heard if "float32" in message] == [SLOW_BFLOAT16.format(device="cpu")]
+
+
+def test_answering_needs_no_compiler() -> None:
+    """PyTorch's is a second of imports, in every process that answers anything."""
+    code = (
+        "import sys, torch; from imer.training.repeatable import repeatable\n"
+        "with repeatable(torch.device('cpu')): pass\n"
+        "print([name for name in ('torch._inductor', 'torch._dynamo') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
