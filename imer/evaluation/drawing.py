@@ -29,6 +29,12 @@ _STYLE = {
     "font.size": 10, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "axes.axisbelow": True,
     "grid.color": "#e3e3e3", "grid.linewidth": 0.8, "axes.edgecolor": "#777777", "legend.frameon": False,
 }  # fmt: skip
+# Fonts with Chinese, Japanese and Korean letters, as systems call them: the usual font has none.
+_EAST_ASIAN = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
+    "Source Han Sans SC", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans",
+    "Apple SD Gothic Neo", "Microsoft YaHei", "SimHei", "Yu Gothic", "Malgun Gothic", "Arial Unicode MS",
+)  # fmt: skip
 INTERVAL = "95 % interval over dialogues"
 RATE_AXIS = "realised missing rate (share of hidden modality cells)"
 _UNITS = {
@@ -49,8 +55,8 @@ def drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # Letters of a script that the font lacks become boxes.
+    with matplotlib.rc_context({**_STYLE, "font.family": _fonts()}), warnings.catch_warnings():
+        # Letters that no font here has become boxes.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure = Figure(figsize=(width_in, height_in), layout="constrained")
         FigureCanvasAgg(figure)
@@ -59,6 +65,14 @@ def drawn(draw: Callable[[Figure], None], width_in: float, height_in: float) -> 
         # No software field: the same results give the same bytes whatever the version of matplotlib says of itself.
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _fonts() -> list[str]:
+    """Return the usual font, and which of those with more letters are installed: each letter is of the first that has it."""
+    from matplotlib.font_manager import fontManager
+
+    installed = set(fontManager.get_font_names())
+    return ["sans-serif", *(name for name in _EAST_ASIAN if name in installed)]
 
 
 def legend_below(figure: Figure, axes: Axes) -> None:
