@@ -30,6 +30,11 @@ def _band(axes: Axes, rates: Sequence[float], points: Sequence[MetricSummary], i
     axes.plot(rates, means, **look, linewidth=1.8, label=label)
 
 
+def _has_intervals(conditions: Sequence[ConditionSummary], metric: str) -> bool:
+    """Say whether there is anything to draw around the means: one dialogue has no interval."""
+    return any(one.metrics[metric].ci_low is not None for one in conditions)
+
+
 def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERVAL) -> bytes | None:
     """Plot the headline metrics over the realised missing rate, one line per named evaluation; None without a curve.
 
@@ -47,7 +52,8 @@ def curves_png(evaluations: Sequence[tuple[str, Evaluation]], band: str = INTERV
             for index, (name, one) in enumerate(shown):
                 curve = one.rate_curve()
                 _band(axes, [c.realised_rate for c in curve], [c.metrics[metric] for c in curve], index, name)
-            axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=band)
+            if any(_has_intervals(one.rate_curve(), metric) for _, one in shown):
+                axes.fill_between([], [], [], color=GREY, alpha=0.25, linewidth=0, label=band)
             _baseline_line(axes, shown[0][1], metric, in_sight=len(shown) == 1)
             axes.set_xlabel(RATE_AXIS)
             axes.set_ylabel(axis_title(metric))
@@ -94,7 +100,8 @@ def patterns_png(evaluation: Evaluation, band: str = INTERVAL) -> bytes | None:
         panels = figure.subplots(1, len(evaluation.headline), squeeze=False)[0]
         for axes, metric in zip(panels, evaluation.headline, strict=True):
             _pattern_bars(axes, patterns, metric)
-            axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label=band)
+            if _has_intervals(patterns, metric):
+                axes.errorbar([], [], yerr=[], color="#222222", capsize=3, linestyle="", label=band)
             _baseline_line(axes, evaluation, metric)
             axes.set_ylabel(axis_title(metric))
             axes.set_xlabel("observed modalities: " + ", ".join(evaluation.modalities))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from imer.evaluation.drawing import line_look
+from imer.evaluation import plots
+from imer.evaluation.drawing import INTERVAL, line_look
 from imer.evaluation.plots import _baseline_line, all_plots, confusion_png, curves_png
 from tests.evaluation.examples import example
 
@@ -23,9 +24,9 @@ COMMON = {"curve.png", "patterns.png", "weights.png", "balance.png", "learning.p
     ],
 )
 def test_every_plot_is_a_readable_image(task, label_range, names):
-    plots = all_plots(example(task, label_range=label_range))
-    assert set(plots) == names
-    for png in plots.values():
+    pictures = all_plots(example(task, label_range=label_range))
+    assert set(pictures) == names
+    for png in pictures.values():
         with Image.open(io.BytesIO(png)) as image:
             pixels = np.asarray(image.convert("RGB"))
         assert min(pixels.shape[:2]) > 400
@@ -56,6 +57,21 @@ def test_undefined_values_leave_gaps_and_no_curve_leaves_no_plot():
     }
     gap = [*evaluation.summary[:2], replace(evaluation.summary[2], metrics=metrics), *evaluation.summary[3:]]
     assert set(all_plots(replace(evaluation, summary=gap))) == COMMON
+
+
+def test_a_legend_names_intervals_only_where_there_are_some(monkeypatch):
+    labels = []
+    monkeypatch.setattr(plots, "legend_below", lambda _, axes: labels.extend(axes.get_legend_handles_labels()[1]))
+    evaluation = example()
+    bare = [
+        replace(one, metrics={name: replace(m, ci_low=None, ci_high=None) for name, m in one.metrics.items()})
+        for one in evaluation.summary
+    ]
+    for summary, times in ((evaluation.summary, 2), (bare, 0)):
+        labels.clear()
+        curves_png([("comp", replace(evaluation, summary=summary))])
+        plots.patterns_png(replace(evaluation, summary=summary))
+        assert labels.count(INTERVAL) == times
 
 
 def test_several_methods_share_one_plot():
