@@ -87,10 +87,10 @@ class EmotionModel(Protocol):
     watched       figures of the last training step for the log, name → a tensor of one number
     start_stage   called as a stage that is no branch stage begins, with what all labelled training utterances look like
                   (`branches_MNH`, from the output's extra["branches"]; `observed_NM`; `target_N`)
-    candidates    there (in the class too): the model is not trained by descent but fitted. `fit(batches, i)` solves for
-                  candidate i on all training utterances under `mask_draws` draws of the training masks and returns
-                  figures for the log; a candidate takes the place of an epoch, and validation picks the best. There
-                  is one stage and no `losses`.
+    candidates    there (in the class too): the model is not trained by descent but fitted. `collect(batches)` returns what
+                  it needs of all training utterances under `mask_draws` draws of the training masks, and `fit(that, i)`
+                  solves for candidate i and returns figures for the log; a candidate takes the place of an epoch, and
+                  validation picks the best. There is one stage and no `losses`.
     """
 
     Settings: type

@@ -7,7 +7,7 @@ joint stage starts from these and keeps the best joint state.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,7 @@ class FoldTrainer:
         self.model: Any = build_model(self.spec, settings, seed_parts=self.seed_parts).to(device)
         self.progress = Progress()
         self.optimiser: Optimiser | None = None
+        self._collected: Any = None  # what a model that is fitted needs of all batches
 
     @property
     def stage(self) -> str:
@@ -145,15 +146,18 @@ class FoldTrainer:
 
     def _fit(self) -> None:
         """Let a fitted model solve for its next candidate, on all draws of the training masks at once."""
-        progress = self.progress
-        batches: list[Batch] = []
+        if self._collected is None:
+            self._collected = self.model.collect(self._drawn())
+        losses = self.model.fit(self._collected, self.progress.epoch)
+        self.progress.epoch += 1
+        self._validate(losses, None)
+
+    def _drawn(self) -> Iterator[Batch]:
+        """Yield the training part's batches under one draw of the masks after the other."""
         for draw in range(self.model.mask_draws):
             observed, tables = self._observed(draw), self._tables(0)
             resident = self.data.resident.as_seen(tables, observed)
-            batches.extend(resident.batch(row_BU, observed) for row_BU in tables)
-        losses = self.model.fit(batches, progress.epoch)
-        progress.epoch += 1
-        self._validate(losses, None)
+            yield from (resident.batch(row_BU, observed) for row_BU in tables)
 
     def _observed(self, epoch: int) -> Tensor:
         """Return what is observed of the training part in this epoch of the stage."""
@@ -238,7 +242,7 @@ class FoldTrainer:
                     if key in kept:
                         tensor.copy_(kept[key])
         if progress.stage + 1 == len(self.model.stages):
-            progress.finished = True
+            progress.finished, self._collected = True, None
             return
         progress.stage, progress.epoch, progress.waited = progress.stage + 1, 0, 0
         if not self.settings.train.carry_optimiser:

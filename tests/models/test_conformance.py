@@ -81,7 +81,7 @@ def learn(model: nn.Module, given: Batch, steps: int) -> nn.Module:
     """Train or fit on one batch."""
     model.train()
     if getattr(model, "candidates", 0):
-        model.fit([given], model.candidates - 1)
+        model.fit(model.collect([given]), model.candidates - 1)
         return model.eval()
     for stage in stages(model):
         if stage not in model.branch_stages and hasattr(model, "start_stage"):

@@ -3,12 +3,13 @@
 Both are solved, not descended: ridge in closed form, multinomial logistic regression by L-BFGS to convergence. The
 training utterances are seen under several draws of the training masks at once; the penalty is chosen on validation.
 
-Shape suffixes: B dialogues, U padded utterances, N utterances of all draws, P inputs, C outputs.
+Shape suffixes: B dialogues, U padded utterances, R rows of features, K examples, P inputs, D those of a modality, Q inputs,
+target and constant, S those of a set of modalities, C outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,9 +21,10 @@ from imer.batches.batch import Batch
 from imer.core.errors import UsageError
 from imer.core.ranges import Count, Positive, check_ranges
 from imer.models.base import JOINT, ModelOutput, ModelSpec
+from imer.models.baselines.examples import Examples
 from imer.models.inputs import visible
 
-_COMPARED_ROWS = 65_536  # at a time, which bounds what a comparison takes of memory
+_EXAMPLES_AT_ONCE = 16_384  # bounds what ridge regression takes of memory
 
 
 @dataclass(frozen=True)
@@ -73,67 +75,71 @@ class LinearModel(nn.Module):
         seen = [visible(features[m], observed_BUM[..., u], self.settings.clip_z) for u, m in enumerate(self.modalities)]
         return torch.cat([*seen, observed_BUM.to(seen[0].dtype)], dim=-1)
 
+    def collect(self, batches: Iterable[Batch]) -> Examples | Tensor:
+        """Return what is fitted: the labelled utterances of the batches, or all that ridge regression needs of them."""
+        examples = Examples.of(batches, list(self.modalities), self.settings.clip_z, self.spec.class_weights)
+        return moments(examples) if self.spec.task == "regression" else examples
+
     @torch.no_grad()
-    def fit(self, batches: Sequence[Batch], candidate: int) -> dict[str, float]:
-        """Solve for the candidate's penalty on all labelled utterances of the batches; return the fit's figures."""
-        x_NP = torch.cat([self._inputs(b.features, b.observed_BUM)[b.labelled_BU] for b in batches])
-        target_N = torch.cat([b.target_BU[b.labelled_BU] for b in batches])
+    def fit(self, collected: Examples | Tensor, candidate: int) -> dict[str, float]:
+        """Solve for the candidate's penalty; return the fit's figures."""
         l2 = self.settings.l2[candidate]
-        if self.spec.task == "regression":
-            weight_CP, bias_C, figures = ridge(x_NP.double(), target_N.double(), l2)
+        if isinstance(collected, Tensor):
+            weight_CP, bias_C, figures = ridge(collected, l2)
         else:
             start = (self.answer.weight.double(), self.answer.bias.double())
-            class_weights = self.spec.class_weights or (1.0,) * self.spec.n_outputs
-            share_N = torch.tensor(class_weights, dtype=torch.float64, device=x_NP.device)[target_N]
-            row_N = torch.cat([b.row_BU[b.labelled_BU] for b in batches])
-            one_K, share_K = merged(row_N, x_NP, len(self.modalities), share_N / share_N.sum())
-            x_KP = x_NP[one_K].double()  # hundreds of steps go through them
-            del x_NP
-            weight_CP, bias_C, figures = logistic(x_KP, target_N[one_K], share_K, l2, start, self.settings.iterations)
+            weight_CP, bias_C, figures = logistic(collected, l2, start, self.settings.iterations)
         self.answer.weight.copy_(weight_CP)
         self.answer.bias.copy_(bias_C)
         return {"l2": l2, **figures}
 
 
-def merged(row_N: Tensor, x_NP: Tensor, n_modalities: int, share_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the index [K] of one example of each utterance and set of observed modalities, and their joint shares [K].
+def moments(examples: Examples) -> Tensor:
+    """Return the second moments of the inputs, the target and the constant 1, float64 [P + 2, P + 2].
 
-    Draws of the masks repeat each other (two modalities: three sets at most): the objective is the same, in less time.
-    Features relative to their speaker depend on the whole draw: where any differ, every example stays.
+    They are summed from some examples at a time, so that memory does not grow with their number; what a set of modalities
+    does not show is 0 and left out.
     """
-    observed_NM = x_NP[:, -n_modalities:]
-    bit_M = 2 ** torch.arange(observed_NM.shape[1], device=row_N.device)
-    kind_N = row_N * 2 ** len(bit_M) + (observed_NM.long() * bit_M).sum(dim=1)
-    kind_K, inverse_N = kind_N.unique(return_inverse=True)
-    one_K = torch.empty_like(kind_K).scatter_(0, inverse_N, torch.arange(len(row_N), device=row_N.device))
-    parts = torch.arange(len(x_NP), device=x_NP.device).split(_COMPARED_ROWS)
-    if not all(torch.equal(x_NP[one_K[inverse_N[part]]], x_NP[part]) for part in parts):
-        return torch.arange(len(row_N), device=row_N.device), share_N
-    return one_K, share_N.new_zeros(len(kind_K)).index_add_(0, inverse_N, share_N)
+    widths = torch.tensor([values.shape[1] for values in examples.features_RD], device=examples.row_K.device)
+    n_inputs = int(widths.sum()) + len(widths)
+    total_QQ = examples.share_K.new_zeros(n_inputs + 2, n_inputs + 2)
+    for shown_M in examples.observed_KM.bool().unique(dim=0):
+        of_set_K = (examples.observed_KM.bool() == shown_M).all(dim=1)
+        always = torch.ones_like(shown_M[:1])
+        column_S = torch.cat([shown_M.repeat_interleave(widths), shown_M, always, always]).nonzero().flatten()
+        sum_SS = total_QQ.new_zeros(len(column_S), len(column_S))
+        for part in of_set_K.nonzero().flatten().split(_EXAMPLES_AT_ONCE):
+            row, share = examples.row_K[part], examples.share_K[part, None]
+            seen = [values[row] for values, here in zip(examples.features_RD, shown_M, strict=True) if here]
+            ones = torch.ones_like(share)
+            z_KS = torch.cat([*seen, ones.expand(-1, len(seen)), examples.target_K[part, None], ones], dim=1)
+            sum_SS += (z_KS * share).T @ z_KS
+        total_QQ[column_S[:, None], column_S] += sum_SS
+    return total_QQ
 
 
-def ridge(x_NP: Tensor, y_N: Tensor, l2: float) -> tuple[Tensor, Tensor, dict[str, float]]:
+def ridge(moment_QQ: Tensor, l2: float) -> tuple[Tensor, Tensor, dict[str, float]]:
     """Return weights [1, P], intercept [1] and the mean squared error of ridge regression in closed form."""
-    mean_P, mean = x_NP.mean(0), y_N.mean()
-    centred_NP = x_NP - mean_P
-    gram_PP = centred_NP.T @ centred_NP / len(x_NP)
-    gram_PP.diagonal().add_(l2)
-    weight_P = torch.linalg.solve(
-        gram_PP,
-        centred_NP.T @ (y_N - mean) / len(x_NP),
-    )
-    error = (centred_NP @ weight_P - (y_N - mean)).square().mean()
-    return weight_P[None], (mean - mean_P @ weight_P).view(1), {"squared_error": float(error)}
+    inputs, y, one = slice(0, -2), -2, -1
+    centred_QQ = moment_QQ - torch.outer(moment_QQ[one], moment_QQ[one])
+    gram_PP, with_y_P = centred_QQ[inputs, inputs], centred_QQ[inputs, y]
+    weight_P = torch.linalg.solve(gram_PP + l2 * torch.eye(len(gram_PP)).to(gram_PP), with_y_P)
+    intercept = moment_QQ[y, one] - (weight_P * moment_QQ[inputs, one]).sum()
+    left_1Q = torch.cat([-weight_P, weight_P.new_ones(1)])[None]  # of the target, when the inputs' share is taken away
+    error = left_1Q @ centred_QQ[:one, :one] @ left_1Q.T
+    return weight_P[None], intercept.view(1), {"squared_error": float(error)}
 
 
 def logistic(
-    x_NP: Tensor, target_N: Tensor, share_N: Tensor, l2: float, start: tuple[Tensor, Tensor], iterations: int
+    examples: Examples, l2: float, start: tuple[Tensor, Tensor], iterations: int
 ) -> tuple[Tensor, Tensor, dict[str, float]]:
     """Return weights [C, P], intercepts [C] and figures of multinomial logistic regression by L-BFGS.
 
-    share_N is each utterance's share of the loss; they sum to 1.
+    What a modality adds to an answer is worked out once for each row, for all examples that show it.
     """
     weight_CP, bias_C = (tensor.clone().requires_grad_() for tensor in start)
+    x_RD = [values.double() for values in examples.features_RD]  # hundreds of steps go through them
+    widths = [values.shape[1] for values in x_RD]
     solver = torch.optim.LBFGS(
         [weight_CP, bias_C], max_iter=iterations, tolerance_grad=1e-6, tolerance_change=1e-10, history_size=20,
         line_search_fn="strong_wolfe",
@@ -141,8 +147,13 @@ def logistic(
 
     def objective() -> Tensor:
         solver.zero_grad()
-        each_N = functional.cross_entropy(functional.linear(x_NP, weight_CP, bias_C), target_N, reduction="none")
-        value = (each_N * share_N).sum() + 0.5 * l2 * weight_CP.square().sum()
+        *own, of_bits = weight_CP.split([*widths, len(widths)], dim=1)
+        answer_KC = functional.linear(examples.observed_KM, of_bits, bias_C)
+        for u, weight_CD in enumerate(own):
+            added_KC = (x_RD[u] @ weight_CD.T).index_select(0, examples.row_K)
+            answer_KC = answer_KC + added_KC * examples.observed_KM[:, u, None]
+        each_K = functional.cross_entropy(answer_KC, examples.target_K, reduction="none")
+        value = each_K @ examples.share_K + 0.5 * l2 * weight_CP.square().sum()
         value.backward()
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -40,7 +40,11 @@ class Majority(nn.Module):
     ) -> ModelOutput:
         return ModelOutput(joint_BUC=self.prior_C.expand(*valid_BU.shape, -1))
 
-    def fit(self, batches: Sequence[Batch], candidate: int) -> dict[str, float]:
+    def collect(self, batches: Iterable[Batch]) -> Tensor:
+        """Return the labels."""
+        return torch.cat([b.target_BU[b.labelled_BU] for b in batches])
+
+    def fit(self, target_N: Tensor, candidate: int) -> dict[str, float]:
         """Take the labels' shares, or their mean."""
-        self.prior_C.copy_(prior_answer(torch.cat([b.target_BU[b.labelled_BU] for b in batches]), self.spec))
+        self.prior_C.copy_(prior_answer(target_N, self.spec))
         return {}

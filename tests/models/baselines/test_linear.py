@@ -10,70 +10,79 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from imer.batches.batch import Batch
 from imer.core.errors import UsageError
-from imer.models.baselines.linear import LinearModelSettings, logistic, merged, ridge
+from imer.models.baselines import linear
+from imer.models.baselines.examples import Examples
+from imer.models.baselines.linear import LinearModelSettings
 from imer.training.loop import FoldTrainer
 from imer.training.train import train
 from tests.stores import write_small_store
 
 
-def data(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    drawn = torch.Generator().manual_seed(seed)
-    x_NP = torch.randn(80, 6, generator=drawn, dtype=torch.float64) + 1.0
-    return x_NP, x_NP @ torch.randn(6, generator=drawn, dtype=torch.float64) + 0.5
+def drawn_batches(task: str, draws: int, n: int = 60) -> list[Batch]:
+    """Return batches of n utterances of two modalities under several draws of masks, one in ten without a label."""
+    drawn = torch.Generator().manual_seed(0)
+    features = {m: torch.randn(n, d, generator=drawn) + 1.0 for m, d in (("audio", 4), ("text", 2))}
+    value = features["audio"] @ torch.randn(4, generator=drawn) + features["text"].sum(1) + 0.5
+    target = value if task == "regression" else (value > 0.5).long() + (value > 2.0).long()
+    target[::10] = torch.nan if task == "regression" else -1
+    batches = []
+    for _ in range(draws):
+        observed = torch.rand(n, 2, generator=drawn) < 0.6
+        for part in torch.arange(n).split(25):
+            hidden = ~observed[part]
+            shown = {m: x[part].masked_fill(hidden[:, [u]], torch.nan) for u, (m, x) in enumerate(features.items())}
+            shown = shown if len(batches) == 0 else {m: x[part] for m, x in features.items()}
+            rows = {"target_BU": target[part], "row_BU": part, "speaker_BU": part * 0, "valid_BU": part >= 0}
+            batches.append(
+                Batch(
+                    features={m: x[None] for m, x in shown.items()}, observed_BUM=observed[part][None],
+                    **{name: values[None] for name, values in rows.items()},
+                )
+            )  # fmt: skip
+    return batches
+
+
+def concatenation(batches: list[Batch]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the zero-imputed concatenation with mask bits of all labelled utterances, and their targets."""
+    inputs, targets = [], []
+    for batch in batches:
+        labelled, observed = batch.labelled_BU, batch.observed_BUM
+        seen = [x.masked_fill(~observed[..., [u]], 0.0) for u, x in enumerate(batch.features.values())]
+        inputs.append(torch.cat([*seen, observed.float()], dim=-1)[labelled].double())
+        targets.append(batch.target_BU[labelled])
+    return torch.cat(inputs).numpy(), torch.cat(targets).numpy()
+
+
+def collected(batches: list[Batch], weights: tuple[float, ...] | None = None) -> Examples:
+    return Examples.of(iter(batches), ["audio", "text"], 10.0, weights)
 
 
 @pytest.mark.parametrize("l2", [0.01, 1.0])
-def test_ridge_is_scikit_learns(l2: float) -> None:
-    x_NP, y_N = data()
-    weight_CP, bias_C, figures = ridge(x_NP, y_N, l2)
-    theirs = Ridge(alpha=l2 * len(x_NP)).fit(x_NP.numpy(), y_N.numpy())
-    assert np.allclose(weight_CP[0], theirs.coef_, atol=1e-9)
-    assert bias_C.item() == pytest.approx(theirs.intercept_, abs=1e-9)
-    error = np.mean((theirs.predict(x_NP.numpy()) - y_N.numpy()) ** 2)
-    assert figures["squared_error"] == pytest.approx(error, abs=1e-9)
+def test_ridge_is_scikit_learns(l2: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear, "_EXAMPLES_AT_ONCE", 7)
+    batches = drawn_batches("regression", draws=3)
+    weight_CP, bias_C, figures = linear.ridge(linear.moments(collected(batches)), l2)
+    x_NP, y_N = concatenation(batches)
+    theirs = Ridge(alpha=l2 * len(x_NP)).fit(x_NP, y_N)
+    assert np.allclose(weight_CP[0], theirs.coef_, atol=1e-7)
+    assert bias_C.item() == pytest.approx(theirs.intercept_, abs=1e-7)
+    assert figures["squared_error"] == pytest.approx(np.mean((theirs.predict(x_NP) - y_N) ** 2), abs=1e-7)
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_logistic_regression_is_scikit_learns(weighted: bool) -> None:
-    x_NP, y_N = data()
-    target_N = (y_N > y_N.mean() - 1).long() + (y_N > y_N.mean() + 1).long()
-    share_N = torch.ones(80, dtype=torch.float64)
-    if weighted:
-        share_N[target_N == 2] = 3.0
-    share_N = share_N / share_N.sum()
-    start = (torch.zeros(3, 6, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
-    weight_CP, bias_C, figures = logistic(x_NP, target_N, share_N, 0.05, start, 500)
+@pytest.mark.parametrize("weights", [None, (0.5, 1.0, 3.0)])
+def test_logistic_regression_is_scikit_learns(weights: tuple[float, ...] | None) -> None:
+    batches = drawn_batches("classification", draws=3)
+    start = (torch.zeros(3, 8, dtype=torch.float64), torch.zeros(3, dtype=torch.float64))
+    weight_CP, bias_C, figures = linear.logistic(collected(batches, weights), 0.05, start, 500)
+    x_NP, target_N = concatenation(batches)
+    share_N = np.array(weights or (1.0, 1.0, 1.0))[target_N]
     theirs = LogisticRegression(C=1 / 0.05, tol=1e-9, max_iter=5000)
-    theirs.fit(x_NP.numpy(), target_N.numpy(), sample_weight=share_N.numpy())
-    ours = torch.softmax(x_NP @ weight_CP.T + bias_C, dim=-1)
-    assert np.allclose(ours, theirs.predict_proba(x_NP.numpy()), atol=1e-4)
+    theirs.fit(x_NP, target_N, sample_weight=share_N / share_N.sum())
+    ours = torch.softmax(torch.from_numpy(x_NP) @ weight_CP.T + bias_C, dim=-1)
+    assert np.allclose(ours, theirs.predict_proba(x_NP), atol=1e-4)
     assert figures["steepest_gradient"] < 1e-5
-
-
-def test_repeated_draws_are_merged_without_changing_the_solution() -> None:
-    x_NP, y_N = data()
-    row_N = torch.arange(80).repeat(6)
-    observed_NM = torch.rand(480, 2, generator=torch.Generator().manual_seed(1)) < 0.5
-    x_NP = torch.cat([x_NP.repeat(6, 1) * observed_NM[:, :1], observed_NM], dim=1)
-    target_N = (y_N > y_N.mean()).long().repeat(6)
-    share_N = torch.full((480,), 1 / 480, dtype=torch.float64)
-    one_K, share_K = merged(row_N, x_NP, 2, share_N)
-    assert len(one_K) <= 80 * 4 < 480
-    assert share_K.sum().item() == pytest.approx(1.0)
-    start = (torch.zeros(2, 8, dtype=torch.float64), torch.zeros(2, dtype=torch.float64))
-    whole, _, _ = logistic(x_NP, target_N, share_N, 0.05, start, 500)
-    fewer, _, _ = logistic(x_NP[one_K], target_N[one_K], share_K, 0.05, start, 500)
-    assert torch.allclose(whole, fewer, atol=1e-4)
-
-
-def test_draws_whose_features_depend_on_the_whole_draw_all_stay() -> None:
-    """Relative to their speaker, features of one utterance under one mask differ from draw to draw."""
-    row_N, share_N = torch.tensor([0, 1, 0, 1]), torch.full((4,), 0.25)
-    x_NP = torch.tensor([[0.1, 1.0], [0.2, 1.0], [0.3, 1.0], [0.2, 1.0]])
-    one_K, share_K = merged(row_N, x_NP, 1, share_N)
-    assert one_K.tolist() == [0, 1, 2, 3]
-    assert torch.equal(share_K, share_N)
 
 
 def _run(store: Path, out: Path, **options: bool) -> None:
