@@ -40,6 +40,7 @@ class _Worker(Child):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(serve, recipe, variables=_CHILD_ENVIRONMENT)
         self.tasks: deque[Task] = deque()
+        self.is_shared = False  # between several tasks: which one is at fault, nobody can say
         self.has_begun = False  # with its tasks; it loads models first
         self.deadline = float("inf")
         self.queued_s = 0.0  # of its life, when the deadline was set
@@ -50,7 +51,7 @@ class _Worker(Child):
         self.send(Preparation(modalities))
 
     def give(self, tasks: Sequence[Task]) -> None:
-        self.tasks, self.has_begun = deque(tasks), False
+        self.tasks, self.has_begun, self.is_shared = deque(tasks), False, len(tasks) > 1
         self.knows_text = self.knows_text or isinstance(tasks[0], TextTask)
         self.allow(LOAD_LIMIT_S)
         self.send(tasks)
@@ -189,7 +190,7 @@ class LocalEngine:
             if message[1] != LOAD_LIMIT_S:  # it has loaded its models
                 worker.has_begun, self._idle_deaths = True, 0
         elif message[0] == "fatal":
-            raise getattr(errors, message[1])(message[2])
+            raise getattr(errors, message[1], MissingDependency)(message[2])  # a plug-in may have errors of its own
         elif worker.tasks:
             task = worker.tasks.popleft()
             self._idle_deaths = self._deaths = 0
@@ -212,7 +213,7 @@ class LocalEngine:
         queue = self._texts if isinstance(task, TextTask) else self._media
         if not worker.has_begun:
             queue.extendleft(reversed(tasks))
-        elif len(tasks) > 1:
+        elif worker.is_shared:  # the last one, too: others may have used up its time
             self._alone.update(map(id, tasks))
             queue.extendleft(reversed(tasks))
         elif isinstance(task, TextTask) and len(task.rows) > 1:

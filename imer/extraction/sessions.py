@@ -29,6 +29,11 @@ class StageClock:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
 
+def is_end_of_device(error: Exception) -> bool:
+    """Say whether every later call of this process would fail alike: then another one has to take over."""
+    return "CUDA error" in str(error)
+
+
 def guarded(work: Callable[..., Any], *given: Any) -> Any:
     """Return what an extractor does with one utterance; or a failed result, if it cannot digest it."""
     try:
@@ -36,7 +41,7 @@ def guarded(work: Callable[..., Any], *given: Any) -> Any:
     except MemoryError:
         return Extracted(Verdict.decode_error, None, "the extractor ran out of memory.", "E-MEMORY")
     except Exception as error:
-        if "CUDA error" in str(error):  # every later call of this process would fail alike: another one takes over
+        if is_end_of_device(error):
             raise
         text = f"the extractor failed ({type(error).__name__}: {error})."
         code = "E-MEMORY" if lacks_memory(error) else "E-EXTRACT"
@@ -56,9 +61,8 @@ class Sessions:
         """Hand something to the session of a segment."""
         if index in self._done or index in self._settled:
             return
-        if index not in self._open:
-            self._open[index] = self._begin()
-        self._do(index, self._open[index].add, *given)
+        if index in self._open or self._begun(index):
+            self._do(index, self._open[index].add, *given)
 
     def settle_passed(self, segments: Sequence[Segment], time_s: float) -> None:
         """Settle the sessions of all segments that end by `time_s`, so that few are open at a time."""
@@ -74,10 +78,17 @@ class Sessions:
 
     def finish(self, index: int) -> Extracted:
         """Return the result of a segment."""
-        if index not in self._done:
-            session = self._settled.pop(index, None) or self._open.pop(index, None) or self._begin()
+        if index not in self._done and (index in self._settled or index in self._open or self._begun(index)):
+            session = (self._settled if index in self._settled else self._open).pop(index)
             self._done[index] = self._clock.timed(self._modality, guarded, session.finish)
         return self._done[index]
+
+    def _begun(self, index: int) -> bool:
+        """Begin the session of a segment, and say whether it could be."""
+        session = self._do(index, self._begin)
+        if index not in self._done:
+            self._open[index] = session
+        return index in self._open
 
     def _settle(self, index: int) -> None:
         if not isinstance(self._open[index], Settles):
@@ -86,9 +97,10 @@ class Sessions:
         self._settled[index] = self._open.pop(index)
         self._do(index, self._settled[index].settle)
 
-    def _do(self, index: int, work: Callable[..., Any], *given: Any) -> None:
+    def _do(self, index: int, work: Callable[..., Any], *given: Any) -> Any:
         outcome = self._clock.timed(self._modality, guarded, work, *given)
         if isinstance(outcome, Extracted):  # it failed
             self._open.pop(index, None)
             self._settled.pop(index, None)
             self._done[index] = outcome
+        return outcome

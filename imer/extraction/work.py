@@ -12,7 +12,7 @@ from imer.core.types import Verdict
 from imer.extraction.hearing import Hearing
 from imer.extraction.plan import MediaTask, Task, TextTask
 from imer.extraction.recipe import Recipe
-from imer.extraction.sessions import Sessions, StageClock, guarded
+from imer.extraction.sessions import Sessions, StageClock, guarded, is_end_of_device
 from imer.extractors.base import Extracted, TakesManyTexts
 from imer.media.decode import ClipReader, Sound
 from imer.media.probe import MediaError
@@ -99,7 +99,9 @@ def _texts(extractor: Any, texts: Sequence[str]) -> list[Extracted]:
     """Extract many texts, at once where the extractor can; one that it cannot digest costs that one only."""
     if isinstance(extractor, TakesManyTexts):
         with suppress(Exception):  # one of them is at fault; which one shows below
-            return extractor.extract_all(texts)
+            found = extractor.extract_all(texts)
+            if len(found) == len(texts):
+                return found
     return [guarded(extractor.extract, text) for text in texts]
 
 
@@ -133,7 +135,9 @@ class _ClipWork:
             self._failure = error
         except MemoryError:
             self._failure = MediaError("E-MEMORY", f"{path} needs more memory than one clip may have.")
-        except Exception as error:  # noqa: BLE001 - a file that lies well enough makes any library raise anything
+        except Exception as error:  # a file that lies well enough makes any library raise anything
+            if is_end_of_device(error):
+                raise
             self._failure = MediaError("E-DAMAGED", f"{path} cannot be read ({type(error).__name__}: {error}).")
         if self._failure is None:
             self._faces.settle()

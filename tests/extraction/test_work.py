@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from imer.core.types import Verdict
 from imer.extraction.plan import MediaTask
 from imer.extraction.recipe import Recipe
 from imer.extraction.work import CellResult, Toolbox, do_tasks
+from imer.media.sampling import Picture
 from imer.media.segments import Segment
 from tests.clips import face, grey, voice, write_clip
 from tests.extractors.faces import random_weights
@@ -63,6 +65,25 @@ def test_clips_that_are_done_together_give_what_they_give_alone(
     assert sum(sizes) == sum(one_by_one)
     assert sizes == [4] * (len(sizes) - 1) + [sizes[-1]], "batches are full, whichever clips the faces are of"
     assert len(sizes) < len(one_by_one)
+
+
+class Broken:
+    """Looks at faces on a GPU that has just been lost."""
+
+    frames_per_s = 5.0
+
+    def begin(self) -> Broken:
+        return self
+
+    def add(self, picture: Picture) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_gpu_that_is_lost_ends_the_worker_and_is_not_blamed_on_the_clip(tasks: list[MediaTask]) -> None:
+    toolbox = Toolbox(Recipe({}), _loaded={"visual": Broken()})
+    task = replace(tasks[0], audio_rows=((),))
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        list(do_tasks([task], toolbox))
 
 
 def outcome(cell: CellResult) -> tuple[object, ...]:
