@@ -19,7 +19,7 @@ from imer.extraction.recipe import Recipe
 from imer.extraction.sources import Sources
 from imer.extraction.staging import StagedCell, Staging, staging_folder
 from imer.extraction.summary import ExtractSummary, Stopped
-from imer.extractors.base import Extracted
+from imer.extractors.base import Extracted, as_promised
 from imer.media.manifest import Manifest, RowProblem
 from imer.store.columns import column_kinds
 from imer.store.writer import Part
@@ -221,8 +221,9 @@ class Job:
             if outcome.code:
                 self._lost(outcome.task, outcome.code, outcome.message)
             for cell in outcome.cells:
-                self._stage(cell.row, cell.modality, cell.result, cell.file, cell.elapsed_s)
-                self._n_failed += cell.result.verdict in FAILURES
+                result = as_promised(cell.result, self.specs[cell.modality])
+                self._stage(cell.row, cell.modality, result, cell.file, cell.elapsed_s)
+                self._n_failed += result.verdict in FAILURES
             for stage, seconds in outcome.stage_s.items():
                 self._stage_s[stage] = self._stage_s.get(stage, 0.0) + seconds
             done += len(outcome.task.cells)

@@ -50,7 +50,7 @@ def decoded(task: Task, header: str, values: bytes) -> Outcome:
     facts = json.loads(header)
     if "fatal" in facts:
         name, sentence = facts["fatal"]
-        raise getattr(errors, name)(sentence)
+        raise getattr(errors, name, errors.MissingDependency)(sentence)  # a plug-in may have errors of its own
     cells: list[CellResult] = []
     first = 0
     for cell in facts["cells"]:

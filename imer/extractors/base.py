@@ -106,6 +106,26 @@ def finite(values_TD: np.ndarray, extractor: str) -> Extracted:
     return Extracted(Verdict.ok, values)
 
 
+def as_promised(result: object, spec: FeatureSpec) -> Extracted:
+    """Return a result as it can be kept; a failed one where it is not what the extractor's `spec` says."""
+    if not isinstance(result, Extracted):
+        return _broken(spec, f"a {type(result).__name__}, which is no Extracted")
+    if result.verdict is not Verdict.ok:
+        return result
+    values = result.values_TD
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+        return _broken(spec, "no array of numbers")
+    of_utterance = spec.level == "utterance"
+    if values.ndim != 2 or values.shape[1] != spec.dim or (of_utterance and len(values) != 1):
+        rows = "1" if of_utterance else "frames"
+        return _broken(spec, f"values of shape {values.shape}, and not ({rows}, {spec.dim}) as its spec says")
+    return finite(values, spec.extractor)
+
+
+def _broken(spec: FeatureSpec, what: str) -> Extracted:
+    return Extracted(Verdict.decode_error, None, f"the extractor {spec.extractor} gave {what}.", "E-EXTRACT")
+
+
 def checked_level(level: str) -> str:
     """Return the level, or say which there are.
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from imer.core.json_lines import read_json_lines
+from imer.store.reader import FeatureStore
 from tests.stores import write_small_store
 
 PAGE = Path(__file__).parents[2] / "docs" / "plug-ins.md"
@@ -25,8 +27,9 @@ def block(language: str) -> str:
 # What somebody who writes a plug-in does first: broken in its beginning, in its middle, and where imer looks at it.
 BROKEN = """
 from torch import nn
+from imer.core.errors import InvalidInput
 from imer.core.types import FeatureSpec
-from my_emotions import MeanMlp, MeanMlpSettings, WordCounts
+from my_emotions import MeanMlp, MeanMlpSettings, WordCounts, finite, np
 
 class Odd(MeanMlp):
     def __init__(self, spec, settings):
@@ -59,18 +62,32 @@ class Unsure(WordCounts):
     @property
     def spec(self):
         return self.chosen
+
+class Unpaid(InvalidInput):
+    pass
+
+class Dear(WordCounts):
+    def load(self, device):
+        raise Unpaid("The licence of Dear has ended.")
+
+class Wide(WordCounts):
+    def extract(self, text):
+        if text == "nothing":
+            return None
+        return finite(np.ones((1, 3 if text == "wide" else 2)), "wide")
 """
-OF_EXTRACTORS = ("Lost", "Heavy", "Strict", "Unsure")
+OF_EXTRACTORS = ("Lost", "Heavy", "Strict", "Unsure", "Dear", "Wide")
 FAULTS = {
-    "Odd": r"The model Odd of the plug-in broken fails in broken\.py, line 8 \(ValueError: the width is odd\)",
-    "Narrow": r"The plug-in broken fails in broken\.py, line 12 \(RuntimeError: mat1 and mat2 shapes cannot be",
+    "Odd": r"The model Odd of the plug-in broken fails in broken\.py, line 9 \(ValueError: the width is odd\)",
+    "Narrow": r"The plug-in broken fails in broken\.py, line 13 \(RuntimeError: mat1 and mat2 shapes cannot be",
     "Careless": r"The model Careless of the plug-in broken fails \(RuntimeError: ",
     "Bare": r"The model Bare of the plug-in broken fails \(AttributeError: .* no attribute 'Settings'\)",
     "Typo": r"The model Typo of the plug-in typo fails \(SyntaxError: .*typo\.py, line 1\)",
-    "Lost": r"The extractor Lost of the plug-in broken fails in broken\.py, line 23 \(FileNotFoundError: .*weights",
-    "Heavy": r"The extractor Heavy of the plug-in broken fails in broken\.py, line 31 \(FileNotFoundError: .*model",
+    "Lost": r"The extractor Lost of the plug-in broken fails in broken\.py, line 24 \(FileNotFoundError: .*weights",
+    "Heavy": r"The extractor Heavy of the plug-in broken fails in broken\.py, line 32 \(FileNotFoundError: .*model",
     "Strict": r"The extractor Strict of the plug-in broken fails \(TypeError: .* argument: 'language'\)",
-    "Unsure": r"The extractor Unsure of the plug-in broken fails in broken\.py, line 36 \(AttributeError: .* 'chosen'\)",
+    "Unsure": r"The extractor Unsure of the plug-in broken fails in broken\.py, line 37 \(AttributeError: .* 'chosen'\)",
+    "Dear": r"The licence of Dear has ended\.",
 }
 
 
@@ -116,6 +133,20 @@ def test_a_plug_in_that_fails_is_named(broken: Path, tmp_path: Path, imer: Calla
     done = imer(*command, cwd=tmp_path)
     assert done.code == 5, done.err
     assert re.search(f"error: {FAULTS[name]}", done.err), done.err
+
+
+def test_a_result_that_is_not_what_a_plug_in_promised_costs_that_utterance(
+    broken: Path, tmp_path: Path, imer: Callable
+) -> None:
+    (tmp_path / "m.csv").write_text("utterance_id,text\na,hello\nb,wide\nc,nothing\nd,you\n")
+    done = imer("extract", "m.csv", "-o", "f.h5", "--text", "Wide", "--audio", "none", "--visual", "none", cwd=tmp_path)
+    assert done.code == 3, done.err
+    assert {line["utterance_id"]: line["message"] for line in read_json_lines(tmp_path / "errors.jsonl")} == {
+        "b": "the extractor word-counts gave values of shape (1, 3), and not (1, 2) as its spec says.",
+        "c": "the extractor word-counts gave a NoneType, which is no Extracted.",
+    }
+    with FeatureStore.open(tmp_path / "f.h5") as store:
+        assert store.vectors("text")[1].tolist() == [True, False, False, True]
 
 
 def test_a_plug_in_that_fails_in_another_process_is_named(broken: Path, tmp_path: Path, imer: Callable) -> None:
