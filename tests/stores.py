@@ -26,12 +26,14 @@ def write_small_store(
     speaker_spread: float = 0.0,
     unlabelled_splits: tuple[str, ...] = (),
     sentiment_around: float = 0.0,
+    sentiment_step: float = 2.0,
 ) -> Path:
     """Write a learnable store: each modality carries a noisy copy of the emotion, some of it is absent by nature.
 
     Dialogues are split 60/20/20 into train, val and test; `sentiment` is a number, `emotion` a class; every ninth
     utterance has no label. Features of speakers differ by `speaker_spread`; without `speakers` nobody is named.
-    `unlabelled_splits` have no labels at all. Sentiment around 3 is a rating from 1 to 5, as it were.
+    `unlabelled_splits` have no labels at all. Sentiment around 3 is a rating from 1 to 5, as it were; from one emotion to the
+    next it changes by `sentiment_step`.
     """  # fmt: skip
     rng = np.random.default_rng(seed)
     utterances, states = [], []
@@ -43,7 +45,9 @@ def write_small_store(
             unlabelled = len(states) % 9 == 0 or split in unlabelled_splits
             labels = {
                 "emotion": "" if unlabelled else EMOTIONS[state],
-                "sentiment": "" if unlabelled else f"{sentiment_around + (state - 1) * 2 + rng.normal() * 0.3:.3f}",
+                "sentiment": ""
+                if unlabelled
+                else f"{sentiment_around + (state - 1) * sentiment_step + rng.normal() * 0.3:.3f}",
                 "take": str(d % 3),
             }
             name = f"{prefix}d{d:02d}_u{position}"

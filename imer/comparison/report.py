@@ -41,7 +41,7 @@ from imer.evaluation.drawing import INTERVAL
 from imer.evaluation.plots import confusion_png, curves_png, patterns_png, weights_png
 from imer.evaluation.results import Evaluation
 from imer.metrics.compute import METRICS
-from imer.metrics.definitions import CALIBRATION_DEFINITION, CURVE_DEFINITION, DEFINITIONS, TITLES
+from imer.metrics.definitions import CALIBRATION_DEFINITION, CURVE_DEFINITION, DEFINITIONS, TITLES, lower_is_better
 from imer.metrics.leading import telling
 
 TITLE = "Emotion recognition with missing modalities"
@@ -247,7 +247,12 @@ def _data_section(methods: Sequence[Method], prefix: str, reference: str | None)
         (pattern_conditions(merged), "observed modalities"),
     ):
         for metric in _told(first) if conditions else ():
-            blocks.append(Grid(metric_table(merged, methods, conditions, metric), f"{TITLES[metric]} by {what}."))
+            blocks.append(
+                Grid(
+                    metric_table(merged, methods, conditions, metric),
+                    f"{TITLES[metric]} by {what}{lower_is_better(metric)}.",
+                )
+            )
     blocks += _uneven_curves(merged)
     name, shown = merged[0]
     of_first = " (its first run)" if len(methods[0].runs) > 1 else ""

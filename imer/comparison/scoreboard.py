@@ -19,7 +19,7 @@ from imer.core.errors import listed
 from imer.evaluation.results import ConditionSummary, rate_curve
 from imer.evaluation.tables import UNDEFINED, mean_and_sd, number
 from imer.metrics.compute import LOWER_IS_BETTER, sign_of
-from imer.metrics.definitions import TITLES
+from imer.metrics.definitions import TITLES, lower_is_better
 from imer.metrics.leading import compared
 from imer.training.settings import CHANGES_VALIDATION
 
@@ -93,7 +93,7 @@ def _table(contestants: Sequence[Contestant], reference: str | None) -> Iterator
         columns = ["method", *map(condition_title, patterns)]
         rows = [[one.name, *_cells(one, patterns, primary)] for one in contestants]
         others = "by observed modalities" if all(one.pattern for one in patterns) else "in the other conditions"
-        yield Grid((columns, rows), f"{TITLES[primary]} {others}.{marked}")
+        yield Grid((columns, rows), f"{TITLES[primary]} {others}{lower_is_better(primary)}.{marked}")
         if found:
             yield Grid(
                 _difference_grid(found, patterns, primary),
@@ -228,7 +228,8 @@ def _rate_grid(
 
 
 def _against(metric: str, base: Contestant) -> str:
-    return f"{TITLES[metric]}: each method minus {base.name}, with its 95 % interval"
+    better = ", negative is better" if metric in LOWER_IS_BETTER else ""
+    return f"{TITLES[metric]}: each method minus {base.name}{better}, with its 95 % interval"
 
 
 def _difference_grid(
@@ -258,10 +259,12 @@ def _mixed_against_matched(tables: Sequence[Sequence[Contestant]]) -> Iterator[B
                 found = tally_differences(one.tallies, other.tallies, over=one.rates & other.rates).over_rates
                 rows.append([one.name, *(_difference(found.get(metric)) for metric in shown)])
     if rows:
+        errors = [TITLES[metric] for metric in shown if metric in LOWER_IS_BETTER]
+        better = f" For {listed(errors)} a negative difference is better." if errors else ""
         yield Heading("One model for all missing rates against one for each", 3)
         yield Paragraph(
             f"Protocol mixed minus protocol matched, mean over the missing rates, with its {OVER}; * excludes 0. Only methods "
-            "with the same settings under both are compared."
+            f"with the same settings under both are compared.{better}"
         )
         yield Grid((["method", *(TITLES[metric] for metric in shown)], rows))
 

@@ -25,7 +25,7 @@ from imer.masks.sampling import missing_rate as realised_rate
 from imer.masks.table import MaskTable
 from imer.metrics.calibration import calibration
 from imer.metrics.compute import Metrics, constant_answer
-from imer.metrics.leading import headline, range_of, widest
+from imer.metrics.leading import headline
 
 if TYPE_CHECKING:
     from imer.batches.corpus import Corpus
@@ -232,11 +232,7 @@ def summarise_all(
         summary.append(condition)
         if progress is not None:
             progress("intervals", number, len(drawn))
-    label_range = None
-    if labels.task == "regression":
-        learnt_from = [one.fold.spec.target_range for one in source.folds]
-        label_range = widest([*learnt_from, range_of(labels.target_P)])
-    leading = headline(labels.task, label_range)
+    leading = headline(labels.task, source.label_range)
     baseline = constant_baseline(labels, pooled.fold_P, [_constant_answer(one.fold, corpus) for one in source.folds])
     return Evaluation(
         run=source.run,
@@ -267,7 +263,7 @@ def summarise_all(
             else [],
         },
         warnings=_warnings(source, pooled, summary_without_any=[one.without_any for one in summary]),
-        label_range=label_range,
+        label_range=source.label_range,
     )
 
 

@@ -16,7 +16,7 @@ from imer.core.files import followed
 from imer.core.types import SPLITS
 from imer.evaluation.pooled import FoldRows
 from imer.evaluation.subject import Subject
-from imer.metrics.leading import off_the_sentiment_scale
+from imer.metrics.leading import off_the_sentiment_scale, range_of, widest
 from imer.store.reader import FeatureStore
 from imer.training.selection import is_optimistic, mean_value
 
@@ -34,6 +34,7 @@ class Source:
     run        facts about the run for the results: name, path, digest, folds, settings
     features   path, content digest and quality of the store
     log        the records of the training's log
+    label_range   smallest and largest label, of those learnt from and those judged; None for classes
     """
 
     corpus: Corpus
@@ -44,6 +45,7 @@ class Source:
     features: dict[str, Any]
     log: list[dict[str, Any]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    label_range: list[float] | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -96,8 +98,10 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
                 "A bundle does not know which utterances it learnt from: see to it that none is among these."
             )
     warnings += too_little_to_measure(corpus, rows)
+    label_range = None
     if corpus.task == "regression":
-        warnings += off_the_sentiment_scale(corpus.label, corpus.target_N[rows])
+        label_range = widest([*(fold.spec.target_range for fold in subject.folds), range_of(corpus.target_N[rows])])
+        warnings += off_the_sentiment_scale(corpus.label, label_range)
     if sum(len(one.rows) for one in folds) > len(rows):
         each = all(len(one.rows) == len(rows) for one in folds)
         warnings.append(
@@ -128,6 +132,7 @@ def open_source(subject: Subject, features: Path | None, *, split: str) -> Sourc
         features={"path": str(path), **facts, "evaluated_sha256": _digest_of_ids(corpus, rows)},
         log=subject.log,
         warnings=warnings,
+        label_range=label_range,
     )
 
 

@@ -62,6 +62,11 @@ CALIBRATION_DEFINITION = (
 )
 
 
+def lower_is_better(metric: str) -> str:
+    """Return what a caption adds behind the title of a metric; nothing where higher is better, as everybody assumes."""
+    return ", lower is better" if metric in LOWER_IS_BETTER else ""
+
+
 def explanation() -> str:
     """Return the text of `imer eval --explain`: every metric with its averaging and what is left out."""
     lines = [

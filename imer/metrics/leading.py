@@ -81,12 +81,11 @@ def widest(ranges: Iterable[LabelRange | None]) -> list[float] | None:
     return [min(low for low, _ in known), max(high for _, high in known)] if known else None
 
 
-def off_the_sentiment_scale(label: str, target_N: np.ndarray) -> list[str]:
+def off_the_sentiment_scale(label: str, label_range: LabelRange | None) -> list[str]:
     """Say where labels are not those that Acc-2 and Acc-7 were made for."""
-    found = range_of(target_N)
-    if found is None or is_sentiment(found):
+    if label_range is None or is_sentiment(label_range):
         return []
-    low, high = map(number_text, found)
+    low, high = map(number_text, label_range)
     return [
         f"{label} lies in {low} … {high}: Acc-2 and its F1 ask for the side of 0, and Acc-7 cuts at ±3, so that they say "
         "little here; read MAE, the correlation and CCC."

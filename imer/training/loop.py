@@ -223,7 +223,7 @@ class FoldTrainer:
             improved = any(better)
             record["val"] = {name: {key: metrics[key]} for name, metrics in branches.items()}
         else:
-            metric = selecting_metric(self.spec.task, self.settings.train.select, self.spec.target_range)
+            metric = selecting_metric(self.spec.task, self.settings.train.select, self.data.corpus.target_N)
             score = epoch_score(joint, metric)
             improved = progress.best.offer(score, progress.epoch, joint, self.model.state_dict())
             record["val"] = joint

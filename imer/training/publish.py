@@ -51,6 +51,7 @@ def publish_fold(
     Its training utterances are those that any member learnt from; its validation utterances those that none did.
     """
     ids = corpus.utterance_ids
+    metric = selecting_metric(spec.task, settings.train.select, corpus.target_N)
     splits = [member.split for member in members]
     train = learnt_rows(splits)
     val = np.setdiff1d(reduce(np.union1d, [split.val for split in splits]), train)
@@ -67,7 +68,7 @@ def publish_fold(
         "feature_names": corpus.feature_names,
         "fingerprints": corpus.fingerprints,
         "specs": {name: spec.kept() for name, spec in corpus.specs.items()},
-        "selected": _selected(members, spec, settings.train.select),
+        "selected": _selected(members, metric, settings.train.select),
         "val": mean_metrics([member.progress.best.metrics for member in members], spec.task),
         "branches": [
             {name: {"epoch": kept.epoch, "val": kept.metrics} for name, kept in member.progress.branch_best.items()}
@@ -83,9 +84,8 @@ def publish_fold(
         write_json(part / "checkpoint.json", values)
 
 
-def _selected(members: Sequence[TrainedMember], spec: ModelSpec, select: str) -> dict[str, Any]:
+def _selected(members: Sequence[TrainedMember], metric: str, select: str) -> dict[str, Any]:
     """Return how the weights were chosen; of several members all `epochs`, the latest of them as `epoch`, the mean value."""
-    metric = selecting_metric(spec.task, select, spec.target_range)
     each = [selection(m.progress.best.epoch, m.progress.best.metrics, metric, select) for m in members]
     if len(each) == 1:
         return each[0]

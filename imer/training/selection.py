@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from imer.metrics.compute import SELECTION_METRIC, sign_of
-from imer.metrics.leading import LabelRange, is_sentiment
+from imer.metrics.leading import is_sentiment, range_of
 
 TEST_BEST = "test_best"
 PUBLISHED_METRIC = {"classification": "wa", "regression": "f1_non0"}  # by which the public code of ComP chooses
@@ -16,13 +18,13 @@ OPTIMISTIC = (
 )
 
 
-def selecting_metric(task: str, select: str, label_range: LabelRange) -> str:
-    """Return the metric by which epochs are compared; `label_range` is that of the training labels (of numbers).
+def selecting_metric(task: str, select: str, target_N: np.ndarray) -> str:
+    """Return the metric by which epochs are compared. `target_N` are all labels of the corpus: folds and seeds choose by one.
 
     Published numbers are of classes and of sentiment. Of ratings, of which any answer has the right side of 0, the published
     metric would call all epochs equal.
     """
-    if select != TEST_BEST or (task == "regression" and not is_sentiment(label_range)):
+    if select != TEST_BEST or (task == "regression" and not is_sentiment(range_of(target_N))):
         return SELECTION_METRIC[task]
     return PUBLISHED_METRIC[task]
 

@@ -46,7 +46,13 @@ def test_the_results_table_leads_with_mae_and_finds_the_best_baseline_by_it(runs
     scores = {one.name: one.over_rates("mae") for one in contestants_of(runs)}
     assert min(scores, key=scores.__getitem__) == "linear"
     assert "minus the mean of linear" in of_rates[0]
-    assert any(caption.startswith("MAE: each method minus linear") for caption in captions(blocks))
+    assert "lower is better" in of_rates[0]
+    against = "MAE: each method minus linear, negative is better, with its 95 % interval, "
+    assert {caption.removeprefix(against) for caption in captions(blocks) if caption.startswith("MAE: ")} == {
+        "at each missing rate.",
+        "by observed modalities.",
+    }
+    assert "MAE by observed modalities, lower is better." in captions(blocks)
     assert not any("Acc-2 (" in caption or "F1 (" in caption for caption in captions(blocks))
 
 
@@ -54,6 +60,10 @@ def test_a_report_shows_and_explains_what_says_something_of_ratings(runs: list[E
     blocks = report_blocks(runs)
     by_rate = [caption for caption in captions(blocks) if "by missing rate" in caption]
     assert [caption.split(" by ")[0] for caption in by_rate] == ["MAE", "CCC", "Corr"]
+    assert [caption for caption in captions(blocks) if "lower is better" in caption] == [
+        "MAE by missing rate (nominal / realised), lower is better.",
+        "MAE by observed modalities, lower is better.",
+    ]
     assert [c.split(":")[0] for c in captions(blocks) if c.endswith(": difference.")] == ["MAE", "CCC"]
     grids = [block.table for block in blocks if isinstance(block, Grid)]
     assert next(columns for columns, _ in grids if "worst fold" in columns)[2] == "MAE pooled"

@@ -227,6 +227,18 @@ def test_the_range_of_labels_is_of_those_learnt_from_and_those_judged(setting, s
     assert judged.label_range[0] == pytest.approx(sentiment.label_range[0])
     assert judged.label_range[1] > 4.0
     assert judged.headline == ("mae", "ccc")
+    for evaluation, is_told in ((sentiment, False), (own, True), (judged, True)):
+        assert any("Acc-2" in warning for warning in evaluation.warnings) == is_told
+
+
+def test_sentiment_of_which_only_one_side_is_judged_is_sentiment(setting, tmp_path):
+    """What leads and what is warned of follow from the same range: that of all labels."""
+    glad = write_small_store(tmp_path / "glad.h5", prefix="new", sentiment_around=1.5, sentiment_step=0.5)
+    evaluation = evaluate(setting["values"], glad, out=tmp_path / "out", **FAST)
+    judged = [line["label"] for line in answers(tmp_path / "out") if line["label"] is not None]
+    assert 0.0 < min(judged) < max(judged) < 3.5
+    assert evaluation.headline[0] == "acc2_non0"
+    assert not any("Acc-2" in warning for warning in evaluation.warnings)
 
 
 def test_the_diagnostics_belong_to_the_numbers(swept):
