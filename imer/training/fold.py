@@ -30,6 +30,7 @@ from imer.training.loop import FoldTrainer
 from imer.training.masks import Masks
 from imer.training.publish import TrainedMember, learnt_rows, publish_fold
 from imer.training.run_folder import fold_folder, is_published, safe_name
+from imer.training.selection import TEST_BEST
 from imer.training.settings import Settings
 
 
@@ -86,7 +87,8 @@ class Fold:
         best = trainer.progress.best
         names = in_order(shared.spec.task, shared.spec.target_range)
         values = ", ".join(f"{name} {value:.4f}" for name in names if (value := best.metrics.get(name)) is not None)
-        listener.note(f"{title}selected epoch {best.epoch} on validation: {values}.")
+        judged = "the test part" if self.settings.train.select == TEST_BEST else "validation"
+        listener.note(f"{title}selected epoch {best.epoch} on {judged}: {values}.")
         if not finished:
             save_state(states, trainer)  # an interrupted fold goes on with the next member
         return TrainedMember(split, trainer.progress)
