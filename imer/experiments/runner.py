@@ -129,7 +129,7 @@ def sweep(
     with output_lock(out, listener.note):
         _check_folder(out)
         _refuse_others(out, states, overwrite=overwrite)
-        _begin(out, features, asked, cells)
+        _begin(out, features, asked, states)
         _work(result, features, out, n_jobs, listener)
         _conclude(result, out)
     return result
@@ -196,18 +196,18 @@ def _refuse_others(out: Path, states: dict[str, State], *, overwrite: bool) -> N
         )
 
 
-def _begin(out: Path, features: Path, asked: Asked, cells: Sequence[Cell]) -> None:
+def _begin(out: Path, features: Path, asked: Asked, states: dict[str, State]) -> None:
     wishes = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(asked).items()}
-    names = [cell.name for cell in cells]
     document = {
         "format": FORMAT,
         "imer_version": __version__,
         "features": str(features),
         "asked": wishes,
-        "runs": names,
+        "runs": list(states),
     }
-    # The table of another sweep would be taken for that of this one, should it be interrupted.
-    if not _is_sweep(out) or read_json(out / "sweep.json") != json.loads(json.dumps(document)):
+    # The table of another sweep, or of other features, would be taken for that of this one, should it be interrupted.
+    is_another = not _is_sweep(out) or read_json(out / "sweep.json") != json.loads(json.dumps(document))
+    if is_another or any(state.kind == OTHER for state in states.values()):
         _remove_results(out)
     write_json(out / "sweep.json", document)
 

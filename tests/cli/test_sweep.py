@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -165,8 +166,9 @@ def test_other_settings_are_refused_and_validation_chooses_among_those_of_a_grid
 def test_no_table_of_another_sweep_is_left_beside_this_one(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether this one has no grid, is interrupted, or fails in every run."""
+    """Whether this one has no grid, is interrupted, is of a store that was made anew, or fails in every run."""
     out = tmp_path / "s"
+    store = Path(shutil.copy(store, tmp_path / "features.h5"))
     usual = ("--seeds", "1", "--max-epochs", "1", "--missing-rates", "0", "--label", "emotion", "--jobs", "1")
 
     def swept_with(*more: object) -> tuple[int, set[str]]:
@@ -184,6 +186,10 @@ def test_no_table_of_another_sweep_is_left_beside_this_one(
     (out / "runs" / "late-fusion_mixed_seed0").write_text("in the way")
     assert swept_with("--models", "late-fusion") == (3, {"errors.jsonl"})
     assert swept_with(*with_grid) == (0, {*tables, "grid.tsv"})
+    write_small_store(store, seed=5)
+    with monkeypatch.context() as patched:
+        patched.setattr(Report, "progress", interrupt)
+        assert swept_with(*with_grid, "--overwrite") == (130, set())
 
 
 def test_an_evaluation_that_is_not_the_sweeps_own_is_made_again(store: Path, tmp_path: Path) -> None:
