@@ -17,6 +17,8 @@ from imer.extractors.base import Extracted, TakesManyTexts
 from imer.media.decode import ClipReader, Sound
 from imer.media.probe import MediaError
 
+HELD_BACK_S = 10.0  # results of clips that are read, for others to share their batches
+
 
 @dataclass(frozen=True)
 class CellResult:
@@ -67,13 +69,18 @@ Done = tuple[list[CellResult], dict[str, float]]  # a task's results, one a cell
 def do_tasks(tasks: Sequence[Task], toolbox: Toolbox) -> Iterator[Done]:
     """Yield what becomes of each task, in order (loading is counted once).
 
-    All clips are read before the first result comes: faces of several short ones go through a network together.
+    Short clips are all read before the first result comes: their faces go through a network together. Long ones have faces
+    enough of their own, and what is done of them is not held back, since it is lost with this process.
     """
-    begun = [_TextWork(task, toolbox) if isinstance(task, TextTask) else _ClipWork(task, toolbox) for task in tasks]
-    for work in begun:
-        work.read()
-    for work in begun:
-        yield work.done()
+    begun: list[_TextWork | _ClipWork] = []
+    since = time.monotonic()
+    for task in tasks:
+        begun.append(_TextWork(task, toolbox) if isinstance(task, TextTask) else _ClipWork(task, toolbox))
+        begun[-1].read()
+        if time.monotonic() - since > HELD_BACK_S:
+            yield from (work.done() for work in begun)
+            begun, since = [], time.monotonic()
+    yield from (work.done() for work in begun)
 
 
 class _TextWork:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from imer.core.types import Verdict
+from imer.extraction import work
 from imer.extraction.plan import MediaTask
 from imer.extraction.recipe import Recipe
 from imer.extraction.work import CellResult, Toolbox, do_tasks
@@ -40,7 +41,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> list[MediaTask]:
 
 @pytest.mark.parametrize("level", ["utterance", "frame"])
 def test_clips_that_are_done_together_give_what_they_give_alone(
-    tasks: list[MediaTask], level: str, tmp_path: Path
+    tasks: list[MediaTask], level: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = random_weights(tmp_path / "resnet.pt")
     recipe = Recipe({"audio": "opensmile/egemaps", "visual": "facenet"}, {"level": level, "face_weights": str(weights)})
@@ -65,6 +66,14 @@ def test_clips_that_are_done_together_give_what_they_give_alone(
     assert sum(sizes) == sum(one_by_one)
     assert sizes == [4] * (len(sizes) - 1) + [sizes[-1]], "batches are full, whichever clips the faces are of"
     assert len(sizes) < len(one_by_one)
+    shared, sizes = sizes, []
+    monkeypatch.setattr(work, "HELD_BACK_S", 0.0)
+    in_time = do_tasks(tasks, toolbox)
+    first = next(in_time)
+    assert sum(sizes) < sum(shared), "of long clips the first is done before the others are read"
+    for (cells, _), (others, _) in zip(alone, [first, *in_time], strict=True):
+        assert [outcome(cell) for cell in cells] == [outcome(cell) for cell in others]
+    assert sizes == one_by_one
 
 
 class Broken:
