@@ -147,7 +147,14 @@ def _columns(store: FeatureStore) -> dict[str, Column]:
 
 
 def _places(stores: Sequence[FeatureStore], parts: Sequence[Part]) -> tuple[dict[int, _Place], list[int]]:
-    """Return where each utterance of the whole is, and which are there more than once (and the same each time)."""
+    """Return where each utterance of the whole is, and which are there more than once (and the same each time).
+
+    Of those, the one is taken of which most is known what it was made from, whatever the order of the parts.
+    """
+    known = [
+        sum(((values != "").astype(int) for values in store.sources.values()), np.zeros(store.n, int))
+        for store in stores
+    ]
     places: dict[int, _Place] = {}
     repeated: list[int] = []
     for number, part in enumerate(parts):
@@ -158,6 +165,8 @@ def _places(stores: Sequence[FeatureStore], parts: Sequence[Part]) -> tuple[dict
             before = places[row]
             _check_same(stores[before.store], before.index, stores[number], index)
             repeated.append(row)
+            if known[number][index] > known[before.store][before.index]:
+                places[row] = _Place(number, index)
     return places, repeated
 
 

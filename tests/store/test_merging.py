@@ -115,6 +115,17 @@ def test_what_only_some_parts_say_of_their_sources_is_kept(tmp_path: Path, silen
         assert store.sources["audio"].tolist() == told
 
 
+@pytest.mark.parametrize("turn", [1, -1])
+def test_of_what_is_in_several_parts_the_one_that_says_its_source_is_kept(tmp_path: Path, turn: int) -> None:
+    parts = [
+        write(tmp_path / "1.h5", range(25), shard="1/2", with_sources=False),
+        write(tmp_path / "2.h5", range(15, N), shard="2/2"),
+    ]
+    assert merge_stores(parts[::turn], tmp_path / "whole.h5").n_repeated == 10
+    with FeatureStore.open(tmp_path / "whole.h5") as store:
+        assert store.sources["audio"].tolist() == ["" if row < 15 else f"{row:x}" * (row % 3) for row in range(N)]
+
+
 def test_parts_of_different_extractions_are_refused(tmp_path: Path) -> None:
     parts = shards(tmp_path)
     out = tmp_path / "m.h5"
