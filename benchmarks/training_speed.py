@@ -1,7 +1,7 @@
-"""What training and inference of small dialogue models cost: ComP beside its faithful preset, one thread.
+"""What training and inference of small dialogue models cost: ComP beside its faithful preset.
 
     python benchmarks/training_speed.py STORE [--label sentiment] [--folds COLUMN] [--hidden 256] [--batch 32] [--epochs 5]
-                                        [--json FILE]
+                                        [--threads 1] [--json FILE]
 
 One run measures all in turn, so that a busy machine slows them alike: CPU seconds of an epoch of the last stage
 (training part alone, then with its validation), CPU seconds to answer every utterance of the store, and utterances
@@ -38,10 +38,11 @@ LEAST_S = 2.0  # CPU seconds of answering that are measured
 
 @dataclass(frozen=True)
 class Cost:
-    """CPU seconds of one model; utterances answered per CPU second."""
+    """CPU seconds of one model, and an epoch's of the clock on the wall; utterances answered per CPU second."""
 
     name: str
     parameters: int
+    epoch_wall_s: float
     epoch_s: float
     validation_s: float
     answered_per_s: float
@@ -60,12 +61,12 @@ def measured(
     masks = Masks(corpus, settings.train)
     trainer = FoldTrainer(corpus, split, settings, masks, DEVICE)
     last = trainer.model.stages[-1]
-    marks: list[float] = []
-    trainer.run(lambda now: marks.append(time.process_time()) if now.stage == last else None)
-    epoch_s = float(np.median(np.diff(marks)))
-    start = time.process_time()
+    marks: list[tuple[float, float]] = []
+    trainer.run(lambda now: marks.append((time.perf_counter(), time.process_time())) if now.stage == last else None)
+    epoch_wall_s, epoch_s = np.median(np.diff(marks, axis=0), axis=0).tolist()
+    start_wall, start = time.perf_counter(), time.process_time()
     trainer.validation_metrics(last)
-    validation_s = time.process_time() - start
+    validation_wall_s, validation_s = time.perf_counter() - start_wall, time.process_time() - start
     rows = np.arange(corpus.n)
     tables = Dialogues.of(corpus, rows).batches(1, dialogues=choice.batch, pad_to=settings.train.pad_to)
     observed = masks.natural(rows).observed_NM
@@ -75,7 +76,8 @@ def measured(
             answer(trainer.model, trainer.spec, trainer.data.resident, tables, observed)
             answered += corpus.n
     size = sum(p.numel() for p in trainer.model.parameters())
-    return Cost(f"{name}, bfloat16" if reduced else name, size, epoch_s - validation_s, validation_s, answered / spent)
+    title = f"{name}, bfloat16" if reduced else name
+    return Cost(title, size, epoch_wall_s - validation_wall_s, epoch_s - validation_s, validation_s, answered / spent)
 
 
 def main() -> int:
@@ -87,9 +89,10 @@ def main() -> int:
     parser.add_argument("--hidden", type=int, default=256)
     parser.add_argument("--batch", type=int, default=32, help="dialogues in a batch")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", type=Path)
     choice = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(choice.threads)
     with FeatureStore.open(Path(choice.store)) as features:
         _, counts = np.unique(features.dialogue_ids, return_counts=True)
     longest = int(counts.max())
@@ -105,12 +108,14 @@ def main() -> int:
     ]
     faithful = costs[0]
     print(
-        f"{'':16}{'parameters':>12}{'epoch, CPU s':>14}{'ratio':>7}{'validation, s':>15}{'answers / CPU s':>17}{'ratio':>7}"
+        f"{'':16}{'parameters':>12}{'epoch, s':>10}{'CPU s':>8}{'ratio':>7}"
+        f"{'validation, s':>15}{'answers / CPU s':>17}{'ratio':>7}"
     )
     for cost in costs:
         print(
-            f"{cost.name:16}{cost.parameters:12,}{cost.epoch_s:14.3f}{faithful.epoch_s / cost.epoch_s:7.1f}"
-            f"{cost.validation_s:15.3f}{cost.answered_per_s:17,.0f}{cost.answered_per_s / faithful.answered_per_s:7.1f}"
+            f"{cost.name:16}{cost.parameters:12,}{cost.epoch_wall_s:10.3f}{cost.epoch_s:8.3f}"
+            f"{faithful.epoch_s / cost.epoch_s:7.1f}{cost.validation_s:15.3f}{cost.answered_per_s:17,.0f}"
+            f"{cost.answered_per_s / faithful.answered_per_s:7.1f}"
         )
     if choice.json:
         choice.json.write_text(json.dumps([asdict(cost) for cost in costs], indent=1) + "\n")

@@ -8,15 +8,13 @@ from contextlib import contextmanager
 
 import torch
 
-from imer.core.machine import usable_cores
-
 
 @contextmanager
-def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
-    """Within: deterministic algorithms, this many threads (0: as they are), and the global random state is borrowed.
+def repeatable(device: torch.device, threads: int = 1) -> Iterator[None]:
+    """Within: deterministic algorithms, this many threads on a CPU, and the global random state is borrowed.
 
-    As they are, threads are at most as many as the cores that this process may use: in a container PyTorch counts those of the
-    machine.
+    One thread is little slower than several on products as small as ours, many times as fast where anything else is at
+    work (they wait for each other hundreds of times a second), and rounds the same on any number of cores.
 
     Everything is as before afterwards (but for the workspace that cuBLAS is asked to use), so nothing outside has a part in
     the result, nor the other way round.
@@ -28,7 +26,7 @@ def repeatable(device: torch.device, threads: int = 0) -> Iterator[None]:
     if devices:  # asked of cuBLAS before its first product, whose sums may else differ from run to run
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     try:
-        torch.set_num_threads(threads or min(before_threads, usable_cores()))
+        torch.set_num_threads(threads)
         # Not `use_deterministic_algorithms`, which also tells PyTorch's compiler, and imports it first: a second and more.
         torch.set_deterministic_debug_mode("warn" if device.type == "cuda" else "error")
         torch.backends.cudnn.allow_tf32 = False  # float32 means all of its 23 bits, also in convolutions

@@ -107,7 +107,8 @@ class TrainSettings:
     precision       float32; or bfloat16: of the matrix products of ComP's linear layers while it trains, faster at widths
                     of about 256 and more where the processor can do it. Validation and answers are always float32.
     device          auto, cpu, cuda or cuda:<index>
-    threads         of PyTorch on the CPU; 0 leaves them as they are
+    threads         of PyTorch on the CPU; 0: one, or all cores for a model that is fitted. Several models at once (`--jobs`)
+                    make better use of cores: threads of one wait for each other, for long where anything else is at work
     checkpoint_every_s   least seconds between two saved states
     """
 

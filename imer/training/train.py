@@ -16,6 +16,7 @@ from imer.core.devices import chosen_device
 from imer.core.errors import ImerError, InvalidInput, OutputExists, UsageError, listed
 from imer.core.files import behind_links, check_name, make_folder, remove_leftovers, sha256_file, write_text
 from imer.core.locks import output_lock
+from imer.core.machine import usable_cores
 from imer.core.settings import toml_layer
 from imer.models.products import products_are_fast
 from imer.training.build import build_model, check_lengths, check_modalities, model_spec
@@ -32,7 +33,7 @@ from imer.training.results import conditions_of_test, write_results
 from imer.training.run_folder import is_published, read_metrics, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings
-from imer.training.settings_layers import load_settings, useless_settings
+from imer.training.settings_layers import is_fitted, load_settings, useless_settings
 from imer.training.side_by_side import train_side_by_side
 
 SLOW_BFLOAT16 = (
@@ -79,8 +80,8 @@ def train(
         Delete a run folder that exists.
     jobs
         Where a run has several models (folds, members): how many are trained at the same time, each in a process of
-        its own with one thread. With 1 this process trains all, with all its threads; the weights are then the same
-        to rounding only, while any number above 1 gives the same bits.
+        its own with one thread. With 1 this process trains all. Any number gives the same bits, unless
+        `train.threads` asks for more threads.
 
     Raises
     ------
@@ -172,13 +173,18 @@ class _Run:
                 "manifest."
             )
         device, splits = folds[0].device, [fold.splits[0] for fold in folds]
-        with repeatable(device, self.settings.train.threads):
+        with repeatable(device, self._threads()):
             if jobs > 1 and len(folds) * self.settings.train.members > 1:
                 train_side_by_side([fold for fold in folds if not fold.is_published], jobs, self.listener)
             for number, fold in enumerate(folds):
                 if not fold.is_published:
                     fold.finish(self.listener, f"fold {fold.name} ({number + 1}/{len(folds)}): " if fold.name else "")
             return write_results(self.out, corpus, splits, masks, self.settings, str(device))
+
+    def _threads(self) -> int:
+        """Return how many threads this process computes with: all cores for the large products of a fitted model."""
+        usual = usable_cores() if is_fitted(self.settings.run.model) else 1
+        return self.settings.train.threads or usual
 
     def _refuse_early(self, corpus: Corpus, masks: Masks, folds: Sequence[Fold]) -> None:
         """Refuse what cannot be trained, or not be tested in the end: before an old run is deleted, and not after hours."""

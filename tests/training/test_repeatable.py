@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 
 from imer.models.products import products_are_fast
+from imer.training import train as training
 from imer.training.listener import Listener
 from imer.training.repeatable import repeatable
 from imer.training.train import SLOW_BFLOAT16
@@ -26,6 +29,29 @@ def test_everything_is_as_before_afterwards() -> None:
     assert not torch.are_deterministic_algorithms_enabled()
     assert torch.get_num_threads() == threads
     assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "threads"), [("mlp", 0, 1), ("mlp", 2, 2), ("linear", 0, 5), ("linear", 1, 1)]
+)
+def test_models_of_many_small_products_are_trained_by_one_thread(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, asked: int, threads: int
+) -> None:
+    """Others would wait for each other, and round by the number of cores."""
+    seen: list[int] = []
+
+    @contextmanager
+    def noted(device: torch.device, threads: int = 1) -> Iterator[None]:
+        seen.append(threads)
+        with repeatable(device):
+            yield
+
+    monkeypatch.setattr(training, "repeatable", noted)
+    monkeypatch.setattr(training, "usable_cores", lambda: 5)
+    only = ("train.max_epochs_joint=1", f"train.threads={asked}", "train.device=cpu", "train.members=1")
+    training.train(store, tmp_path / "run", flags={"run": {"model": model}}, assignments=only)
+    assert threads in seen
+    assert set(seen) <= {1, threads}
 
 
 def test_bfloat16_is_warned_of_where_it_is_slower(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
