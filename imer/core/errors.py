@@ -65,6 +65,17 @@ class OutputExists(ImerError):
     exit_code = EXIT_OUTPUT_EXISTS
 
 
+_KINDS = {
+    kind.__name__: kind
+    for kind in (ImerError, UsageError, PartialFailure, InvalidInput, MissingDependency, OutputExists)
+}
+
+
+def error_named(kind: str, sentence: str) -> ImerError:
+    """Return the error that another process met, by the name of its class; one of a plug-in's own is a MissingDependency."""
+    return _KINDS.get(kind, MissingDependency)(sentence)
+
+
 _ADVICE = {
     errno.ENOSPC: "free some space, or write to another disk",
     errno.EDQUOT: "free some space, or write to another disk",

@@ -46,6 +46,7 @@ def is_alive(pid: int, started: str | None = None) -> bool:
 
 def _is_alive_on_windows(pid: int) -> bool:
     """Ask the system; a signal would end the process there, whatever its number."""
+    # To a type checker elsewhere ctypes lacks both; on Windows there is nothing to ignore.
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)  # type: ignore[attr-defined, unused-ignore]
     handle = kernel.OpenProcess(_SYNCHRONIZE, False, pid)
     if not handle:

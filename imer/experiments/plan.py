@@ -107,9 +107,12 @@ def plan(asked: Asked, features: Path) -> list[Cell]:
     for seed, protocol, method in itertools.product(asked.seeds, asked.protocols, _methods(asked)):
         flags = _flags(asked, method, features, protocol, seed)
         base = load_settings(preset=method.preset, config=asked.config, flags=flags)
-        every |= _names(base)
-        known = [text for text in asked.assignments if _knows(_names(base), text)]
-        own = [[text for text in axis if _knows(_crossed(base), text)] for axis in axes]
+        names = _names(base)
+        every |= names
+        # A fitted model comes out the same whatever is said of its epochs.
+        crossed = names - {f"train.{key}" for key in OF_DESCENT} if is_fitted(base.run.model) else names
+        known = [text for text in asked.assignments if _knows(names, text)]
+        own = [[text for text in axis if _knows(crossed, text)] for axis in axes]
         used |= {text for texts in (known, *own) for text in texts}
         for variant in itertools.product(*(texts for texts in own if texts)):
             for rate in asked.rates if protocol in ONE_RATE else (None,):
@@ -248,12 +251,6 @@ def _knows(names: set[str], text: str) -> bool:
 def _names(settings: Settings) -> set[str]:
     """Return `section.key` of all settings that a method has."""
     return {f"{section}.{f.name}" for section, part in settings.sections().items() for f in fields(part)}
-
-
-def _crossed(settings: Settings) -> set[str]:
-    """Return those of them that a grid can cross: a fitted model comes out the same whatever is said of its epochs."""
-    names = _names(settings)
-    return names - {f"train.{key}" for key in OF_DESCENT} if is_fitted(settings.run.model) else names
 
 
 def _check_used(asked: Asked, axes: Sequence[Sequence[str]], used: set[str], known: set[str]) -> None:

@@ -16,8 +16,7 @@ from multiprocessing import connection
 from types import TracebackType
 from typing import Any, Self
 
-from imer.core import errors
-from imer.core.errors import MissingDependency
+from imer.core.errors import MissingDependency, error_named
 from imer.core.processes import Child, queued_s
 from imer.extraction.engines import Outcome
 from imer.extraction.plan import Task, TextTask
@@ -190,7 +189,7 @@ class LocalEngine:
             if message[1] != LOAD_LIMIT_S:  # it has loaded its models
                 worker.has_begun, self._idle_deaths = True, 0
         elif message[0] == "fatal":
-            raise getattr(errors, message[1], MissingDependency)(message[2])  # a plug-in may have errors of its own
+            raise error_named(*message[1:])
         elif worker.tasks:
             task = worker.tasks.popleft()
             self._idle_deaths = self._deaths = 0

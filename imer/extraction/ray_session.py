@@ -149,6 +149,7 @@ def _without_api_server() -> Iterator[None]:
     if before is None:  # another Ray, which has no such server
         yield
         return
+    # A method is replaced, which no type checker likes: Ray has no setting for it.
     Node.start_api_server = lambda *_, **__: None  # type: ignore[method-assign]
     try:
         yield

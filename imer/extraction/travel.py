@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core import errors
+from imer.core.errors import error_named
 from imer.core.types import Verdict
 from imer.extraction.engines import Outcome
 from imer.extraction.plan import Task, TextTask
@@ -49,8 +49,7 @@ def decoded(task: Task, header: str, values: bytes) -> Outcome:
     """
     facts = json.loads(header)
     if "fatal" in facts:
-        name, sentence = facts["fatal"]
-        raise getattr(errors, name, errors.MissingDependency)(sentence)  # a plug-in may have errors of its own
+        raise error_named(*facts["fatal"])
     cells: list[CellResult] = []
     first = 0
     for cell in facts["cells"]:
