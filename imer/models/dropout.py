@@ -22,12 +22,19 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.probability == 0.0:
-            return x
         if x.device.type != "cpu":
-            return functional.dropout(x, self.probability)
+            return functional.dropout(x, self.probability, self.training)
+        factor = self.factor(x)
+        return x if factor is None else x * factor
+
+    def factor(self, x: Tensor) -> Tensor | None:
+        """Return one draw of what x is multiplied by, for whatever is to be dropped together with it; None: nothing is."""
+        if not self.training or self.probability == 0.0:
+            return None
+        if x.device.type != "cpu":
+            return functional.dropout(torch.ones_like(x), self.probability)
         dropped = min(round(self.probability * BYTE_VALUES), BYTE_VALUES - 1)
-        return x * keep(x.shape, dropped).to(x.dtype).mul_(BYTE_VALUES / (BYTE_VALUES - dropped))
+        return keep(x.shape, dropped).to(x.dtype).mul_(BYTE_VALUES / (BYTE_VALUES - dropped))
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"

@@ -21,6 +21,7 @@ OF_DESCENT = frozenset({
 # What a run did before a setting of training existed: section → key → value.
 BEFORE_IT_EXISTED: dict[str, dict[str, Any]] = {
     "train": {"members": 1, "precision": "float32"},
+    "model": {"magnitudes_up_to": 0},  # of ComP
     "head": {"branch_answers": "linear", "bin_margins": False},  # of the DPL head; no other has them
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,10 @@ def rebuilt(source: Path, values: dict[str, Any], train: dict[str, Any], device:
     kept["train"] = {key: train[key] for key in ("pad_to", "batch_dialogues", "members") if key in train}
     try:
         schema = settings_schema(kept["run"]["model"], kept["run"]["head"])
+        for section in ("model", "head"):
+            known_keys = {one.name for one in fields(schema[section])}
+            before = {key: value for key, value in BEFORE_IT_EXISTED[section].items() if key in known_keys}
+            kept[section] = {**before, **kept.get(section, {})}
         settings = Settings(**resolve(schema, [Layer(str(source), kept)]))
     except UsageError as error:
         raise InvalidInput(

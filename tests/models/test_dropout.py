@@ -49,3 +49,15 @@ def test_the_seed_decides_and_neighbours_are_independent() -> None:
 
 def test_half_precision_stays_half_precision() -> None:
     assert Dropout(0.5)(torch.ones(16, dtype=torch.bfloat16)).dtype == torch.bfloat16
+
+
+def test_a_factor_is_the_draw_that_the_layer_would_make() -> None:
+    x = torch.randn(9, 31)
+    torch.manual_seed(3)
+    dropped = Dropout(0.3)(x)
+    torch.manual_seed(3)
+    factor = Dropout(0.3).factor(x)
+    assert factor is not None
+    assert torch.equal(dropped, x * factor)
+    assert Dropout(0.3).eval().factor(x) is None
+    assert Dropout(0.0).factor(x) is None

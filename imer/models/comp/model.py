@@ -94,7 +94,9 @@ class Comp(nn.Module):
         self.bank_weights.value = None
         observed_MBU = (observed_BUM & valid_BU.unsqueeze(-1)).permute(2, 0, 1)
         reading = readable(observed_MBU, layout, self.settings)
-        branches, encoded = self.encoder(features, observed_MBU)
+        # Where magnitudes tell nothing, stage 1 keeps an epoch that gives them little weight; stage 2 learns them by heart.
+        settled = self.settings.stage1 and stage != BRANCHES
+        branches, encoded = self.encoder(features, observed_MBU, settled=settled)
         branches = self.positions(branches, layout, speaker_BU)
         if stage == BRANCHES:
             for block in self.blocks:
@@ -185,7 +187,10 @@ class Comp(nn.Module):
             "positions.bias",
             "positions.speaker",
         )
-        own = (f"encoder.enter.{name_u}.", f"decoder.inner.{name_u}.", f"decoder.leave.{name_u}.")
+        own = tuple(
+            f"{layers}.{name_u}."
+            for layers in ("encoder.enter", "encoder.magnitudes", "decoder.inner", "decoder.leave")
+        )
         state: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters():
             if name.startswith(own):

@@ -22,6 +22,8 @@ class CompSettings:
         layers            attention layers in a block
         prompt_width      width of a prompt
         n_prototypes      prototypes per modality
+        magnitudes_up_to  of modalities with at most this many features the encoders also read how far each lies from
+                          its mean, on either side (learnt in stage 1 alone, where there is one); 0: of none
         final_norm        normalise the branches after the last attention layer, before anything reads them
         feed_forward      width of the inner layer of attention layers, as a multiple of H
     Regularisation
@@ -76,6 +78,7 @@ class CompSettings:
     prompt_width: Count = 16
     n_prototypes: Count = 10
     feed_forward: Positive = 1.0
+    magnitudes_up_to: CountOrZero = 128
     final_norm: bool = True
     dropout: Share = 0.5
     input_dropout: Share = 0.3

@@ -39,7 +39,11 @@ class PlainComp:
     ) -> list[Said]:
         """Answer dialogues, each a list of features [t, D_u] by modality."""
         n, settings = len(self.names), self.settings
-        encoded = [[self._encoded(x, o, u) for u, x in enumerate(xs)] for xs, o in zip(dialogues, seen, strict=True)]
+        settled = settings.stage1 and stage != BRANCHES
+        encoded = [
+            [self._encoded(x, o, u, settled=settled) for u, x in enumerate(xs)]
+            for xs, o in zip(dialogues, seen, strict=True)
+        ]
         z = [[self._started(e, o, u) for u, e in enumerate(es)] for es, o in zip(encoded, seen, strict=True)]
         said = [Said([], [self._rebuilt(e, u) for u, e in enumerate(es)]) for es in encoded]
         if stage == BRANCHES:
@@ -74,9 +78,13 @@ class PlainComp:
 
     # --- in and out of the branches -------------------------------------------------------------------------------
 
-    def _encoded(self, x: Tensor, seen: Tensor, u: int) -> Tensor:
+    def _encoded(self, x: Tensor, seen: Tensor, u: int, *, settled: bool) -> Tensor:
         shown = torch.where(seen[:, [u]], x.double(), 0.0).clamp(-self.settings.clip_z, self.settings.clip_z)
         h = self._common(shown, f"encoder.enter.{self.names[u]}")
+        if x.shape[-1] <= self.settings.magnitudes_up_to:
+            far = (shown.abs().clamp(max=3.0) - (2.0 / torch.pi) ** 0.5) / 3.0
+            weight = self.parameters[f"encoder.magnitudes.{self.names[u]}.weight"]
+            h = h + far @ (weight.detach() if settled else weight).T
         return h + self._mlp(h, "encoder.update", u)
 
     def _rebuilt(self, encoded: Tensor, u: int) -> Tensor:
