@@ -6,8 +6,9 @@
 One run measures all in turn, so that a busy machine slows them alike: CPU seconds of an epoch of the last stage
 (training part alone, then with its validation), CPU seconds to answer every utterance of the store, and utterances
 per CPU second. `comp-official` is padded to the longest dialogue of the store and pays for all its losses, as the
-public code does; `comp` has the same width and batch, and is measured a second time with its products in bfloat16.
-Ratios are to `comp-official` in float32, as published.
+public code does; it is measured with PyTorch's dropout, which is also that code's (a random number an element), and with
+ours. `comp` has the same width and batch, and is measured a second time with its products in bfloat16.
+Ratios are to `comp-official` as published.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from imer.batches.corpus import Corpus
 from imer.batches.dialogues import Dialogues
 from imer.batches.splits import fold_splits, official_split
+from imer.models.dropout import Dropout
 from imer.models.products import reduced_products
 from imer.store.reader import FeatureStore
 from imer.training.inference import answer
@@ -52,9 +56,10 @@ def measured(
     name: str, store: str, choice: argparse.Namespace, assignments: list[str], *, reduced: bool = False
 ) -> Cost:
     """Train the last stage for some epochs and answer the whole store, with products in bfloat16 if `reduced`."""
+    preset = name.partition(",")[0]
     assignments = [*assignments, "train.precision=bfloat16"] if reduced else assignments
     data = {"features": store, "label": choice.label, "folds": choice.folds}
-    settings = load_settings(preset=name, flags={"data": data}, assignments=assignments)
+    settings = load_settings(preset=preset, flags={"data": data}, assignments=assignments)
     with FeatureStore.open(Path(store)) as features:
         corpus = Corpus.from_store(features, label=choice.label or None)
     split = fold_splits(corpus, choice.folds, seed=0)[0] if choice.folds else official_split(corpus, seed=0)
@@ -80,6 +85,11 @@ def measured(
     return Cost(title, size, epoch_wall_s - validation_wall_s, epoch_s - validation_s, validation_s, answered / spent)
 
 
+def pytorch_dropout(layer: Dropout, x: torch.Tensor) -> torch.Tensor:
+    """Stand in for `Dropout.forward`: a random number for every element."""
+    return functional.dropout(x, layer.probability, layer.training)
+
+
 def main() -> int:
     """Measure, print a table, and write the figures if asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,19 +111,22 @@ def main() -> int:
         f"train.patience={choice.epochs + 1}", f"train.batch_dialogues={choice.batch}", f"model.hidden={choice.hidden}",
     ]  # fmt: skip
     padded = [f"train.pad_to={longest}", f"model.longest_dialogue={longest}", "train.select=val"]
+    with patch.object(Dropout, "forward", pytorch_dropout):
+        as_published = measured("comp-official, its dropout", choice.store, choice, [*schedule, *padded])
     costs = [
+        as_published,
         measured("comp-official", choice.store, choice, [*schedule, *padded]),
         measured("comp", choice.store, choice, schedule),
         measured("comp", choice.store, choice, schedule, reduced=True),
     ]
     faithful = costs[0]
     print(
-        f"{'':16}{'parameters':>12}{'epoch, s':>10}{'CPU s':>8}{'ratio':>7}"
+        f"{'':28}{'parameters':>12}{'epoch, s':>10}{'CPU s':>8}{'ratio':>7}"
         f"{'validation, s':>15}{'answers / CPU s':>17}{'ratio':>7}"
     )
     for cost in costs:
         print(
-            f"{cost.name:16}{cost.parameters:12,}{cost.epoch_wall_s:10.3f}{cost.epoch_s:8.3f}"
+            f"{cost.name:28}{cost.parameters:12,}{cost.epoch_wall_s:10.3f}{cost.epoch_s:8.3f}"
             f"{faithful.epoch_s / cost.epoch_s:7.1f}{cost.validation_s:15.3f}{cost.answered_per_s:17,.0f}"
             f"{cost.answered_per_s / faithful.answered_per_s:7.1f}"
         )

@@ -95,6 +95,7 @@ ABLATION = {
     "coordinator-mean": Method(settings=("model.coordinator=uniform", *SINGLE)),
     "coordinator-hard": Method(settings=("model.coordinator_mask=hard", *SINGLE)),
     "coordinator-soft": Method(settings=("model.coordinator_mask=soft", *SINGLE)),
+    "no-magnitudes": Method(settings=("model.magnitudes_up_to=0", *SINGLE)),
     "no-stage1": Method(settings=("model.stage1=false", *SINGLE)),
     "no-positions": Method(settings=("model.positions=none", *SINGLE)),
     "linear-single": Method(head="linear", settings=SINGLE),

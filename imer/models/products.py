@@ -56,7 +56,8 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if not _reduced.get():
             return super().forward(x)
-        y_1NO = linear(x.flatten(0, -2).unsqueeze(0), self.weight.t().unsqueeze(0), self.bias.view(1, 1, -1))
+        bias_11O = None if self.bias is None else self.bias.view(1, 1, -1)
+        y_1NO = linear(x.flatten(0, -2).unsqueeze(0), self.weight.t().unsqueeze(0), bias_11O)
         return y_1NO.view(*x.shape[:-1], self.out_features)
 
 
