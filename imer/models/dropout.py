@@ -24,17 +24,19 @@ class Dropout(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return functional.dropout(x, self.probability, self.training)
-        factor = self.factor(x)
-        return x if factor is None else x * factor
+        return self.together(x)[0]
 
-    def factor(self, x: Tensor) -> Tensor | None:
-        """Return one draw of what x is multiplied by, for whatever is to be dropped together with it; None: nothing is."""
+    def together(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Zero the same elements of each of these tensors of one shape."""
         if not self.training or self.probability == 0.0:
-            return None
-        if x.device.type != "cpu":
-            return functional.dropout(torch.ones_like(x), self.probability)
-        dropped = min(round(self.probability * BYTE_VALUES), BYTE_VALUES - 1)
-        return keep(x.shape, dropped).to(x.dtype).mul_(BYTE_VALUES / (BYTE_VALUES - dropped))
+            return tensors
+        first = tensors[0]
+        if first.device.type != "cpu":
+            factor = functional.dropout(torch.ones_like(first), self.probability)
+        else:
+            dropped = min(round(self.probability * BYTE_VALUES), BYTE_VALUES - 1)
+            factor = keep(first.shape, dropped).to(first.dtype).mul_(BYTE_VALUES / (BYTE_VALUES - dropped))
+        return tuple(x * factor for x in tensors)
 
     def extra_repr(self) -> str:
         return f"probability={self.probability}"

@@ -51,13 +51,13 @@ def test_half_precision_stays_half_precision() -> None:
     assert Dropout(0.5)(torch.ones(16, dtype=torch.bfloat16)).dtype == torch.bfloat16
 
 
-def test_a_factor_is_the_draw_that_the_layer_would_make() -> None:
-    x = torch.randn(9, 31)
+def test_what_is_dropped_together_has_one_draw_the_one_that_the_layer_would_make() -> None:
+    x, other = torch.randn(9, 31), torch.ones(9, 31)
     torch.manual_seed(3)
     dropped = Dropout(0.3)(x)
     torch.manual_seed(3)
-    factor = Dropout(0.3).factor(x)
-    assert factor is not None
+    own, factor = Dropout(0.3).together(x, other)
+    assert torch.equal(dropped, own)
     assert torch.equal(dropped, x * factor)
-    assert Dropout(0.3).eval().factor(x) is None
-    assert Dropout(0.0).factor(x) is None
+    for quiet in (Dropout(0.3).eval(), Dropout(0.0)):
+        assert all(a is b for a, b in zip(quiet.together(x, other), (x, other), strict=True))

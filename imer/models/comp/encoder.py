@@ -75,16 +75,13 @@ class Encoder(nn.Module):
 
     def _entered(self, name: str, seen_BUD: Tensor, *, settled: bool) -> Tensor:
         """Return [B, U, H]: what the first layers make of the features, and of their magnitudes."""
-        factor = self.input_dropout.factor(seen_BUD)  # one for both: a feature is dropped with all that is read of it
-        h_BUH: Tensor = self.enter[name](_times(seen_BUD, factor))
-        if name in self.magnitudes:
-            told_BUH = self.magnitudes[name](_times(magnitude(seen_BUD), factor))
-            h_BUH = h_BUH + (told_BUH.detach() if settled else told_BUH)
-        return h_BUH
-
-
-def _times(x: Tensor, factor: Tensor | None) -> Tensor:
-    return x if factor is None else x * factor
+        if name not in self.magnitudes:
+            h_BUH: Tensor = self.enter[name](self.input_dropout(seen_BUD))
+            return h_BUH
+        # A feature is dropped with all that is read of it.
+        own_BUD, unusual_BUD = self.input_dropout.together(seen_BUD, magnitude(seen_BUD))
+        told_BUH: Tensor = self.magnitudes[name](unusual_BUD)
+        return self.enter[name](own_BUD) + (told_BUH.detach() if settled else told_BUH)
 
 
 class Decoder(nn.Module):
