@@ -16,9 +16,8 @@ import torch
 from imer.core.errors import InvalidInput, UsageError
 from imer.core.files import temporary_name, write_json
 from imer.core.folders import folder_entries
-from imer.models.comp.model import Comp
 from imer.training.listener import Listener
-from imer.training.run_folder import RunFolder, publish_digests
+from imer.training.run_folder import publish_digests
 from tests.conftest import ROOT
 from tests.stores import write_small_store
 from tests.training.small import quick
@@ -143,30 +142,3 @@ def test_another_run_cannot_be_continued(store: Path, run: Path, tmp_path: Path)
     with pytest.raises(InvalidInput, match="its content differs"):
         quick(other, run, resume=True)
     assert quick(store, run, resume=True).already_finished
-
-
-def test_a_setting_that_a_run_did_not_know_had_its_default(store: Path, run: Path, tmp_path: Path) -> None:
-    older = shutil.copytree(run, tmp_path / "older")
-    (older / "manifest.json").unlink()
-    config = (older / "config.toml").read_text()
-    (older / "config.toml").write_text(config.replace('precision = "float32"\n', ""))
-    assert (older / "config.toml").read_text() != config
-    assert quick(store, older, resume=True).already_finished
-    with pytest.raises(UsageError, match=r"started with train\.precision = 'float32', now it is 'bfloat16'"):
-        quick(store, older, "train.precision=bfloat16", resume=True)
-
-
-def test_a_run_from_before_there_were_members_has_one(store: Path, run: Path, tmp_path: Path) -> None:
-    older = shutil.copytree(run, tmp_path / "older")
-    (older / "manifest.json").unlink()
-    for path in (older / "config.toml", older / "checkpoint" / "checkpoint.json"):
-        lines = path.read_text().splitlines(keepends=True)
-        kept = [line for line in lines if "members" not in line]
-        assert len(kept) == len(lines) - 1
-        path.write_text("".join(kept))
-    (older / "checkpoint" / "manifest.json").unlink()
-    write_json(older / "checkpoint" / "manifest.json", {"files": folder_entries(older / "checkpoint")})
-    assert quick(store, older, resume=True).already_finished
-    assert isinstance(RunFolder.open(older).folds[0].model, Comp)
-    with pytest.raises(UsageError, match=r"started with train\.members = 1, now it is 3"):
-        quick(store, older, "train.members=3", resume=True)
