@@ -16,7 +16,10 @@ from imer.training.settings_layers import load_settings
 
 @dataclass(frozen=True)
 class Corpus:
-    """arrays: modality → file beside the manifest; extracted: audio features that are made from the clips first."""
+    """arrays: modality → file beside the manifest; extracted: audio features that are made from the clips first.
+
+    folder: where the manifest is, and the name of the store, unless they are the corpus's.
+    """
 
     name: str
     arrays: dict[str, str]
@@ -24,6 +27,10 @@ class Corpus:
     folds: str = ""
     folder: str = ""
     extracted: str = ""
+
+    @property
+    def source(self) -> str:
+        return self.folder or self.name
 
     @property
     def modalities(self) -> list[str]:
@@ -48,6 +55,14 @@ CORPORA = {
         Corpus("mosi", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="sentiment"),
         Corpus("ravdess", {"visual": "visual_au.npy"}, label="emotion", folds="fold", extracted="opensmile/egemaps"),
         Corpus("meld", {"audio": "audio.npy", "text": "text_minilm.npy"}, label="emotion", folds="fold"),
+    )
+}
+# Labels that no default was chosen with: not part of the table unless they are named.
+CORPORA_BESIDE = {
+    one.name: one
+    for one in (
+        replace(CORPORA["meld"], name="meld_polarity", label="polarity", folder="meld"),
+        replace(CORPORA["ravdess"], name="ravdess_intensity", label="intensity", folder="ravdess"),
     )
 }
 
@@ -108,7 +123,9 @@ def cells(args: argparse.Namespace) -> list[tuple[Corpus, Cell]]:
     """Return the cells asked for, quick corpora and seed 0 of every method first."""
     methods = ABLATION if args.ablation else METHODS
     found: list[tuple[Corpus, Cell]] = []
-    for seed, corpus in itertools.product(range(args.seeds), (CORPORA[name] for name in args.corpora)):
+    for seed, corpus in itertools.product(
+        range(args.seeds), ((CORPORA | CORPORA_BESIDE)[name] for name in args.corpora)
+    ):
         default = _cell(corpus, ABLATED, ABLATION[ABLATED], "mixed", seed, None, args)
         for name, protocol in itertools.product(args.methods or methods, args.protocols):
             if protocol != "mixed" and (name not in MATCHED or args.ablation):
@@ -127,7 +144,7 @@ def _cell(
     """Return one run. A rate is that of a model which is trained and judged for it alone."""
     train = {"protocol": protocol, "seed": seed, "threads": 1, "missing_rate": "" if rate is None else f"{rate:g}"}
     run = {} if method.preset else {"model": method.model, **({"head": method.head} if method.head else {})}
-    data = {"features": str(args.stores / f"{corpus.name}.h5"), "label": corpus.label, "folds": corpus.folds}
+    data = {"features": str(args.stores / f"{corpus.source}.h5"), "label": corpus.label, "folds": corpus.folds}
     training: dict[str, Any] = {
         "preset": method.preset or None,
         "flags": {"run": run, "data": data, "train": train},

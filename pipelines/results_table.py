@@ -34,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from results_plan import ABLATION, CORPORA, CURVES, METHODS, Corpus, cells
+from results_plan import ABLATION, CORPORA, CORPORA_BESIDE, CURVES, METHODS, Corpus, cells
 
 from imer import __version__
 from imer.comparison.document import as_latex_document, as_markdown_document
@@ -58,14 +58,14 @@ IMER = [sys.executable, "-m", "imer"]
 
 def make_store(corpus: Corpus, data: Path, stores: Path, jobs: int) -> bool:
     """Make a corpus's feature store, unless it is there; tell whether it is."""
-    store = stores / f"{corpus.name}.h5"
+    store = stores / f"{corpus.source}.h5"
     if store.is_file():
         return True
     stores.mkdir(parents=True, exist_ok=True)
-    folder = data / (corpus.folder or corpus.name)
+    folder = data / corpus.source
     arrays = {modality: folder / file for modality, file in corpus.arrays.items()}
     if corpus.extracted:
-        arrays = {"audio": stores / f"{corpus.name}_audio.npy", **arrays}
+        arrays = {"audio": stores / f"{corpus.source}_audio.npy", **arrays}
         if not arrays["audio"].is_file() and not _extracted(corpus, folder, arrays["audio"], jobs):
             return False
     features = [word for modality, path in arrays.items() for word in ("--features", f"{modality}={path}")]
@@ -76,7 +76,7 @@ def make_store(corpus: Corpus, data: Path, stores: Path, jobs: int) -> bool:
 
 def _extracted(corpus: Corpus, folder: Path, array: Path, jobs: int) -> bool:
     """Extract audio features from the clips, as an array beside the store. A clip that fails is a row of NaN."""
-    clips = array.with_name(f"{corpus.name}_clips.h5")
+    clips = array.with_name(f"{corpus.source}_clips.h5")
     audio_alone = ("--audio", corpus.extracted, "--text", "none", "--visual", "none", "--workers", str(jobs))
     if not clips.is_file() and _imer("extract", str(folder / "manifest.csv"), "-o", str(clips), *audio_alone) not in (
         0,
@@ -101,7 +101,7 @@ def unfinished(every: Sequence[tuple[Corpus, Cell]], args: argparse.Namespace) -
     """Return what is to be done for the cells that are not finished."""
     todo, contents = [], {}
     for corpus, cell in every:
-        store, folder = args.stores / f"{corpus.name}.h5", args.out / "runs" / cell.name
+        store, folder = args.stores / f"{corpus.source}.h5", args.out / "runs" / cell.name
         if store.is_file() and store not in contents:
             with FeatureStore.open(store) as features:
                 contents[store] = features.content_sha256
@@ -224,7 +224,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("data", type=Path, metavar="DATA", help="the folder of the corpora")
     parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write")
     parser.add_argument("--ablation", action="store_true", help="the ablation of ComP instead of the table of methods")
-    parser.add_argument("--corpora", type=_words(list(CORPORA)), default=list(CORPORA), help="default: all four")
+    every = [*CORPORA, *CORPORA_BESIDE]
+    parser.add_argument("--corpora", type=_words(every), default=list(CORPORA), help="default: the first four")
     parser.add_argument("--methods", type=_words(sorted({*METHODS, *ABLATION})), default=[], help="default: all")
     parser.add_argument("--protocols", type=_words(["mixed", "matched"]), default=["mixed"], help="default: mixed")
     parser.add_argument("--seeds", type=int, default=5, help="training seeds 0 … N − 1 (default: 5)")
