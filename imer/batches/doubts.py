@@ -10,7 +10,7 @@ import numpy as np
 from imer.batches.corpus import Corpus
 from imer.batches.scaling import ROWS_AT_ONCE, broken_rows
 from imer.batches.splits import Split, alike_but_for_capitals
-from imer.core.errors import listed
+from imer.core.errors import counted, listed
 from imer.store.columns import as_numbers, number_text
 
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
@@ -84,7 +84,9 @@ def odd_values(target_N: np.ndarray) -> list[str]:
     """Say what looks like a mistake in numbers to learn: infinities, codes for "missing" such as 999, codes of classes."""
     said = []
     if n_infinite := int(np.isinf(target_N).sum()):
-        said.append(f"{n_infinite} labels are infinite and count as missing.")
+        said.append(
+            f"{counted(n_infinite, 'label is infinite and counts', 'labels are infinite and count')} as missing."
+        )
     values = target_N[np.isfinite(target_N)]
     if not len(values):
         return said

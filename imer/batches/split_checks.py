@@ -8,7 +8,7 @@ import numpy as np
 
 from imer.batches.corpus import Corpus
 from imer.batches.roles import speak_nearly_everywhere
-from imer.core.errors import InvalidInput, listed
+from imer.core.errors import InvalidInput, counted, listed
 
 Rows = dict[str, np.ndarray]  # part (training, validation, test) → its rows
 
@@ -59,16 +59,16 @@ def dependences(corpus: Corpus, rows: Rows, fold: str) -> list[str]:
     """Say what two parts have in common that should be apart: dialogues, or speakers of the test part."""
     seen = np.concatenate([rows["training"], rows["validation"]])
     others = ". The other folds were not looked at: they are probably alike" if fold else ""
-    said = []
+    said, of_fold = [], _of(fold)
     if cut := set(corpus.dialogue_ids[seen]) & set(corpus.dialogue_ids[rows["test"]]):
         said.append(
-            f"{len(cut)} dialogues{_of(fold)} have utterances both in training and in test ({listed(sorted(cut), 3)}): the "
-            f"test is not independent{others}."
+            f"{counted(len(cut), f'dialogue{of_fold} has', f'dialogues{of_fold} have')} utterances both in training and in "
+            f"test ({listed(sorted(cut), 3)}): the test is not independent{others}."
         )
     if torn := set(corpus.dialogue_ids[rows["training"]]) & set(corpus.dialogue_ids[rows["validation"]]):
         said.append(
-            f"{len(torn)} dialogues{_of(fold)} have utterances both in training and in validation ({listed(sorted(torn), 3)}): "
-            f"what is chosen on validation may be too optimistic{others}."
+            f"{counted(len(torn), f'dialogue{of_fold} has', f'dialogues{of_fold} have')} utterances both in training and in "
+            f"validation ({listed(sorted(torn), 3)}): what is chosen on validation may be too optimistic{others}."
         )
     shared = (set(corpus.speakers[seen]) & set(corpus.speakers[rows["test"]])) - {""}
     if roles := sorted(shared & set(speak_nearly_everywhere(corpus))):
@@ -78,12 +78,12 @@ def dependences(corpus: Corpus, rows: Rows, fold: str) -> list[str]:
         )
     if persons := sorted(shared - set(roles)):
         said.append(
-            f"{len(persons)} speakers{_of(fold)} are both in training and in test ({listed(persons, 3)}): the result does not "
-            f"hold for new speakers{others}."
+            f"{counted(len(persons), f'speaker{of_fold} is', f'speakers{of_fold} are')} both in training and in test "
+            f"({listed(persons, 3)}): the result does not hold for new speakers{others}."
         )
     if copied := repeated(corpus, seen, rows["test"]):
         said.append(
-            f"{len(copied)} of {len(rows['test'])} test utterances{_of(fold)} have the very features of training ones "
+            f"{len(copied)} of {len(rows['test'])} test utterances{of_fold} have the very features of training ones "
             f"({listed(copied, 3)}): the same clip under two names? The test is not independent{others}."
         )
     return said

@@ -10,7 +10,7 @@ import numpy as np
 from imer.batches.corpus import Corpus
 from imer.batches.split_checks import check_labels, dependences, unlearnt_classes
 from imer.batches.validation import cut_validation
-from imer.core.errors import InvalidInput, UsageError, did_you_mean, listed
+from imer.core.errors import InvalidInput, UsageError, counted, did_you_mean, listed
 from imer.core.seeding import generator
 
 WITHOUT_TEST = "none"  # in place of folds: everything is learnt from
@@ -101,7 +101,8 @@ def fold_splits(
         test, rest = np.flatnonzero(group_N == name), np.flatnonzero(group_N != name)
         train, val, notes = cut_validation(corpus, rest, seed=seed, share=share, by=by, fold=name, member=member)
         if loose and not splits:
-            notes.append(f"{loose} utterances have no {folds}; they train in every fold and are never tested.")
+            without = counted(loose, "utterance has", "utterances have")
+            notes.append(f"{without} no {folds}: for training in every fold, and never tested.")
         if (twins := alike_but_for_capitals(names)) and not splits:
             notes.append(f"values of {folds} differ in capitals only ({listed(twins, 3)}); they are different folds.")
         splits.append(_checked(corpus, Split(name, train, val, test, tuple(notes)), first=not splits))

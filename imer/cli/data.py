@@ -10,6 +10,7 @@ import typer
 from imer.cli import options
 from imer.cli.output import Report
 from imer.cli.reporting import reporting
+from imer.core.errors import counted
 
 app = typer.Typer(
     help="List clips in a manifest; import and export features; inspect, merge and verify stores.", no_args_is_help=True
@@ -71,12 +72,13 @@ def manifest_command(
                 cells.get("speaker", "") not in ("", u.speaker) and says_who_speaks(u) for u, cells in said
             ):
                 report.note(
-                    f"the column speaker of {labels} is not used for {overruled} utterances, whose channel or cue says who "
-                    "speaks."
+                    f"the column speaker of {labels} is not used for {counted(overruled, 'utterance', 'utterances')}, "
+                    "whose channel or cue says who speaks."
                 )
             if known.strangers:
                 report.warn(
-                    f"{len(known.strangers)} rows of {labels} name no clip that was given ({listed(known.strangers, 3)})."
+                    f"{counted(len(known.strangers), f'row of {labels} names', f'rows of {labels} name')} no clip that was "
+                    f"given ({listed(known.strangers, 3)})."
                 )
         report.table("manifest", ["output", *report.counts], [[out, *report.counts.values()]])
         for note in found.notes:
@@ -84,7 +86,10 @@ def manifest_command(
         for warning in found.warnings:
             report.warn(warning)
         if outside:
-            report.warn(f"{outside} clips lie outside the folder of {out}: `imer extract` needs --allow-outside.")
+            report.warn(
+                f"{counted(outside, 'clip lies', 'clips lie')} outside the folder of {out}: `imer extract` needs "
+                "--allow-outside."
+            )
         for problem in found.problems:
             report.warn(f"{problem.name}: {problem.message}.")
         unusable = known.problems if known else ()
@@ -92,10 +97,11 @@ def manifest_command(
             report.warn(f"{labels}, {row}.")
         if found.problems:
             raise PartialFailure(
-                f"{len(found.problems)} clips, folders or transcripts cannot be used, or not wholly; they are named above."
+                f"{counted(len(found.problems), 'clip, folder or transcript', 'clips, folders or transcripts')} cannot be "
+                "used, or not wholly: see above."
             )
         if unusable:
-            raise PartialFailure(f"{len(unusable)} rows of {labels} cannot be used; they are named above.")
+            raise PartialFailure(f"{counted(len(unusable), 'row', 'rows')} of {labels} cannot be used: see above.")
 
 
 @app.command("import")
@@ -146,7 +152,10 @@ def import_command(
         for note in made.notes:
             report.warn(note)
         if made.n_mended:
-            report.warn(f"{made.n_mended} values were no finite numbers and are 0 now.")
+            mended = counted(
+                made.n_mended, "value was no finite number and is", "values were no finite numbers and are"
+            )
+            report.warn(f"{mended} 0 now.")
 
 
 @app.command("export")
@@ -298,5 +307,7 @@ def _describe(path: Path, report: Report, *, verify: bool) -> None:
         [[name, v["kind"], v["labelled"], v["summary"]] for name, v in facts["labels"].items()],
     )
     splits = ", ".join(f"{name or '(none)'} {count}" for name, count in facts["splits"].items())
-    report.line(f"{facts['n_utterances']} utterances in {facts['n_dialogues']} dialogues; splits: {splits}")
+    utterances = counted(facts["n_utterances"], "utterance", "utterances")
+    dialogues = counted(facts["n_dialogues"], "dialogue", "dialogues")
+    report.line(f"{utterances} in {dialogues}; splits: {splits}")
     report.line(f"content_sha256 {facts['content_sha256']}")

@@ -9,6 +9,7 @@ import typer
 
 from imer.cli import options
 from imer.cli.reporting import reporting
+from imer.core.errors import counted
 from imer.core.types import Verdict
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def extract_command(
 def _count(summary: ExtractSummary, report: Report) -> None:
     if summary.missing_files:
         n, first = len(summary.missing_files), ", ".join(summary.missing_files[:3])
-        report.warn(f"{n} files that the manifest names do not exist: {first}{', …' if n > 3 else ''}.")
+        named = counted(n, "file that the manifest names does", "files that the manifest names do")
+        report.warn(f"{named} not exist: {first}{', …' if n > 3 else ''}.")
     report.counts = {
         "utterances": summary.n_utterances,
         "broken_rows": summary.n_rows_broken,

@@ -10,6 +10,7 @@ import typer
 from imer.cli import options
 from imer.cli.output import Report
 from imer.cli.reporting import reporting
+from imer.core.errors import counted
 
 if TYPE_CHECKING:
     from imer.export.predict import Predicted
@@ -124,7 +125,8 @@ def predict(
                     report.warn(f"{line['utterance_id'] or 'a row'}: {line['message']}")
             where = f"see {found.errors_file}" if found.errors_file else "they are named above"
             raise PartialFailure(
-                f"{len(found.errors)} items failed, {len(found.answered.records)} were answered; {where}."
+                f"{counted(len(found.errors), 'item', 'items')} failed, "
+                f"{counted(len(found.answered.records), 'was', 'were')} answered; {where}."
             )
 
 

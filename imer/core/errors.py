@@ -126,6 +126,15 @@ def listed(items: Iterable[object], limit: int = MAX_LISTED) -> str:
     return shown if len(texts) <= limit else f"{shown}, … ({len(texts) - limit} more)"
 
 
+def counted(n: int, one: str, several: str) -> str:
+    """Say how many there are of something, with the words for one or those for several (or none).
+
+    >>> counted(1, "row is broken", "rows are broken"), counted(3, "row is broken", "rows are broken")
+    ('1 row is broken', '3 rows are broken')
+    """
+    return f"{n} {one if n == 1 else several}"
+
+
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """Name the nearest valid name, or list them all where none is near.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import OutputExists, UsageError, listed
+from imer.core.errors import OutputExists, UsageError, counted, listed
 from imer.core.files import spare_inputs, write_text
 from imer.core.json_lines import as_json_lines
 from imer.export.answers import Answered, answer_store, open_model, utterances_seen
@@ -224,4 +224,5 @@ def _comment(fold: TrainedFold, answered: Answered, said: _Said) -> None:
             "statement about them."
         )
     if answered.unanswered:
-        said.warnings.append(f"{len(answered.unanswered)} utterances have no answer, since their clips cannot be read.")
+        lost = counted(len(answered.unanswered), "utterance has", "utterances have")
+        said.warnings.append(f"{lost} no answer, for want of a clip that can be read.")

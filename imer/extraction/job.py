@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from imer.core.errors import ImerError, PartialFailure
+from imer.core.errors import ImerError, PartialFailure, counted
 from imer.core.files import sha256_file
 from imer.core.types import FAILURES, FeatureSpec, Utterance, Verdict, ordered_modalities
 from imer.extraction.adoption import adoptable
@@ -156,8 +156,8 @@ class Job:
             self.staging.remove()
             return
         self.notice(
-            f"{others} items that are done, but were not asked for this time, are kept in {self.staging.folder}; delete it if "
-            "nobody wants them."
+            f"{self.staging.folder} keeps {counted(others, 'item that is done, but was', 'items that are done, but were')} not "
+            "asked for this time; delete it if nobody needs that."
         )
 
     def _cells(self) -> list[StagedCell]:

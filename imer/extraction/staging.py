@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from imer.core.errors import InvalidInput
+from imer.core.errors import InvalidInput, counted
 from imer.core.files import fault_point, make_folder, write_bytes
 from imer.core.json_lines import append_line, read_json_lines
 from imer.core.types import FAILURES, Verdict
@@ -106,7 +106,9 @@ class Staging:
                 if before is None or before.failed:
                     self.cells[cell.utterance_id, cell.modality] = cell
         if promised:
-            notice(f"{len(promised)} shards that {JOURNAL} names are gone; their work is done again.")
+            notice(
+                f"{counted(len(promised), 'shard', 'shards')} that {JOURNAL} names cannot be found: that work is done again."
+            )
         return useless
 
     def _journalled(self, notice: Callable[[str], None]) -> tuple[set[str], list[Path]]:

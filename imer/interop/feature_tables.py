@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.errors import InvalidInput, UsageError, counted, listed
 from imer.core.files import followed
 from imer.core.types import ARRAYS, Utterance
 from imer.interop.incoming import Imported, Incoming, write_import
@@ -61,9 +61,8 @@ def import_csv(manifest_path: Path, tables: Mapping[str, Path], out: Path, *, ov
     manifest = read_manifest(manifest_path, allow_outside=True)  # its media are not opened
     notes = doubts(manifest.utterances, ())  # no media, no words: of dialogues
     if manifest.problems:
-        notes.append(
-            f"{len(manifest.problems)} rows of the manifest are broken and left out: {listed(manifest.problems, 3)}."
-        )
+        broken = counted(len(manifest.problems), "row of the manifest is broken", "rows of the manifest are broken")
+        notes.append(f"{broken} and left out: {listed(manifest.problems, 3)}.")
     columns: dict[str, Incoming] = {}
     files: list[Path] = []
     for modality, path in tables.items():
@@ -73,9 +72,9 @@ def import_csv(manifest_path: Path, tables: Mapping[str, Path], out: Path, *, ov
         if read.left_out:
             notes.append(f"{modality}: columns without numbers are left out: {listed(read.left_out, 5)}.")
         if read.unknown:
+            strange = counted(read.unknown.total(), "row is", "rows are")
             notes.append(
-                f"{modality}: {read.unknown.total()} rows are of utterances that the manifest does not have: "
-                f"{listed(read.unknown, 3)}."
+                f"{modality}: {strange} of utterances that the manifest does not have: {listed(read.unknown, 3)}."
             )
     made = write_import(out, manifest.utterances, columns, files, "data import csv", overwrite=overwrite)
     return Imported(made.content_sha256, made.n_utterances, made.n_mended, tuple(notes))

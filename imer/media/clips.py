@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from imer.core.errors import InvalidInput, UsageError, listed
+from imer.core.errors import InvalidInput, UsageError, counted, listed
 from imer.core.types import Utterance
 from imer.media.finding import TRANSCRIPT_SUFFIX, ClipProblem, find_clips
 from imer.media.parties import heard_in
@@ -80,19 +80,28 @@ class Clips:
         said = []
         if self.aside:
             kinds = listed((f"{n} {suffix or 'without a suffix'}" for suffix, n in self.aside.most_common()), 5)
-            said.append(f"{self.aside.total()} files are no clips by their suffix, and are left aside: {kinds}.")
+            files = counted(self.aside.total(), "file is no clip by its suffix", "files are no clips by their suffix")
+            said.append(f"{files}, and left aside: {kinds}.")
         if self.links:
             said.append(
-                f"{self.links} links to other folders are not followed; name these folders to take their clips."
+                f"{counted(self.links, 'link to another folder is', 'links to other folders are')} not followed; name such "
+                "folders to take their clips."
             )
         if self.timed:
-            said.append(f"{self.timed} clips have a timed transcript (.srt, .vtt) beside them, whose cues were taken.")
+            clips = counted(self.timed, "clip has a timed transcript", "clips have a timed transcript")
+            said.append(f"{clips} (.srt, .vtt) of the same name, whose cues were taken.")
         if self.named:
             said.append(f"the names that their cues begin with say who speaks: {listed(sorted(self.named), 5)}.")
         if self.unclaimed:
-            said.append(f"{self.unclaimed} cues name nobody of --channels, or several: they are heard in all channels.")
+            said.append(
+                f"{counted(self.unclaimed, 'cue names', 'cues name')} nobody of --channels, or several: such are heard in all "
+                "channels."
+            )
         if self.transcripts:
-            said.append(f"took the words of {self.transcripts} clips from the .txt files beside them.")
+            clips = counted(
+                self.transcripts, "clip from the .txt file beside it", "clips from the .txt files beside them"
+            )
+            said.append(f"took the words of {clips}.")
         return said
 
     @property
@@ -101,7 +110,8 @@ class Clips:
         said = []
         if self.beyond:
             said.append(
-                f"{self.beyond} cues begin after the end of their clip: is each transcript that of the clip beside it?"
+                f"{counted(self.beyond, 'cue begins', 'cues begin')} after the end of the clip: is each transcript that of the "
+                "clip beside it?"
             )
         if self.mixed:
             said.append(
@@ -187,7 +197,7 @@ def _pieces(name: str, path: Path, cutting: Cutting, found: Clips) -> Iterator[_
         found.timed += 1
         found.named.update(read.names)
         if read.unread:
-            message = f"{read.unread} cues of the transcript {transcript} cannot be read"
+            message = f"{counted(read.unread, 'cue', 'cues')} of the transcript {transcript} cannot be read"
             found.problems.append(ClipProblem(name, message, transcript))
         if cutting.whole:
             yield None, None, " ".join(cue.text for cue in read.cues), ""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imer.core.errors import InvalidInput, listed
+from imer.core.errors import InvalidInput, counted, listed
 from imer.core.files import encodable
 from imer.media.rows import TABLE_SUFFIXES
 from imer.media.transcripts import SUFFIXES as TIMED_SUFFIXES
@@ -120,10 +120,9 @@ def _clips_in(folder: Path, found: Found) -> list[Path]:
     files = sorted(files)
     clips = [file for file in files if file.suffix.lower() in CLIP_SUFFIXES]
     if not clips:
-        also = (
-            f" ({links + len(lost)} links to other folders, or to nowhere, are not followed)" if links or lost else ""
-        )
-        also += f" ({len(unread)} folders in it cannot be read)" if unread else ""
+        followed = counted(links + len(lost), "link to another folder is", "links to other folders are")
+        also = f" ({followed} not followed)" if links or lost else ""
+        also += f" ({counted(len(unread), 'folder', 'folders')} in it cannot be read)" if unread else ""
         raise InvalidInput(f"The folder {folder} holds no clip: no file with a suffix such as .mp4 or .wav{also}.")
     found.links += links
     for error in unread:

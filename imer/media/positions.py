@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from imer.core.errors import listed
+from imer.core.errors import counted, listed
 from imer.core.types import Utterance
 
 logger = logging.getLogger(__name__)
@@ -41,17 +41,17 @@ def with_positions(utterances: Sequence[Utterance], given: Mapping[str, int | No
         position |= {u.utterance_id: number for number, u in enumerate(members)}
     if joined:
         logger.warning(
-            "%d utterances bear the name of a dialogue (%s); one without a dialogue_id is taken as a part of that dialogue.",
-            len(joined), listed(joined, 3),
+            "%s the name of a dialogue (%s); one without a dialogue_id is taken as a part of that dialogue.",
+            counted(len(joined), "utterance bears", "utterances bear"), listed(joined, 3),
         )  # fmt: skip
     if in_part:
         logger.warning(
-            "only some utterances of %d dialogues have a position (%s); these dialogues are taken by start time or in the "
-            "order of the rows.", len(in_part), listed(in_part, 3),
+            "only some utterances of %s have a position (%s): they go by start time, or in the order of the rows.",
+            counted(len(in_part), "dialogue", "dialogues"), listed(in_part, 3),
         )  # fmt: skip
     if shared:
         logger.warning(
-            "utterances of %d dialogues share a position (%s); they stay in the order of the rows.",
-            len(shared), listed(shared, 3),
+            "utterances of %s share a position (%s); they stay in the order of the rows.",
+            counted(len(shared), "dialogue", "dialogues"), listed(shared, 3),
         )  # fmt: skip
     return tuple(replace(u, position=position[u.utterance_id]) for u in utterances)

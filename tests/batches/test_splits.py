@@ -64,7 +64,7 @@ def test_utterances_of_no_fold_train_in_each_and_are_told_of() -> None:
     for split in splits:
         assert sorted([*split.train, *split.val, *split.test]) == list(range(corpus.n))
         assert not set(split.test) & set(np.flatnonzero(take == ""))
-    said = "8 utterances have no take; they train in every fold and are never tested."
+    said = "8 utterances have no take: for training in every fold, and never tested."
     assert [said in " ".join(split.warnings) for split in splits] == [True, False, False]
 
 

@@ -143,8 +143,8 @@ def test_a_folder_with_a_bad_clip(imer: Imer, trained: Trained, tmp_path: Path) 
     (clips / "bad.mp4").write_bytes(b"this is no video at all, whatever its name says")
     done = imer("predict", trained.bundle, clips, "-o", tmp_path / "p.jsonl", "--workers", 1)
     assert done.code == 3
-    assert "1 utterances have no answer" in done.err
-    assert "took the words of 1 clips" in done.err
+    assert "1 utterance has no answer" in done.err
+    assert "took the words of 1 clip" in done.err
     (answer,) = read_json_lines(tmp_path / "p.jsonl")
     assert answer["utterance_id"] == "good"
     assert answer["observed"] == ["audio", "text", "visual"]
@@ -180,7 +180,7 @@ def test_a_timed_transcript_makes_a_dialogue_of_a_recording(imer: Imer, trained:
     words = ("predict", trained.bundle, "--workers", 1)
     cued = imer(*words, tmp_path / "call.mp4", "-o", tmp_path / "cued.jsonl")
     assert cued.code == 0, cued.err
-    assert "1 clips have a timed transcript" in cued.err
+    assert "1 clip has a timed transcript" in cued.err
     listed = imer("data", "manifest", tmp_path, "-o", tmp_path / "m.csv", "--json")
     assert (listed.code, listed.json["counts"]) == (0, {"clips": 1, "utterances": 2, "with_words": 2})
     assert imer(*words, tmp_path / "m.csv", "-o", tmp_path / "rows.jsonl").code == 0
@@ -283,7 +283,7 @@ def test_a_listing_with_labels_is_ready_for_training(imer: Imer, tmp_path: Path)
     listing = ("data", "manifest", ".", "-o", "m.csv", "--labels", "labels.csv")
     done = imer(*listing, "--json", cwd=tmp_path)
     assert (done.code, done.json["counts"]) == (0, {"clips": 3, "utterances": 3, "with_words": 0, "with_labels": 2})
-    assert "1 rows of labels.csv name no clip that was given (z.wav)" in done.json["warnings"][0]
+    assert "1 row of labels.csv names no clip that was given (z.wav)" in done.json["warnings"][0]
     with open(tmp_path / "m.csv", newline="") as file:
         rows = [(row["utterance_id"], row["emotion"], row["speaker"]) for row in csv.DictReader(file)]
     assert rows == [("a", "joy", "ann"), ("b", "anger", "bob"), ("c", "", "")]

@@ -93,7 +93,7 @@ def test_a_circle_of_links_is_followed_by_nobody(imer: Callable, store: Path, tm
     listed = ("data", "manifest", "ok.wav", "-o", "m.csv", "--labels", "known.csv")
     done = imer(*listed, cwd=tmp_path)
     assert done.code == 0, done.err
-    assert "1 rows of known.csv name no clip that was given (loop.wav)" in done.err
+    assert "1 row of known.csv names no clip that was given (loop.wav)" in done.err
     assert imer("data", "manifest", "ok.wav", "-o", "loop", cwd=tmp_path).code in (0, 4)
     done = imer("data", "export", "csv", store, "-o", "loop.wav", cwd=tmp_path)
     assert done.code in (0, 4), done.err

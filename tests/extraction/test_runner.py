@@ -239,7 +239,7 @@ def test_what_was_not_asked_for_this_time_is_kept(corpus: Path, tmp_path: Path, 
     said: list[str] = []
     settings = ExtractSettings(workers="1", limit=2)
     assert extract(corpus, out, text="none", visual="none", settings=settings, notice=said.append).n_utterances == 2
-    assert any("6 items that are done, but were not asked for this time, are kept" in sentence for sentence in said)
+    assert any("keeps 6 items that are done, but were not asked for this time" in sentence for sentence in said)
     summary = run(corpus, out, overwrite=True)
     assert (summary.reused, summary.content_sha256) == (8, digest)
     assert not out.with_name("f.h5.staging").exists()

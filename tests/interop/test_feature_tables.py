@@ -31,7 +31,7 @@ def test_vectors_by_utterance_in_any_order(manifest: Path, tmp_path: Path, encod
     assert made.n_mended == 1
     assert made.notes == (
         "audio: columns without numbers are left out: file.",
-        "audio: 1 rows are of utterances that the manifest does not have: x.",
+        "audio: 1 row is of utterances that the manifest does not have: x.",
     )
     with FeatureStore.open(tmp_path / "f.h5") as store:
         values, present = store.vectors("audio")
@@ -78,7 +78,7 @@ def test_broken_rows_of_the_manifest_are_told(tmp_path: Path) -> None:
     (tmp_path / "audio.csv").write_text("utterance_id,f0\na,120\nb,130\n")
     made = import_csv(tmp_path / "m.csv", {"audio": tmp_path / "audio.csv"}, tmp_path / "f.h5")
     assert made.n_utterances == 1
-    assert made.notes[0].startswith("1 rows of the manifest are broken and left out: line 3: b: start 'soon'")
+    assert made.notes[0].startswith("1 row of the manifest is broken and left out: line 3: b: start 'soon'")
 
 
 def test_what_goes_out_comes_back(tmp_path: Path) -> None:

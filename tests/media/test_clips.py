@@ -58,7 +58,7 @@ def test_what_is_no_clip_is_left_aside_and_told(folder: Path) -> None:
     assert "phone" in [Path(u.utterance_id).stem for u in clips.utterances]
     assert len(clips.utterances) == 4
     assert clips.notes[0] == (
-        "3 files are no clips by their suffix, and are left aside: 1 without a suffix, 1 .docx, 1 .md."
+        "3 files are no clips by their suffix, and left aside: 1 without a suffix, 1 .docx, 1 .md."
     )
     assert cut_clips([folder / "b.mp4"], Cutting()).notes == []
 
@@ -69,18 +69,16 @@ def test_transcripts_in_capitals_and_cues_that_no_clip_has(tmp_path: Path) -> No
     clips = cut_clips([tmp_path], Cutting())
     assert [u.text for u in clips.utterances] == ["hello", "there, you", "late"]
     assert clips.aside == {}
-    assert clips.warnings == [
-        "1 cues begin after the end of their clip: is each transcript that of the clip beside it?"
-    ]
+    assert clips.warnings == ["1 cue begins after the end of the clip: is each transcript that of the clip beside it?"]
     assert [problem.message for problem in clips.problems] == [
-        f"1 cues of the transcript {tmp_path / 'A.SRT'} cannot be read"
+        f"1 cue of the transcript {tmp_path / 'A.SRT'} cannot be read"
     ]
 
 
 def test_a_shells_star_takes_no_transcript_for_a_clip(folder: Path) -> None:
     clips = cut_clips(sorted(path for path in folder.iterdir() if path.suffix in (".wav", ".txt")), Cutting())
     assert [(u.utterance_id, u.text) for u in clips.utterances] == [("a", "words of a")]
-    assert clips.notes[0] == "1 files are no clips by their suffix, and are left aside: 1 .txt."
+    assert clips.notes[0] == "1 file is no clip by its suffix, and left aside: 1 .txt."
     (folder / "m.CSV").touch()
     with pytest.raises(
         InvalidInput, match=r"m\.CSV is a table, not a clip; with a column utterance_id, it is a manifest"
@@ -95,7 +93,7 @@ def test_a_shells_star_takes_no_transcript_for_a_clip(folder: Path) -> None:
 def test_links_that_are_not_followed_are_told(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "links").mkdir()
     (tmp_path / "links" / "all").symlink_to(folder / "deep")
-    with pytest.raises(InvalidInput, match=r"holds no clip: .* \(1 links to other folders"):
+    with pytest.raises(InvalidInput, match=r"holds no clip: .* \(1 link to another folder"):
         cut_clips([tmp_path / "links"], Cutting())
 
 
@@ -197,7 +195,7 @@ def test_what_is_lost_in_a_folder_is_told(folder: Path) -> None:
     clips = cut_clips([folder], Cutting())
     assert [u.utterance_id for u in clips.utterances] == ["a", "b", "deep/b"]
     assert [(one.name, one.code, one.path) for one in clips.problems] == [("gone", "E-NOFILE", folder / "gone.wav")]
-    assert "1 links to other folders are not followed; name these folders to take their clips." in clips.notes
+    assert "1 link to another folder is not followed; name such folders to take their clips." in clips.notes
 
 
 def test_a_folder_that_cannot_be_read_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +314,7 @@ def test_a_cue_of_several_is_nobodys_and_that_is_said(folder: Path) -> None:
     assert [(u.channel, u.text) for u in clips.utterances] == [
         (1, "one"), (2, "two"), (None, "Agent: hello Customer: hi there"), (None, "Caller: three"),
     ]  # fmt: skip
-    assert "2 cues name nobody of --channels, or several: they are heard in all channels." in clips.notes
+    assert "2 cues name nobody of --channels, or several: such are heard in all channels." in clips.notes
 
 
 def test_what_cannot_be_meant_is_refused(folder: Path) -> None:

@@ -46,9 +46,9 @@ def test_an_order_without_doubt(
 @pytest.mark.parametrize(
     ("positions", "starts", "expected", "words"),
     [
-        (["5", "", "4", "2"], None, "0123", "only some utterances of 1 dialogues have a position (d)"),
+        (["5", "", "4", "2"], None, "0123", "only some utterances of 1 dialogue have a position (d)"),
         (["0", "NA", "2"], ["9", "8", "7"], "210", "only some utterances"),
-        (["1", "0", "1"], None, "102", "utterances of 1 dialogues share a position (d)"),
+        (["1", "0", "1"], None, "102", "utterances of 1 dialogue share a position (d)"),
     ],
 )
 def test_a_doubtful_order_is_said(
@@ -82,4 +82,4 @@ def test_a_clip_that_is_called_as_a_dialogue_is_asked_about(tmp_path: Path, capl
     path.write_text("utterance_id,dialogue_id\ncall7,\na0,call7\na1,call7\nsingle,\n")
     with caplog.at_level(logging.WARNING):
         read_manifest(path)
-    assert "1 utterances bear the name of a dialogue (call7)" in caplog.text
+    assert "1 utterance bears the name of a dialogue (call7)" in caplog.text
