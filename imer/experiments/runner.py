@@ -42,6 +42,7 @@ from imer.training.data import divide, read_corpus
 from imer.training.listener import Listener
 from imer.training.run_folder import read_metrics
 from imer.training.settings import ONE_RATE
+from imer.training.settings_layers import no_use_for, useless_settings
 
 FORMAT = "imer-sweep/1"
 ERRORS_FILE = "errors.jsonl"
@@ -122,6 +123,8 @@ def sweep(
     for cell in cells:
         check_modalities(corpus, cell.settings.run.model)
     _check(cells[0], asked, corpus, splits, judged)
+    if useless := _useless(cells):
+        listener.note(no_use_for(sorted({cell.settings.run.model for cell in cells}), useless))
     states = {cell.name: state_of(cell, _folder(out, cell), corpus.content_sha256) for cell in cells}
     result = SweepResult(cells, states, corpus.task, corpus.label)
     if dry_run:
@@ -133,6 +136,12 @@ def sweep(
         _work(result, features, out, n_jobs, listener)
         _conclude(result, out)
     return result
+
+
+def _useless(cells: Sequence[Cell]) -> list[str]:
+    """Return the settings of `train` that were named though no run of the sweep has a use for them, sorted."""
+    of_each = (useless_settings(c.settings, c.training["flags"], c.training["assignments"]) for c in cells)
+    return sorted(set.intersection(*(set(names) for names in of_each)))
 
 
 def _once(listener: Listener) -> Listener:

@@ -123,6 +123,15 @@ def useless_settings(
     return sorted(named & OF_DESCENT)
 
 
+def no_use_for(models: Sequence[str], names: Sequence[str]) -> str:
+    """Say that fitted models have no use for these settings of `train`."""
+    one = len(models) == 1
+    return (
+        f"{'the model' if one else 'the models'} {listed(models)} {'is' if one else 'are'} fitted, without epochs and batches, "
+        f"so {'it has' if one else 'they have'} no use for {listed([f'train.{name}' for name in names], len(names))}."
+    )
+
+
 def _config_layer(path: Path) -> Layer:
     try:
         return toml_layer(path)

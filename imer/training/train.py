@@ -33,7 +33,7 @@ from imer.training.results import conditions_of_test, write_results
 from imer.training.run_folder import is_published, read_metrics, safe_name
 from imer.training.selection import OPTIMISTIC, TEST_BEST
 from imer.training.settings import BEFORE_IT_EXISTED, NOT_THE_RESULT, Settings
-from imer.training.settings_layers import is_fitted, load_settings, useless_settings
+from imer.training.settings_layers import is_fitted, load_settings, no_use_for, useless_settings
 from imer.training.side_by_side import train_side_by_side
 
 SLOW_BFLOAT16 = (
@@ -100,10 +100,7 @@ def train(
     if not settings.data.features:
         raise UsageError("Name the feature store to train on: imer train FEATURES.h5 -o RUN_DIR.")
     if useless := useless_settings(settings, given, assignments):
-        listener.note(
-            f"the model {settings.run.model} is fitted, without epochs and batches, so it has no use for "
-            f"{listed([f'train.{name}' for name in useless], len(useless))}."
-        )
+        listener.note(no_use_for([settings.run.model], useless))
     out = behind_links(Path(out))
     if out.exists() and not out.is_dir():
         raise OutputExists(f"{out} is a file; a run is a folder. Choose another name.")

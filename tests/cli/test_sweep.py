@@ -299,6 +299,17 @@ def test_what_no_run_could_do_is_refused_at_once(
     assert not (tmp_path / "s").exists()
 
 
+def test_what_no_run_has_a_use_for_is_named(store: Path, tmp_path: Path) -> None:
+    """A setting that one of the models uses is not."""
+    words = ["sweep", store, "-o", tmp_path / "s", "--dry-run", "--max-epochs", "3", "--set", "train.learning_rate=0.1"]
+    fitted = here(*words, "--models", "majority,linear")
+    assert "the models linear, majority are fitted" in fitted.stderr
+    assert (
+        "they have no use for train.learning_rate, train.max_epochs_branches, train.max_epochs_joint." in fitted.stderr
+    )
+    assert "no use for" not in here(*words, "--models", "majority,mlp").stderr
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for the workers in /proc")
 def test_killed_it_continues_and_leaves_no_orphan(swept: tuple[Path, Finished], store: Path, tmp_path: Path) -> None:
     out = tmp_path / "s"
