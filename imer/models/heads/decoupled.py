@@ -33,11 +33,22 @@ ZERO_LENGTH = 1e-8  # a feature vector shorter than this has no direction
 
 @dataclass
 class Comparison:
-    """cosine_K float32 [..., K]: z; block_cosine_BK [..., B, K]: each block's own; case int64 [...]."""
+    """cosine_K float32 [..., K]: z; block_cosine_BK [..., B, K]: each block's own; case int64 [...]; votes_B bool [..., B]."""
 
     cosine_K: Tensor
     block_cosine_BK: Tensor
     case: Tensor
+    votes_B: Tensor
+
+
+def may_vote(observed: Tensor, weight: Tensor | None, absent: str) -> Tensor:
+    """Return which modalities vote, bool [..., M]: see `absent` in the settings. Where nothing is observed nobody does."""
+    anything = observed.any(-1, keepdim=True)
+    if absent == "trainable":
+        return anything.expand_as(observed)
+    if absent == "heard" and weight is not None:
+        return observed | ((weight > 0) & anything)
+    return observed
 
 
 def full_precision(device: torch.device) -> AbstractContextManager[Any]:
@@ -55,6 +66,7 @@ class DecoupledPrototypes(nn.Module):
     n_classes   K: classes, bins, or 1 for an axis
     """
 
+    voted_CB: Tensor | None
     count_C: Tensor  # the most training utterances of each case in an epoch
     this_epoch_C: Tensor
     modality_names: Tensor
@@ -77,12 +89,14 @@ class DecoupledPrototypes(nn.Module):
         self.blocks = tuple(widths)
         self.reads_fused = self.blocks == (FUSED,)
         holds_CB = self.cases.members_CM.clone()
-        if self.reads_fused or settings.absent == "trainable":
+        if self.reads_fused or settings.absent != "zero":
             holds_CB = torch.ones(self.cases.n_cases, len(widths), dtype=torch.bool)
             holds_CB[0] = False
         self.prototypes = Prototypes(self.cases, widths, holds_CB, n_classes, settings.sharing, settings.initial)
         self.register_buffer("count_C", torch.zeros(self.cases.n_cases))
         self.register_buffer("this_epoch_C", torch.zeros(self.cases.n_cases), persistent=False)
+        # Where absent modalities may vote and need not, a case that training met does not tell which of them did.
+        self.register_buffer("voted_CB", torch.zeros_like(holds_CB) if settings.absent == "heard" else None)
         names = torch.tensor(list(",".join(modalities).encode()), dtype=torch.uint8)
         self.register_buffer("modality_names", names)
         for block in self.blocks:
@@ -93,10 +107,12 @@ class DecoupledPrototypes(nn.Module):
     # --- which prototypes a case uses ---------------------------------------------------------------------------
 
     @torch.no_grad()
-    def count(self, case: Tensor, used: Tensor) -> None:
-        """Add utterances of this epoch to their cases: int64 [...] and bool [...]. At its end `count_C` takes them up."""
-        met = nn.functional.one_hot(case.flatten(), self.cases.n_cases) * used.flatten().unsqueeze(1)
-        self.this_epoch_C += met.sum(0).to(self.count_C.dtype)
+    def count(self, compared: Comparison, used: Tensor) -> None:
+        """Add the `used` utterances of this epoch, bool [...], to their cases. At its end `count_C` takes them up."""
+        met_NC = nn.functional.one_hot(compared.case.flatten(), self.cases.n_cases) * used.flatten().unsqueeze(1)
+        self.this_epoch_C += met_NC.sum(0).to(self.count_C.dtype)
+        if self.voted_CB is not None:
+            self.voted_CB |= met_NC.T.float() @ compared.votes_B.flatten(0, -2).float() > 0
 
     @property
     def met_C(self) -> Tensor:
@@ -114,6 +130,12 @@ class DecoupledPrototypes(nn.Module):
                 codes_R = self.prototypes.case_codes(block)
                 rows = substitutes(self.count_C, codes_R, self.settings.unseen_minimum, has_base=has_base)
             table.copy_(rows)
+
+    def met(self, block: str) -> Tensor:
+        """Return which of the block's rows training has used, bool [R]."""
+        codes_R = self.prototypes.case_codes(block)
+        met_R = (self.met_C > 0)[codes_R]
+        return met_R if self.voted_CB is None else met_R & self.voted_CB[codes_R, self.blocks.index(block)]
 
     def train(self, mode: bool = True) -> DecoupledPrototypes:
         super().train(mode)
@@ -186,18 +208,19 @@ class DecoupledPrototypes(nn.Module):
 
     def _compare(self, features: dict[str, Tensor], observed: Tensor, weight: Tensor | None) -> Comparison:
         # A select, not a product: NaN or infinity in missing content must not leak.
-        votes, select = self._voters(observed)
+        votes = self._votes(observed, weight)
         kept = [
-            torch.where(s.unsqueeze(-1), features[b].float(), 0.0) for b, s in zip(self.blocks, select, strict=True)
+            torch.where(s.unsqueeze(-1), features[b].float(), 0.0)
+            for b, s in zip(self.blocks, votes.unbind(-1), strict=True)
         ]
         has_length = [x.detach().square().sum(-1) > ZERO_LENGTH**2 for x in kept]
         if self.settings.zero_as_missing and not self.reads_fused:
             observed = observed & torch.stack(has_length, -1)
-            votes, select = self._voters(observed)
+            votes = self._votes(observed, weight)
         case = self.cases.codes(observed)
 
         dots, feature_squares, prototype_squares = [], [], []
-        for block, x, s, long_enough in zip(self.blocks, kept, select, has_length, strict=True):
+        for block, x, s, long_enough in zip(self.blocks, kept, votes.unbind(-1), has_length, strict=True):
             # A vector without length has no direction: normalising it would give gradients of 1/eps.
             live = (s & long_enough).unsqueeze(-1)
             x = torch.where(live, x, 0.0)
@@ -218,25 +241,23 @@ class DecoupledPrototypes(nn.Module):
         if self.settings.normalise == "joint":
             squares = sum(feature_squares) * sum(prototype_squares)
             cosine_BK = dot_BK / squares.clamp(min=1e-24).sqrt().unsqueeze(-2)
-            return Comparison(cosine_BK.sum(-2), cosine_BK, case)
+            return Comparison(cosine_BK.sum(-2), cosine_BK, case, votes)
         share_B = self._shares(votes, observed, weight)
-        return Comparison((share_B.unsqueeze(-1) * dot_BK).sum(-2), dot_BK, case)
+        return Comparison((share_B.unsqueeze(-1) * dot_BK).sum(-2), dot_BK, case, votes)
 
-    def _voters(self, observed: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Return which blocks vote, bool [..., B], and the same block by block."""
-        votes = observed
+    def _votes(self, observed: Tensor, weight: Tensor | None) -> Tensor:
+        """Return which blocks vote, bool [..., B]."""
         if self.reads_fused:
-            votes = observed.any(-1, keepdim=True)
-        elif self.settings.absent == "trainable":
-            votes = observed.any(-1, keepdim=True).expand_as(observed)
-        return votes, list(votes.unbind(-1))
+            return observed.any(-1, keepdim=True)
+        return may_vote(observed, weight, self.settings.absent)
 
     def _shares(self, votes: Tensor, observed: Tensor, weight: Tensor | None) -> Tensor:
         """Return a_u: how much each block's cosine counts, float32 [..., B], summing to 1 (or 0 without votes)."""
         share = votes.float()
         if weight is not None and not self.reads_fused and self.settings.coordinator == "logit_weight":
-            # A missing modality that may vote (`absent = "trainable"`) counts like an average observed one.
-            heard = torch.where(observed, weight.float(), 0.0)
-            mean = heard.sum(-1, keepdim=True) / observed.sum(-1, keepdim=True).clamp(min=1)
-            share = share * torch.where(observed, heard, mean)
+            trusted = observed if self.settings.absent == "trainable" else votes
+            said = torch.where(trusted, weight.float(), 0.0)
+            # With `trainable` a missing modality counts like an average observed one.
+            mean = said.sum(-1, keepdim=True) / trusted.sum(-1, keepdim=True).clamp(min=1)
+            share = share * torch.where(trusted, said, mean)
         return share / share.sum(-1, keepdim=True).clamp(min=1e-12)

@@ -16,7 +16,7 @@ from imer.models.base import ModelSpec
 from imer.models.dropout import Dropout
 from imer.models.heads.base import HeadInput, HeadOutput
 from imer.models.heads.contrast import prototype_contrast
-from imer.models.heads.decoupled import FUSED, Comparison, DecoupledPrototypes
+from imer.models.heads.decoupled import FUSED, Comparison, DecoupledPrototypes, may_vote
 from imer.models.heads.dpl_settings import DPLSettings
 from imer.models.heads.prototypes import unit
 from imer.models.heads.readout import Readout
@@ -75,7 +75,7 @@ class DPLHead(nn.Module):
         high = high if self.settings.bin_high is None else self.settings.bin_high
         return low, high
 
-    def _blocks(self, branches: Tensor, observed: Tensor) -> dict[str, Tensor]:
+    def _blocks(self, branches: Tensor, observed: Tensor, weight: Tensor | None = None) -> dict[str, Tensor]:
         """Return the features of every block: branches [M, ..., H] (or [1, ..., H] with `fused`).
 
         Slots that have no vote are set to zero first, so that nothing in them, even NaN, passes a refiner.
@@ -88,8 +88,7 @@ class DPLHead(nn.Module):
                 )
             kept = [branches[0]]
         else:
-            read = observed.any(-1, keepdim=True) if self.settings.absent == "trainable" else observed
-            read = read.expand_as(observed)
+            read = may_vote(observed, weight, self.settings.absent)
             kept = [torch.where(o.unsqueeze(-1), x, 0.0) for o, x in zip(read.unbind(-1), branches, strict=True)]
         if self.settings.attach == "concatenated":
             kept = [torch.cat(kept, -1)]
@@ -101,13 +100,14 @@ class DPLHead(nn.Module):
 
     def forward(self, given: HeadInput) -> HeadOutput:
         """Answer with logits s·z, or with the standardised value; where nothing is observed, the same for all."""
-        blocks = self._blocks(given.branches_MBUH, given.observed_BUM)
+        blocks = self._blocks(given.branches_MBUH, given.observed_BUM, given.weight_BUM)
         compared = self.prototypes(blocks, given.observed_BUM, given.weight_BUM)
         late_BUC = self._late(given)
         extra = {
             "cosine_BUK": compared.cosine_K,
             "block_cosine_BUMK": compared.block_cosine_BK,
             "case_BU": compared.case,
+            "votes_BUM": compared.votes_B,
         }
         if late_BUC is not None:
             extra["late_BUC"] = late_BUC
@@ -128,10 +128,10 @@ class DPLHead(nn.Module):
     def losses(self, output: HeadOutput, target_BU: Tensor, counted_BU: Tensor) -> dict[str, Tensor]:
         """Return the loss terms: `joint`, with bins `bins`, and where switched on `contrast` and `offsets`."""
         extra = output.extra
-        compared = Comparison(extra["cosine_BUK"], extra["block_cosine_BUMK"], extra["case_BU"])
+        compared = Comparison(extra["cosine_BUK"], extra["block_cosine_BUMK"], extra["case_BU"], extra["votes_BUM"])
         counted_BU = counted_BU & (compared.case > 0)
         if self.training:
-            self.prototypes.count(compared.case, counted_BU)
+            self.prototypes.count(compared, counted_BU)
         terms = self.readout.losses(compared, output.answer_BUC, target_BU, counted_BU, extra.get("late_BUC"))
         if self._contrasts():
             terms["contrast"] = self.settings.contrast_weight * self.contrast()
@@ -152,7 +152,7 @@ class DPLHead(nn.Module):
         components, active = [], []
         for block in self.prototypes.blocks:
             unit_VKD, of_row_R = table.components(block)
-            met_R = (self.prototypes.met_C > 0)[table.case_codes(block)].float()
+            met_R = self.prototypes.met(block).float()
             components.append(unit_VKD)
             met_V = torch.zeros(len(unit_VKD), device=met_R.device).index_add(0, of_row_R, met_R)
             active.append(met_V > 0)

@@ -19,7 +19,8 @@ class DPLSettings:
     attach            `branches`: one block per modality; `concatenated`: one block of all branches, zero where not
                       observed (prototypes per case only, the un-decomposed ablation); `fused`: the model gives one
                       vector per utterance
-    absent            `zero`: only observed modalities vote; `trainable`: reconstructed branches vote as well
+    absent            `zero`: only observed modalities vote; `heard`: also those that the coordinator gives a weight, such as
+                      modalities that the dialogue has elsewhere; `trainable`: all branches, however little stands behind them
     normalise         `block`: every block to unit length by itself; `joint`: their concatenation (ablation)
     initial           class_mean (at the start of the last stage, from the training features as they are: a case that only
                       simulated masks make starts at the mean over all cases), tied or xavier
@@ -60,7 +61,7 @@ class DPLSettings:
 
     sharing: Annotated[str, OneOf("delta", "full", "shared", "additive", "cardinality")] = "delta"
     attach: Annotated[str, OneOf("branches", "concatenated", "fused")] = "branches"
-    absent: Annotated[str, OneOf("zero", "trainable")] = "zero"
+    absent: Annotated[str, OneOf("zero", "heard", "trainable")] = "heard"
     normalise: Annotated[str, OneOf("block", "joint")] = "block"
     initial: Annotated[str, OneOf("class_mean", "tied", "xavier")] = "class_mean"
     class_mean_pull: Amount = 20.0

@@ -20,6 +20,7 @@ MODALITIES = ("audio", "text", "visual")
 SHARING = declared(DPLSettings)["sharing"]
 PLAIN = DPLSettings(
     sharing="full",
+    absent="zero",
     initial="xavier",
     label_smoothing=0.0,
     contrast_weight=0.0,

@@ -283,9 +283,9 @@ def test_half_precision_context_does_not_reach_the_cosines() -> None:  # E.22
 @pytest.mark.parametrize("sharing", SHARING)
 def test_saved_prototypes_load_and_another_order_of_modalities_is_refused(sharing: str) -> None:  # E.23
     comparing, other = comparer(sharing=sharing), comparer(sharing=sharing, seed=9)
-    comparing.count(comparing.cases.codes(OBSERVED), torch.ones(len(OBSERVED), dtype=torch.bool))
-    comparing.eval().train()
     x = features(comparing, len(OBSERVED))
+    comparing.count(comparing(x, OBSERVED), torch.ones(len(OBSERVED), dtype=torch.bool))
+    comparing.eval().train()
     other.load_state_dict(comparing.state_dict())
     assert torch.equal(other(x, OBSERVED).cosine_K, comparing(x, OBSERVED).cosine_K)
     assert other.count_C.tolist() == [0] + [3] * 7
@@ -302,6 +302,43 @@ def test_reconstructed_branches_vote_where_asked() -> None:
     changed = {**x, "audio": x["audio"] + 1}
     difference = (comparing(x, OBSERVED).cosine_K - comparing(changed, OBSERVED).cosine_K).abs().sum(1)
     assert (difference > 0).all()
+
+
+def test_absent_modalities_vote_where_the_coordinator_hears_them() -> None:
+    comparing = comparer(absent="heard")
+    x = features(comparing, len(OBSERVED))
+    weight = OBSERVED.float()
+    unheard = comparing(x, OBSERVED, weight)
+    assert torch.equal(unheard.votes_B, OBSERVED)
+    assert torch.equal(comparing(x, OBSERVED).votes_B, OBSERVED), "without a coordinator nobody else is heard"
+    weight[:, 0] = 0.5
+    heard = comparing(x, OBSERVED, weight)
+    there = OBSERVED.any(-1)
+    assert torch.equal(heard.votes_B, OBSERVED | torch.tensor([True, False, False]) & there.unsqueeze(-1))
+    changed = comparing({**x, "audio": x["audio"] + 1}, OBSERVED, weight)
+    assert ((changed.cosine_K - heard.cosine_K).abs().sum(1) > 0).tolist() == there.tolist()
+    # Half a vote beside whole ones, with the prototypes that the case has for this modality.
+    row = OBSERVED.tolist().index([False, True, False])
+    table = {(code, block): d for code, block, d in all_directions(comparing.prototypes)}
+    code = int(comparing.cases.codes(OBSERVED[row]))
+    audio, text = (table[code, m] @ normalize(x[m][row], dim=0) for m in ("audio", "text"))
+    assert torch.allclose(heard.cosine_K[row], (0.5 * audio + text) / 1.5, atol=1e-6)
+
+
+def test_prototypes_that_never_voted_take_no_part() -> None:
+    comparing = comparer(absent="heard").train()
+    x, weight = features(comparing, len(OBSERVED)), OBSERVED.float()
+    weight[:, 1] = 0.5
+    comparing.count(comparing(x, OBSERVED, weight), torch.ones(len(OBSERVED), dtype=torch.bool))
+    codes = comparing.cases.codes(OBSERVED)
+    seen = {int(c) for c in codes if c > 0}
+    for u, block in enumerate(MODALITIES):
+        rows = comparing.prototypes.case_codes(block).tolist()
+        expected = [c in seen and (u == 1 or bool(comparing.cases.members_CM[c, u])) for c in rows]
+        assert comparing.met(block).tolist() == expected
+    resumed = comparer(absent="heard")
+    resumed.load_state_dict(comparing.eval().state_dict())
+    assert all(torch.equal(resumed.met(block), comparing.met(block)) for block in MODALITIES)
 
 
 def test_joint_normalisation_is_one_cosine_of_the_raw_concatenations() -> None:

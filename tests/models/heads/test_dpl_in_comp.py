@@ -57,7 +57,7 @@ def answers(model: Comp, given: Batch) -> Tensor:
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("absent", ["zero", "trainable"])
+@pytest.mark.parametrize("absent", ["zero", "heard", "trainable"])
 def test_raw_content_of_missing_modalities_never_reaches_the_answer(task: str, absent: str) -> None:  # E.2
     model, given = comp(task, absent=absent, attach="branches").eval(), batch(task)
     expected = answers(model, given)
@@ -102,7 +102,7 @@ def test_every_part_learns_in_the_joint_stage(task: str) -> None:
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
 def test_branches_that_answer_by_the_prototypes(task: str) -> None:  # B.8, rule 3
-    model, given = comp(task, branch_answers="prototypes", coordinator="off").train(), batch(task)
+    model, given = comp(task, absent="zero", branch_answers="prototypes", coordinator="off").train(), batch(task)
     object.__setattr__(model.settings, "branch_loss_on_missing", True)  # what holds for linear layers only
     output = model(given.features, given.observed_BUM, given.valid_BU, stage="joint")
     answer_BUMC = torch.stack(list(output.branch.values()), 2)
@@ -158,9 +158,10 @@ def test_other_numbers_of_modalities(n_modalities: int) -> None:
     assert answers(model.eval(), given).isfinite().all()
 
 
-def test_model_with_prototypes_and_prompts_exports(tmp_path: Path) -> None:
+@pytest.mark.parametrize("absent", ["heard", "trainable"])
+def test_model_with_prototypes_and_prompts_exports(tmp_path: Path, absent: str) -> None:
     """Regression with bins, prototypes for absent modalities, stand-ins for rare cases, missing-aware prompts."""
-    model = comp("regression", absent="trainable", missing_prompts="case", bin_margins=True).train()
+    model = comp("regression", absent=absent, missing_prompts="case", bin_margins=True).train()
     given = batch("regression")
     output = model(given.features, given.observed_BUM, given.valid_BU)
     model.losses(output, given, "joint")

@@ -20,16 +20,20 @@ LOSSES = {"contrast_weight": 0.4, "delta_penalty": 0.05, "learn_scale": "always"
 
 
 class PlainHead:
-    """The head's answers and loss terms from the definitions; `parameters` are float64 leaves of autograd."""
+    """The head's answers and loss terms from the definitions; `parameters` are float64 leaves of autograd.
 
-    def __init__(self, head: DPLHead) -> None:
+    voted  (case, modality): where a modality voted in training
+    """
+
+    def __init__(self, head: DPLHead, voted: set[tuple[int, int]]) -> None:
+        self.voted = voted
         self.settings, self.classes = head.settings, head.readout.n_classes
         self.axis, self.regression = head.readout.axis, head.spec.task == "regression"
         self.parameters = {n: p.detach().double().requires_grad_() for n, p in head.named_parameters()}
 
     def cases_of(self, u: int) -> list[int]:
         """The cases in which modality u has prototypes, by rising code."""
-        return [code for code in range(1, 8) if u in CASES[code] or self.settings.absent == "trainable"]
+        return [code for code in range(1, 8) if u in CASES[code] or self.settings.absent != "zero"]
 
     def prototype(self, code: int, u: int) -> Tensor:
         """w^{O,u}, [K, H], before normalisation."""
@@ -53,7 +57,7 @@ class PlainHead:
     def cosine(self, branches_MH: Tensor, weight_M: Tensor, code: int) -> Tensor:
         """z, [K]."""
         observed = CASES[code]
-        voters = [0, 1, 2] if self.settings.absent == "trainable" else list(observed)
+        voters = [u for u in range(3) if (code, u) in self.voted]
         h = {}
         for u in voters:
             layer = f"refiners.{MODALITIES[u]}.layer"
@@ -63,7 +67,9 @@ class PlainHead:
         if self.settings.normalise == "joint":
             return cosine_similarity(torch.cat([*h.values()])[None], torch.cat([*w.values()], dim=-1), dim=-1)
         mean = sum(weight_M[u] for u in observed) / len(observed)
-        vote = {u: weight_M[u] if u in observed else mean for u in voters}
+        vote = {u: weight_M[u] for u in voters}
+        if self.settings.absent == "trainable":
+            vote.update({u: mean for u in voters if u not in observed})
         if self.settings.coordinator == "off":
             vote = dict.fromkeys(voters, 1.0)
         return sum(vote[u] * cosine_similarity(h[u][None], w[u], dim=-1) for u in voters) / sum(vote.values())
@@ -95,7 +101,7 @@ class PlainHead:
 
     def contrast(self, u: int) -> Tensor:
         """The contrastive loss among the distinct prototypes of a modality."""
-        codes = self.cases_of(u)
+        codes = [code for code in self.cases_of(u) if (code, u) in self.voted]
         if self.settings.sharing == "shared":
             codes = codes[:1]
         if self.settings.sharing == "cardinality":
@@ -119,9 +125,15 @@ def compare(settings: dict[str, Any], task: str) -> None:
     with torch.no_grad():
         for parameter in ours.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=drawn) * 0.3)
-    plain = PlainHead(ours)
     codes = (every_case().long() * torch.tensor([1, 2, 4])).sum(-1).tolist()
     weight = torch.rand(1, len(codes), 3, generator=drawn) + 0.1
+    voted = {(code, u) for code in range(1, 8) for u in CASES[code]}
+    if ours.settings.absent == "trainable":
+        voted = set(product(range(1, 8), range(3)))
+    elif ours.settings.absent == "heard":  # each absent modality in some of the cases
+        voted |= {(0b001, 1), (0b010, 0), (0b010, 2), (0b110, 0)}
+        weight[0] *= torch.tensor([[(code, u) in voted for u in range(3)] for code in codes])
+    plain = PlainHead(ours, voted)
     asked = replace(given(n_outputs=4 if task == "classification" else 1), weight_BUM=weight)
     target = torch.rand(1, len(codes), generator=drawn) * 8 - 4
     target = target if task == "regression" else (target.abs() % 4).long()
@@ -156,7 +168,7 @@ def compare(settings: dict[str, Any], task: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-@pytest.mark.parametrize("absent", ["zero", "trainable"])
+@pytest.mark.parametrize("absent", ["zero", "heard", "trainable"])
 @pytest.mark.parametrize("sharing", SHARING)
 def test_the_head_is_the_plain_one(sharing: str, absent: str, task: str) -> None:
     compare({"sharing": sharing, "absent": absent}, task)
