@@ -1,12 +1,12 @@
 """Cosines to decoupled prototypes: those that know which modalities were observed (DPL, section on the logits).
 
 An utterance with the observed set O is compared, modality by modality, with the prototypes that belong to exactly
-this set, and the cosines are averaged over the observed modalities:
+this set, and the cosines are averaged over the modalities V ⊇ O that vote (as published V = O; see `may_vote`):
 
-    z_k = Σ_{u∈O} a_u · cos(h^u, w_k^{O,u}),      a_u = weight_u / Σ_{v∈O} weight_v   (weight ≡ 1: 1/|O|)
+    z_k = Σ_{u∈V} a_u · cos(h^u, w_k^{O,u}),      a_u = weight_u / Σ_{v∈V} weight_v   (weight ≡ 1: 1/|V|)
 
 Every block is normalised by itself, so z is the true cosine between the two concatenations and the angular margin of
-ArcFace is well defined in every case. A missing modality contributes exactly 0 to values and gradients.
+ArcFace is well defined in every case. A modality without a vote contributes exactly 0 to values and gradients.
 """
 
 from __future__ import annotations
@@ -197,9 +197,9 @@ class DecoupledPrototypes(nn.Module):
     def forward(self, features: dict[str, Tensor], observed: Tensor, weight: Tensor | None = None) -> Comparison:
         """Compare features with the prototypes of their case.
 
-        features  block → [..., d_u]; whatever stands where a modality is not observed is not read
+        features  block → [..., d_u]; whatever stands where a modality has no vote is not read
         observed  bool [..., M]
-        weight    [..., M] not negative, or None for equal votes; only its ratio among the observed counts
+        weight    [..., M] not negative, or None for equal votes; only its ratio among those that vote counts
 
         Utterances with nothing observed get cosines of 0.
         """
