@@ -66,7 +66,7 @@ class DecoupledPrototypes(nn.Module):
     n_classes   K: classes, bins, or 1 for an axis
     """
 
-    voted_CB: Tensor | None
+    voted_CB: Tensor | None  # with `heard`: which blocks have voted in each case, in training
     count_C: Tensor  # the most training utterances of each case in an epoch
     this_epoch_C: Tensor
     modality_names: Tensor
@@ -255,9 +255,10 @@ class DecoupledPrototypes(nn.Module):
         """Return a_u: how much each block's cosine counts, float32 [..., B], summing to 1 (or 0 without votes)."""
         share = votes.float()
         if weight is not None and not self.reads_fused and self.settings.coordinator == "logit_weight":
-            trusted = observed if self.settings.absent == "trainable" else votes
-            said = torch.where(trusted, weight.float(), 0.0)
-            # With `trainable` a missing modality counts like an average observed one.
-            mean = said.sum(-1, keepdim=True) / trusted.sum(-1, keepdim=True).clamp(min=1)
-            share = share * torch.where(trusted, said, mean)
+            weight = weight.float()
+            if self.settings.absent == "trainable":  # a missing modality counts like an average observed one
+                heard = torch.where(observed, weight, 0.0)
+                mean = heard.sum(-1, keepdim=True) / observed.sum(-1, keepdim=True).clamp(min=1)
+                weight = torch.where(observed, heard, mean)
+            share = torch.where(votes, weight, 0.0)
         return share / share.sum(-1, keepdim=True).clamp(min=1e-12)
