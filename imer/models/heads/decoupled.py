@@ -215,7 +215,8 @@ class DecoupledPrototypes(nn.Module):
         ]
         has_length = [x.detach().square().sum(-1) > ZERO_LENGTH**2 for x in kept]
         if self.settings.zero_as_missing and not self.reads_fused:
-            observed = observed & torch.stack(has_length, -1)
+            there = torch.stack(has_length, -1)
+            observed, weight = observed & there, None if weight is None else torch.where(there, weight, 0.0)
             votes = self._votes(observed, weight)
         case = self.cases.codes(observed)
 

@@ -325,6 +325,19 @@ def test_absent_modalities_vote_where_the_coordinator_hears_them() -> None:
     assert torch.allclose(heard.cosine_K[row], (0.5 * audio + text) / 1.5, atol=1e-6)
 
 
+def test_a_heard_vector_of_zeros_has_no_vote() -> None:
+    comparing = comparer(absent="heard")
+    x, weight = features(comparing, 5), torch.tensor([0.5, 1.0, 1.5]).expand(5, -1)
+    empty = {**x, "visual": torch.zeros(5, 12)}
+    silent = weight * torch.tensor([1.0, 1.0, 0.0])
+    for visual in (True, False):
+        observed = torch.tensor([False, True, visual]).expand(5, -1)
+        found = comparing(empty, observed, weight)
+        expected = comparing(x, torch.tensor([False, True, False]).expand(5, -1), silent)
+        assert torch.equal(found.votes_B, expected.votes_B)
+        assert torch.equal(found.cosine_K, expected.cosine_K)
+
+
 def test_prototypes_that_never_voted_take_no_part() -> None:
     comparing = comparer(absent="heard").train()
     x, weight = features(comparing, len(OBSERVED)), OBSERVED.float()
